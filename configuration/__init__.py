@@ -1,0 +1,1 @@
+"""Ground floor: the typed model configuration and its presets."""

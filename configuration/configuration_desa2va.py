@@ -1,0 +1,147 @@
+"""The model's configuration: two nested configurations and what DeSa2VA adds between them.
+
+Enters: any language-model configuration transformers knows, a `Sam2VideoConfig`, and the typed fields below.
+Leaves: a validated `DeSa2VAConfig` that is saved with the weights (METHOD: decoupling, fusion, re-prompting, inference).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import AutoConfig, PreTrainedConfig, Sam2VideoConfig
+
+CHOICES = {
+    "prompt_mode": ("desa2va", "sa2va"),
+    "projection": ("linear", "mlp"),
+    "fusion": ("gate", "mean", "pixel"),
+    "seg_design": ("single", "repetitive", "unique"),
+    "key_frames": ("uniform", "first", "all"),
+    "track_strategy": ("consistent", "memory", "per_frame"),
+}
+
+
+class DeSa2VAConfig(PreTrainedConfig):
+    """Configuration of `DeSa2VAModel`.
+
+    Args:
+        mllm_config (`PreTrainedConfig` or `dict`, *optional*): language model with vision (InternVL, Qwen2.5-VL, Qwen3-VL);
+            InternVL's defaults when omitted.
+        sam_config (`Sam2VideoConfig` or `dict`, *optional*): SAM-2; its defaults (Hiera tiny, 1024 px) when omitted.
+        prompt_mode (`str`): `"desa2va"`, or `"sa2va"` for the baseline: one projection, one decoder, no text branch.
+        projection (`str`): `"linear"` (paper Eq. 1, 2) or `"mlp"` (Linear, ReLU, Linear: Sa2VA's).
+        fusion (`str`): `"gate"` (one gate per object and frame), `"pixel"` (one per pixel), `"mean"`.
+        num_reprompts (`int`): passes in which the fused mask is the dense prompt of both decoders (paper Eq. 11); >= 0.
+        reprompt_guard (`bool`): keep the earlier mask of an object where its predicted IoU is higher.
+        seg_design (`str`): `"single"` (one `[SEG]` for all frames), `"repetitive"` (one repeated per frame) or `"unique"`
+            (one token of its own per frame); Sa2VA table 12.
+        num_seg_frames (`int`): tokens per object; 1 for `"single"`.
+        seg_token_ids (`list[int]`): ids of the segmentation tokens: one, or `num_seg_frames` for `"unique"`.
+        multimask_output (`bool`): language prompts are decoded to three masks and the best by predicted IoU is kept.
+        key_frames (`str`): which frames of a video the language model sees: `"uniform"`, `"first"`, `"all"`.
+        num_key_frames (`int`): how many; >= 1.
+        track_strategy (`str`): `"consistent"`, `"memory"` (Sa2VA's Algorithm 1) or `"per_frame"`.
+        mask_threshold (`float`): logit above which a pixel belongs to a mask.
+        object_score_threshold (`float`): logit above which an object is present on a frame.
+
+    Raises:
+        ValueError: a field outside its set or range; the message names field, value and what is allowed.
+    """
+
+    model_type = "desa2va"
+    sub_configs = {"mllm_config": AutoConfig, "sam_config": Sam2VideoConfig}
+
+    def __init__(
+        self,
+        mllm_config: PreTrainedConfig | dict[str, Any] | None = None,
+        sam_config: PreTrainedConfig | dict[str, Any] | None = None,
+        prompt_mode: str = "desa2va",
+        projection: str = "linear",
+        fusion: str = "gate",
+        num_reprompts: int = 1,
+        reprompt_guard: bool = True,
+        seg_design: str = "single",
+        num_seg_frames: int = 1,
+        seg_token_ids: list[int] | None = None,
+        multimask_output: bool = False,
+        key_frames: str = "uniform",
+        num_key_frames: int = 5,
+        track_strategy: str = "consistent",
+        mask_threshold: float = 0.0,
+        object_score_threshold: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        self.mllm_config = _language_config(mllm_config)
+        self.sam_config = _sam_config(sam_config)
+        self.prompt_mode = prompt_mode
+        self.projection = projection
+        self.fusion = fusion
+        self.num_reprompts = num_reprompts
+        self.reprompt_guard = reprompt_guard
+        self.seg_design = seg_design
+        self.num_seg_frames = num_seg_frames
+        self.seg_token_ids = list(seg_token_ids) if seg_token_ids is not None else []
+        self.multimask_output = multimask_output
+        self.key_frames = key_frames
+        self.num_key_frames = num_key_frames
+        self.track_strategy = track_strategy
+        self.mask_threshold = mask_threshold
+        self.object_score_threshold = object_score_threshold
+        # peft reads this field of the composite to keep tied embeddings tied (HF issue with nested configurations).
+        kwargs["tie_word_embeddings"] = bool(getattr(self.mllm_config, "tie_word_embeddings", False))
+        super().__init__(**kwargs)
+        self.check()
+
+    def check(self) -> None:
+        """Raises `ValueError` naming the first impossible field, its value and what is allowed."""
+        for name, allowed in CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name}={getattr(self, name)!r} is unknown; choose one of {', '.join(allowed)}")
+        for name, least in (("num_reprompts", 0), ("num_seg_frames", 1), ("num_key_frames", 1)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ValueError(f"{name}={value!r} must be an integer >= {least}")
+        if self.seg_design == "single" and self.num_seg_frames != 1:
+            raise ValueError(f"seg_design='single' has one token per object, num_seg_frames={self.num_seg_frames}")
+        expected = self.num_seg_frames if self.seg_design == "unique" else 1
+        if self.seg_token_ids and len(self.seg_token_ids) != expected:
+            raise ValueError(
+                f"seg_design={self.seg_design!r} needs {expected} segmentation token ids, got {self.seg_token_ids}"
+            )
+        vocabulary = self.get_text_config().vocab_size
+        for token in self.seg_token_ids:
+            if not 0 <= token < vocabulary:
+                raise ValueError(f"seg_token_ids holds {token}, outside the vocabulary of {vocabulary} tokens")
+
+    def get_text_config(self, *args: Any, **kwargs: Any) -> PreTrainedConfig:
+        """The language model's own configuration (generation and peft read the vocabulary from it)."""
+        return self.mllm_config.get_text_config(*args, **kwargs)
+
+    @property
+    def prompt_dim(self) -> int:
+        """Width `C` of SAM-2's prompt tokens."""
+        return self.sam_config.prompt_encoder_config.hidden_size
+
+    @property
+    def image_size(self) -> int:
+        """Side of SAM-2's square input, pixels."""
+        return self.sam_config.image_size
+
+    @property
+    def mask_size(self) -> int:
+        """Side `h = w` of SAM-2's low-resolution mask logits, pixels."""
+        return 4 * self.sam_config.image_size // self.sam_config.prompt_encoder_config.patch_size
+
+
+def _language_config(value: PreTrainedConfig | dict[str, Any] | None) -> PreTrainedConfig:
+    if isinstance(value, PreTrainedConfig):
+        return value
+    value = dict(value or {})
+    model_type = value.pop("model_type", "internvl")
+    return AutoConfig.for_model(model_type, **value)
+
+
+def _sam_config(value: PreTrainedConfig | dict[str, Any] | None) -> Sam2VideoConfig:
+    return value if isinstance(value, PreTrainedConfig) else Sam2VideoConfig(**(value or {}))
+
+
+__all__ = ["DeSa2VAConfig"]

@@ -1,0 +1,178 @@
+"""`python -m desa2va.commands.release RUN --out DIR`: a finished training run becomes a model folder fit to be shipped.
+
+What enters: the output folder of `desa2va train RECIPE` (one sub-folder per stage with `stage.json` and `trainer_state.json`) and the
+JSON files that `desa2va eval` wrote. What leaves: the last stage's model in bfloat16, its processor, `training_summary.json`,
+`evaluation.json`, a picture of the loss curves, and the model card made from them. No code: the package itself has it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from .common import output_folder
+
+
+def find_stages(run: Path) -> list[Path]:
+    """Return the finished stages of a run in the order in which they ended.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    stages = sorted((path.parent for path in run.glob("**/stage.json")), key=lambda path: (path / "stage.json").stat().st_mtime)
+    if not stages:
+        raise FileNotFoundError(f"{run} holds no finished stage (stage.json); give the output_dir of `desa2va train`")
+    return stages
+
+
+def summarise(stages: list[Path], command: str) -> dict[str, Any]:
+    """Return `training_summary.json`: what the model card says about the training.
+
+    Args:
+        stages: Folders with `stage.json`.
+        command: The command that repeats the training.
+    """
+    records = [json.loads((stage / "stage.json").read_text(encoding="utf-8")) for stage in stages]
+    phases = []
+    for folder, record in zip(stages, records, strict=True):
+        training = record["config"].get("training", {})
+        phases.append(
+            {
+                "stage": folder.name,
+                "phase": training.get("phase"),
+                "steps": record.get("steps"),
+                "batch": training.get("per_device_train_batch_size"),
+                "minutes": round(record.get("seconds", 0) / 60, 1),
+                "last loss": record.get("final", {}).get("train_loss"),
+            }
+        )
+    datasets = {record["config"].get("data", {}).get("dataset", "refshapes") for record in records}
+    last = records[-1]
+    return {
+        "command": command,
+        "data": sorted(datasets),
+        "seeds": sorted({record["config"].get("seed", 0) for record in records}),
+        "hardware": f"{last.get('device')}, {last.get('hardware')}",
+        "processes": last.get("processes"),
+        "threads per process": last.get("threads"),
+        "total minutes": round(sum(record.get("seconds", 0) for record in records) / 60, 1),
+        "versions": last.get("versions", {}),
+        "phases": phases,
+    }
+
+
+def draw_curves(stages: list[Path], path: Path) -> None:
+    """Draw every logged loss term over the steps, one panel per stage.
+
+    Args:
+        stages: Folders with `trainer_state.json`; those without are left out.
+        path: The PNG to write.
+
+    Raises:
+        ImportError: If matplotlib is missing; the message says how to get it.
+    """
+    try:
+        import matplotlib
+
+        matplotlib.use("Agg")
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError("the curves need matplotlib: pip install 'desa2va[train]'") from error
+    histories = {
+        stage.name: json.loads((stage / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
+        for stage in stages
+        if (stage / "trainer_state.json").is_file()
+    }
+    if not histories:
+        return
+    columns = min(3, len(histories))
+    rows = -(-len(histories) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(4.2 * columns, 3 * rows), squeeze=False)
+    for axis in axes.flat[len(histories) :]:
+        axis.axis("off")
+    for axis, (name, history) in zip(axes.flat, histories.items(), strict=False):
+        terms = sorted({key for entry in history for key in entry if key.startswith("loss_")})
+        for term in terms:
+            points = [(entry["step"], entry[term]) for entry in history if term in entry]
+            axis.plot(*zip(*points, strict=True), label=term.removeprefix("loss_"), linewidth=1)
+        axis.set_title(name, fontsize=9)
+        axis.set_xlabel("step", fontsize=8)
+        axis.tick_params(labelsize=7)
+        if terms:
+            axis.legend(fontsize=6)
+    figure.tight_layout()
+    figure.savefig(path, dpi=80)
+    plt.close(figure)
+
+
+def gather_evaluations(files: list[Path]) -> dict[str, Any]:
+    """Return one report, or several under `"level split"` (the file's stem where that repeats)."""
+    reports = [json.loads(path.read_text(encoding="utf-8")) for path in files]
+    if len(reports) == 1:
+        return reports[0]
+    named: dict[str, Any] = {}
+    for path, report in zip(files, reports, strict=True):
+        name = " ".join(str(report[key]) for key in ("level", "split") if key in report)
+        named[path.stem if not name or name in named else name] = report
+    return named
+
+
+def release(run: Path, out: Path, evaluations: list[Path], command: str, name: str, dtype: str) -> Path:
+    """Write the folder; see the module's docstring.
+
+    Args:
+        run: Output folder of a training.
+        out: Target folder; must be absent or empty.
+        evaluations: JSON files of `desa2va eval`.
+        command: Repeats the training.
+        name: Title of the model card.
+        dtype: Type of the stored weights.
+    """
+    from desa2va.card import write_card
+    from desa2va.hub import load
+
+    stages = find_stages(run)
+    model, _ = load(stages[-1], device="cpu", dtype=dtype)
+    with output_folder(out) as folder:
+        (folder / "training_summary.json").write_text(json.dumps(summarise(stages, command), indent=2) + "\n", encoding="utf-8")
+        if evaluations:
+            scores = json.dumps(gather_evaluations(evaluations), indent=2)
+            (folder / "evaluation.json").write_text(scores + "\n", encoding="utf-8")
+        draw_curves(stages, folder / "curves.png")
+        model.save_pretrained(folder)
+        strip_code(folder)
+        write_card(folder, name)
+    return out
+
+
+def strip_code(folder: Path) -> None:
+    """Remove the flat code and `auto_map`: inside the package the installed classes are used, and `export` adds both again."""
+    for path in folder.glob("*.py"):
+        path.unlink()
+    shutil.rmtree(folder / "__pycache__", ignore_errors=True)
+    for name in ("config.json", "processor_config.json"):
+        content = json.loads((folder / name).read_text(encoding="utf-8"))
+        content.pop("auto_map", None)
+        (folder / name).write_text(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse arguments and release."""
+    parser = argparse.ArgumentParser(prog="python -m desa2va.commands.release", description=__doc__.split("\n")[0])
+    parser.add_argument("run", type=Path, help="output folder of a finished training")
+    parser.add_argument("--out", type=Path, required=True, help="target; must be absent or empty")
+    parser.add_argument("--evaluation", type=Path, nargs="*", default=[], metavar="FILE", help="JSON of `desa2va eval`")
+    parser.add_argument("--command", default="desa2va train tiny", help="what repeats the training; default: %(default)s")
+    parser.add_argument("--name", default="desa2va-tiny", help="title of the card; default: %(default)s")
+    parser.add_argument("--dtype", default="bfloat16", help="type of the stored weights; default: %(default)s")
+    args = parser.parse_args(argv)
+    out = release(args.run, args.out, args.evaluation, args.command, args.name, args.dtype)
+    print(f"{out}: {sum(path.stat().st_size for path in out.iterdir()) / 1e6:.1f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

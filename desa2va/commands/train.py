@@ -1,0 +1,28 @@
+"""`desa2va train`: the same program as `accelerate launch -m desa2va.training.train`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from .common import add_command
+
+_EXAMPLES = """
+  desa2va train tiny                              a named configuration (training/configs)
+  desa2va train my.yaml --overrides training.max_steps=100 output_dir=runs/try
+  accelerate launch -m desa2va.training.train my.yaml     the same, on several devices
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Describe the command."""
+    usage = "desa2va train CONFIG [--overrides KEY=VALUE ...]"
+    parser = add_command(subparsers, "train", "train or fine-tune from a configuration", _EXAMPLES, usage=usage)
+    parser.set_defaults(run=run, passes_on=True)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Hand everything to the training program."""
+    from desa2va.training.train import main
+
+    return main([word for word in args.rest if word != "--overrides"]) or 0

@@ -1,0 +1,1 @@
+"""The model: language model, decoupling, segmenter, fusion, tracker."""

@@ -1,0 +1,268 @@
+"""DeSa2VA, told top to bottom.
+
+Enters: token ids, pixels of the language model, pixels of SAM-2. The language model answers; the states of its `[SEG]` tokens are
+picked up, decoupled into a textual and a visual prompt (paper section 3.2), decoded to two masks (3.3), fused (3.4) and re-prompted
+once (Eq. 11); in videos the masks of key frames condition SAM-2's pristine tracker. Leaves: an answer and masks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import AutoModelForImageTextToText, PreTrainedModel
+
+from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
+
+from .decoupling import Decoupling
+from .fusion import MaskFusion
+from .generation import TASKS, SegmentationTokenControl, StopAfterStateOfLastToken, record_last_states
+from .objects import ObjectIndex, find_objects
+from .outputs import DeSa2VAGenerateOutput, DeSa2VAOutput, ImageFeatures, MaskPass, MaskPrediction
+from .segmenter import DeSa2VASegmenter
+
+LANGUAGE_INPUTS = ("pixel_values", "image_grid_thw", "mm_token_type_ids")
+
+
+class DeSa2VAPreTrainedModel(PreTrainedModel):
+    """What transformers has to know about the composite."""
+
+    config_class = DeSa2VAConfig
+    base_model_prefix = ""
+    main_input_name = "input_ids"
+    input_modalities = ("image", "video", "text")
+    supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_attention_backend = True
+    _no_split_modules = ["DeSa2VASegmenter"]
+    _skip_keys_device_placement = ["past_key_values"]
+    _tied_weights_keys = {}
+
+
+class DeSa2VAModel(DeSa2VAPreTrainedModel):
+    """Language model, decoupling, segmenter and fusion.
+
+    Args:
+        config: see `DeSa2VAConfig`.
+
+    Attributes:
+        mllm: the language model. decoupling: the projections. segmenter: SAM-2 and the two language decoders.
+        fusion: the gate; absent in mode `sa2va`.
+    """
+
+    def __init__(self, config: DeSa2VAConfig) -> None:
+        super().__init__(config)
+        self.mllm = AutoModelForImageTextToText.from_config(config.mllm_config)
+        width = config.prompt_dim
+        self.decoupling = Decoupling(
+            config.prompt_mode, config.projection, config.get_text_config().hidden_size, width
+        )
+        self.segmenter = DeSa2VASegmenter(config)
+        self.fusion = MaskFusion(config.fusion if config.prompt_mode == "desa2va" else "mean", width)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The language model's token embeddings."""
+        return self.mllm.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replaces the language model's token embeddings."""
+        self.mllm.set_input_embeddings(value)
+
+    def get_output_embeddings(self) -> nn.Module:
+        """The language model's output head."""
+        return self.mllm.get_output_embeddings()
+
+    def set_output_embeddings(self, value: nn.Module) -> None:
+        """Replaces the language model's output head."""
+        self.mllm.set_output_embeddings(value)
+
+    # ------------------------------------------------------------------------------------------------ language
+
+    def encode_images(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """InternVL's vision tower and projector: (tiles, 3, s, s) -> (tiles, L, D)."""
+        config = self.config.mllm_config
+        return self.mllm.model.get_image_features(
+            pixel_values,
+            vision_feature_layer=config.vision_feature_layer,
+            vision_feature_select_strategy=config.vision_feature_select_strategy,
+            return_dict=True,
+        ).pooler_output
+
+    def language_inputs(
+        self,
+        input_ids: torch.Tensor,
+        image_index: torch.Tensor | None = None,
+        num_tiles: torch.Tensor | None = None,
+        **vision: Any,
+    ) -> dict[str, Any]:
+        """What the language model reads.
+
+        With `image_index` (InternVL) the images are encoded once and put into every sequence that shows them; other backbones
+        get their own vision inputs unchanged.
+
+        Args:
+            input_ids: (B, N). image_index: (M,) image shown by each placeholder run, in reading order.
+            num_tiles: (images,) tiles of each image. vision: the backbone's inputs (`LANGUAGE_INPUTS`).
+        """
+        pixel_values = vision.get("pixel_values")
+        if pixel_values is None or image_index is None:
+            return {"input_ids": input_ids, **{name: value for name, value in vision.items() if value is not None}}
+        features = self.encode_images(pixel_values)
+        ends = num_tiles.cumsum(0).tolist()
+        starts = [0, *ends[:-1]]
+        rows = [torch.arange(starts[image], ends[image]) for image in image_index.tolist()]
+        shown = features[torch.cat(rows).to(features.device)].flatten(0, 1)
+        embeddings = self.get_input_embeddings()(input_ids)
+        places = input_ids == self.config.mllm_config.image_token_id
+        if int(places.sum()) != len(shown):
+            raise ValueError(f"{int(places.sum())} image tokens in the text but {len(shown)} image features")
+        return {"inputs_embeds": embeddings.masked_scatter(places[..., None], shown.to(embeddings.dtype))}
+
+    # ------------------------------------------------------------------------------------------------ masks
+
+    def decode_prompts(
+        self,
+        features: ImageFeatures,
+        frame_index: torch.Tensor,
+        text: torch.Tensor | None,
+        visual: torch.Tensor,
+        num_reprompts: int | None = None,
+    ) -> tuple[list[MaskPass], MaskPrediction]:
+        """Decodes, fuses and re-prompts P object-frame pairs (paper sections 3.3, 3.4, Eq. 11).
+
+        Args:
+            features: SAM-2 encodings of F frames. frame_index: (P,) row of each pair.
+            text, visual: (P, C) prompts; `text` is `None` in mode `sa2va`. num_reprompts: the configuration's when omitted.
+
+        Returns:
+            All passes, and the prediction kept: the last pass, or with `reprompt_guard` (in eval mode) for every pair the
+            pass with the highest predicted IoU.
+        """
+        passes = [self._decode_once(features, frame_index, text, visual, None)]
+        kept = passes[0].fused
+        for _ in range(self.config.num_reprompts if num_reprompts is None else num_reprompts):
+            # The mask is a prompt here, not a path for gradients: each pass is supervised by itself.
+            passes.append(self._decode_once(features, frame_index, text, visual, kept.logits.detach()))
+            newest = passes[-1].fused
+            kept = _better(kept, newest) if self.config.reprompt_guard and not self.training else newest
+        return passes, kept
+
+    def _decode_once(
+        self,
+        features: ImageFeatures,
+        frame_index: torch.Tensor,
+        text: torch.Tensor | None,
+        visual: torch.Tensor,
+        dense_masks: torch.Tensor | None,
+    ) -> MaskPass:
+        segmenter = self.segmenter
+        decoded = []
+        for decoder, prompt in ((segmenter.text_decoder, text), (segmenter.visual_decoder, visual)):
+            if prompt is None:
+                decoded.append(None)
+                continue
+            decoded.append(
+                segmenter.decode(decoder, features, frame_index, prompt[:, None], dense_masks=dense_masks)
+            )
+        return self.fusion(decoded[0], decoded[1], text, visual)
+
+    # ------------------------------------------------------------------------------------------------ teacher-forced
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        pixel_values: torch.Tensor | None = None,
+        image_index: torch.Tensor | None = None,
+        num_tiles: torch.Tensor | None = None,
+        sam_pixel_values: torch.Tensor | None = None,
+        sam_frame_visual: torch.Tensor | None = None,
+        sequence_visual: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        label_states: torch.Tensor | None = None,
+        num_reprompts: int | None = None,
+        **vision: Any,
+    ) -> DeSa2VAOutput:
+        """Reads whole sequences and decodes every `[SEG]` in them.
+
+        Args:
+            input_ids, attention_mask: (B, N). pixel_values, image_index, num_tiles, vision: see `language_inputs`.
+            sam_pixel_values: (F, 3, S, S); no masks are decoded without them. sam_frame_visual: (F,) visual of each frame.
+            sequence_visual: (B,) visual of each sequence, -1 for text only. labels: (B, N), -100 is ignored.
+            label_states: (O, D) states of the ground-truth phrases, read alone (paper section 3.3).
+            num_reprompts: overrides the configuration.
+        """
+        vision = {name: vision.get(name) for name in LANGUAGE_INPUTS[1:]} | {"pixel_values": pixel_values}
+        inputs = self.language_inputs(input_ids, image_index, num_tiles, **vision)
+        states = self.mllm.model(attention_mask=attention_mask, use_cache=False, **inputs).last_hidden_state
+        output = DeSa2VAOutput(last_hidden_state=states)
+        if labels is None:
+            output.logits = self.get_output_embeddings()(states)
+        else:
+            output.loss = self._language_loss(states, labels)
+        index = find_objects(
+            input_ids, self.config.seg_token_ids, self.config.num_seg_frames, sam_frame_visual, sequence_visual
+        )
+        output.object_sequence = index.sequence
+        output.seg_states = states[index.sequence[:, None], index.positions]
+        output.text_prompts, output.visual_prompts = self.decoupling(output.seg_states)
+        output.visual_anchor = self._visual_anchor(input_ids, states)
+        if sam_pixel_values is not None:
+            self._decode_objects(output, index, sam_pixel_values, label_states, num_reprompts)
+        return output
+
+    def _language_loss(self, states: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Next-token cross-entropy; the head runs only where a label is (METHOD section 5, L_text)."""
+        targets = labels[:, 1:]
+        counted = targets != -100
+        logits = self.get_output_embeddings()(states[:, :-1][counted])
+        if not len(logits):
+            return states.sum() * 0.0
+        return F.cross_entropy(logits.float(), targets[counted].to(logits.device))
+
+    def _visual_anchor(self, input_ids: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+        """V of METHOD section 5: W_v of the mean image-token state, (M, C), one row per sequence that shows an image."""
+        places = (input_ids == self.config.mllm_config.image_token_id).to(states.dtype)
+        count = places.sum(dim=1, keepdim=True)
+        pooled = torch.einsum("bn,bnd->bd", places, states) / count.clamp(min=1)
+        return self.decoupling.visual(pooled[count[:, 0] > 0])
+
+    def _decode_objects(
+        self,
+        output: DeSa2VAOutput,
+        index: ObjectIndex,
+        sam_pixel_values: torch.Tensor,
+        label_states: torch.Tensor | None,
+        num_reprompts: int | None,
+    ) -> None:
+        features = self.segmenter.encode_frames(sam_pixel_values)
+        output.pair_object, output.pair_frame = index.pair_object, index.pair_frame
+        text, visual = index.per_pair(output.text_prompts), index.per_pair(output.visual_prompts)
+        output.passes, output.masks = self.decode_prompts(features, index.pair_frame, text, visual, num_reprompts)
+        if label_states is not None and self.segmenter.text_decoder is not None:
+            output.label_prompts = self.decoupling.label(label_states)
+            output.label_masks = self.segmenter.decode(
+                self.segmenter.text_decoder,
+                features,
+                index.pair_frame,
+                output.label_prompts[index.pair_object][:, None],
+            )
+
+
+def _better(first: MaskPrediction, second: MaskPrediction) -> MaskPrediction:
+    """For every pair the prediction with the higher predicted IoU."""
+    second_wins = second.iou > first.iou
+
+    def choose(name: str) -> torch.Tensor:
+        old, new = getattr(first, name), getattr(second, name)
+        return torch.where(second_wins.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+    return MaskPrediction(choose("logits"), choose("iou"), choose("object_score"), choose("tokens"))
+
+
+__all__ = ["DeSa2VAModel", "DeSa2VAPreTrainedModel"]

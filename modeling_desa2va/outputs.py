@@ -1,0 +1,114 @@
+"""What the model returns, field by field. Shape legend of the package: B sequences, T frames, O objects (one `[SEG]` group
+each), P object-frame pairs, N tokens, D language width, C prompt width, h x w low-resolution mask.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from transformers.utils import ModelOutput
+
+
+@dataclass
+class ImageFeatures(ModelOutput):
+    """SAM-2's encoding of F frames; every mask decoder applies its own convolutions to the two high levels.
+
+    Attributes:
+        high0: (F, C, 4g, 4g) finest level. high1: (F, C, 2g, 2g). low: (F, C, g, g), before any memory.
+        position: (1, C, g, g) sine encoding of the low level.
+    """
+
+    high0: torch.Tensor | None = None
+    high1: torch.Tensor | None = None
+    low: torch.Tensor | None = None
+    position: torch.Tensor | None = None
+
+    def select(self, rows: torch.Tensor | slice) -> ImageFeatures:
+        """The features of the frames `rows` (index tensor or slice)."""
+        return ImageFeatures(self.high0[rows], self.high1[rows], self.low[rows], self.position)
+
+
+@dataclass
+class MaskPrediction(ModelOutput):
+    """One decoder's answer for P object-frame pairs.
+
+    Attributes:
+        logits: (P, h, w) mask logits. iou: (P,) predicted IoU in [0, 1].
+        object_score: (P,) logit that the object is on the frame. tokens: (P, C) state of the chosen mask token.
+    """
+
+    logits: torch.Tensor | None = None
+    iou: torch.Tensor | None = None
+    object_score: torch.Tensor | None = None
+    tokens: torch.Tensor | None = None
+
+
+@dataclass
+class MaskPass(ModelOutput):
+    """One pass of the two decoders and their fusion (paper sections 3.2, 3.4).
+
+    Attributes:
+        fused: `MaskPrediction` of the fused mask. visual: of the visual decoder. text: of the text decoder (`None` in mode
+            `sa2va`). gate: (P,) weight of the visual mask in [0, 1] (mean over pixels for `fusion="pixel"`).
+    """
+
+    fused: MaskPrediction | None = None
+    visual: MaskPrediction | None = None
+    text: MaskPrediction | None = None
+    gate: torch.Tensor | None = None
+
+
+@dataclass
+class DeSa2VAOutput(ModelOutput):
+    """Teacher-forced forward pass.
+
+    Attributes:
+        loss: language-modelling loss, where `labels` were given. logits: (B, N, vocabulary).
+        last_hidden_state: (B, N, D) after the final norm. seg_states: (O, S, D) states at the object's S `[SEG]` inputs.
+        text_prompts, visual_prompts, label_prompts: (O, S, C), (O, S, C), (O, C).
+        visual_anchor: (M, C) visual projection of the pooled image-token states of every sequence that shows an image.
+        passes: list of `MaskPass`: the first decode, then one per re-prompt. masks: `MaskPrediction` kept in the end.
+        label_masks: `MaskPrediction` of the text decoder reading the label, where `label_states` were given.
+        object_sequence: (O,) sequence of each object. pair_object, pair_frame: (P,) object, and row of the SAM-2 frames.
+    """
+
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+    last_hidden_state: torch.Tensor | None = None
+    seg_states: torch.Tensor | None = None
+    text_prompts: torch.Tensor | None = None
+    visual_prompts: torch.Tensor | None = None
+    label_prompts: torch.Tensor | None = None
+    visual_anchor: torch.Tensor | None = None
+    passes: list[MaskPass] | None = None
+    masks: MaskPrediction | None = None
+    label_masks: MaskPrediction | None = None
+    object_sequence: torch.Tensor | None = None
+    pair_object: torch.Tensor | None = None
+    pair_frame: torch.Tensor | None = None
+
+
+@dataclass
+class DeSa2VAGenerateOutput(ModelOutput):
+    """A generated answer and its masks.
+
+    Attributes:
+        sequences: (B, n) new token ids, padded. object_sequence: (O,) sequence of each object, in order of appearance.
+        seg_probability: (O,) probability the language model gave the object's first `[SEG]` when it was chosen.
+        track_logits: O tensors (T, h, w) fp16 on the CPU: every frame of the object's visual.
+        track_iou, track_object_score: O tensors (T,) fp32 on the CPU: predicted IoU; logit of presence.
+        text_logits, visual_logits: O tensors (K, h, w) at the K key frames, on request; else `None`.
+    """
+
+    sequences: torch.Tensor | None = None
+    object_sequence: torch.Tensor | None = None
+    seg_probability: torch.Tensor | None = None
+    track_logits: list[torch.Tensor] | None = None
+    track_iou: list[torch.Tensor] | None = None
+    track_object_score: list[torch.Tensor] | None = None
+    text_logits: list[torch.Tensor] | None = None
+    visual_logits: list[torch.Tensor] | None = None
+
+
+__all__ = ["DeSa2VAGenerateOutput", "DeSa2VAOutput", "ImageFeatures", "MaskPass", "MaskPrediction"]

@@ -1,0 +1,153 @@
+"""SAM-2, complete and untouched, and beside it a text decoder and a visual decoder (METHOD section 2).
+
+Enters: SAM-2 pixels and language prompts. Leaves: mask logits of object-frame pairs. Every frame is encoded once, whatever the
+number of objects, decoders and re-prompts; pairs are decoded together.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from transformers import Sam2VideoModel
+from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoMaskDecoder
+
+from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
+
+from .outputs import ImageFeatures, MaskPrediction
+
+
+class DeSa2VASegmenter(nn.Module):
+    """SAM-2 plus the language decoders.
+
+    Args:
+        config: the model's configuration. In mode `"sa2va"` there is no text decoder.
+    """
+
+    def __init__(self, config: DeSa2VAConfig) -> None:
+        super().__init__()
+        self.multimask_output = config.multimask_output
+        self.sam = Sam2VideoModel(config.sam_config)
+        decoder_config = config.sam_config.mask_decoder_config
+        self.text_decoder = Sam2VideoMaskDecoder(decoder_config) if config.prompt_mode == "desa2va" else None
+        self.visual_decoder = Sam2VideoMaskDecoder(decoder_config)
+
+    @torch.no_grad()
+    def copy_decoders(self) -> None:
+        """Starts both language decoders from SAM-2's own (METHOD section 2)."""
+        state = self.sam.mask_decoder.state_dict()
+        for decoder in (self.text_decoder, self.visual_decoder):
+            if decoder is not None:
+                decoder.load_state_dict(state)
+
+    def encode_frames(self, pixel_values: torch.Tensor, batch_size: int | None = None) -> ImageFeatures:
+        """SAM-2's image encoder.
+
+        Args:
+            pixel_values: (F, 3, S, S) normalised pixels. batch_size: frames per call; all at once when omitted.
+
+        Returns:
+            Features of the F frames, differentiable.
+        """
+        size = self.sam.image_size
+        if tuple(pixel_values.shape[-2:]) != (size, size):
+            raise ValueError(f"SAM-2 takes {size}x{size} pixels here, got {tuple(pixel_values.shape[-2:])}")
+        dtype = self.sam.no_memory_embedding.dtype
+        chunks = pixel_values.split(batch_size or max(len(pixel_values), 1))
+        encoded = [self.sam.vision_encoder(chunk.to(dtype), return_dict=True) for chunk in chunks]
+        levels = [torch.cat([out.fpn_hidden_states[level] for out in encoded]) for level in range(3)]
+        return ImageFeatures(*levels, position=encoded[0].fpn_position_encoding[-1][:1])
+
+    def embed_prompts(
+        self,
+        num_pairs: int,
+        points: tuple[torch.Tensor, torch.Tensor] | None = None,
+        boxes: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """SAM-2's own sparse tokens: clicks and boxes, or the two not-a-point tokens where there are none.
+
+        Args:
+            points: (P, k, 2) SAM pixels (x, y) and (P, k) labels (1 in, 0 out, -1 padding). boxes: (P, 4) xyxy SAM pixels.
+
+        Returns:
+            (P, K, C).
+        """
+        encoder = self.sam.prompt_encoder
+        device = encoder.not_a_point_embed.weight.device
+        if boxes is not None:
+            # SAM-2's video predictor spells a box as two labelled clicks; so does its session.
+            corners = boxes.reshape(num_pairs, 2, 2)
+            corner_labels = torch.tensor([2, 3], device=device).expand(num_pairs, 2)
+            if points is None:
+                points = (corners, corner_labels)
+            else:
+                points = (torch.cat([corners, points[0]], 1), torch.cat([corner_labels, points[1]], 1))
+        if points is None:
+            points = (torch.zeros(num_pairs, 1, 2, device=device), -torch.ones(num_pairs, 1, device=device))
+        coordinates, labels = points
+        # The frequency matrix sets the dtype; coordinates stay exact in fp32 until then.
+        dtype = encoder.shared_embedding.positional_embedding.dtype
+        return encoder._embed_points(coordinates[:, None].to(dtype), labels[:, None].to(torch.int32), pad=True)[:, 0]
+
+    def embed_masks(self, masks: torch.Tensor | None, num_pairs: int) -> torch.Tensor:
+        """Dense prompt (P, C, g, g) of mask logits (P, h, w), or SAM-2's no-mask embedding."""
+        encoder = self.sam.prompt_encoder
+        if masks is None:
+            return encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(num_pairs, -1, *encoder.image_embedding_size)
+        return encoder.mask_embed(masks[:, None].to(encoder.no_mask_embed.weight.dtype))
+
+    def decode(
+        self,
+        decoder: nn.Module,
+        features: ImageFeatures,
+        frame_index: torch.Tensor,
+        prompts: torch.Tensor | None = None,
+        *,
+        dense_masks: torch.Tensor | None = None,
+        image_embeddings: torch.Tensor | None = None,
+        points: tuple[torch.Tensor, torch.Tensor] | None = None,
+        boxes: torch.Tensor | None = None,
+        multimask: bool | None = None,
+    ) -> MaskPrediction:
+        """Decodes P object-frame pairs with one decoder.
+
+        Args:
+            decoder: `self.sam.mask_decoder`, `self.text_decoder` or `self.visual_decoder`.
+            features: encodings of F frames. frame_index: (P,) row of `features` for every pair.
+            prompts: (P, K, C) language tokens, appended after SAM-2's own. dense_masks: (P, h, w) mask logits as prompt.
+            image_embeddings: (P, C, g, g) memory-conditioned features that replace the low level.
+            points, boxes: see `embed_prompts`. multimask: three masks, the best by predicted IoU kept; the
+                configuration's choice when omitted.
+
+        Returns:
+            Logits (P, h, w) at a quarter of SAM-2's input, scores and mask token.
+        """
+        num_pairs = len(frame_index)
+        sparse = self.embed_prompts(num_pairs, points, boxes)
+        if prompts is not None:
+            sparse = torch.cat([sparse, prompts.to(sparse.dtype)], dim=1)
+        # Each decoder has its own 1x1 convolutions on the high levels: once per frame, then gathered per pair.
+        high = [decoder.conv_s0(features.high0)[frame_index], decoder.conv_s1(features.high1)[frame_index]]
+        if image_embeddings is None:
+            image_embeddings = features.low[frame_index] + self.sam.no_memory_embedding.reshape(1, -1, 1, 1)
+        multimask = self.multimask_output if multimask is None else multimask
+        logits, iou, tokens, object_score = decoder(
+            image_embeddings=image_embeddings,
+            image_positional_embeddings=self.sam.get_image_wide_positional_embeddings().expand(num_pairs, -1, -1, -1),
+            sparse_prompt_embeddings=sparse[:, None],
+            dense_prompt_embeddings=self.embed_masks(dense_masks, num_pairs),
+            multimask_output=multimask,
+            high_resolution_features=high,
+        )
+        return _best_mask(logits[:, 0], iou[:, 0], tokens[:, 0], object_score[:, 0, 0])
+
+
+def _best_mask(
+    logits: torch.Tensor, iou: torch.Tensor, tokens: torch.Tensor, object_score: torch.Tensor
+) -> MaskPrediction:
+    """Keeps, of m masks (P, m, h, w), the one with the highest predicted IoU, and its token."""
+    best = iou.argmax(dim=-1)
+    rows = torch.arange(len(iou), device=iou.device)
+    return MaskPrediction(logits[rows, best], iou[rows, best], object_score, tokens[rows, best])
+
+
+__all__ = ["DeSa2VASegmenter"]

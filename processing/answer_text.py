@@ -1,0 +1,135 @@
+"""Token ids of an answer to readable text, and to the phrase of each object.
+
+In: generated ids such as `<p> red circle </p> [SEG].<|im_end|>`. Out: the text without control tokens (`red circle.`)
+and, for each `[SEG]`, the phrase and its place in that text. Paper section 3.1 (grounded answers). Read from ids, not
+from
+characters: only a real control token counts, never one that the answer spells out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+# Between a phrase and a further [SEG] that belongs to it as well: "<p> two dogs </p> [SEG], [SEG] and [SEG]".
+_LIST_GLUE = re.compile(r"[\s,]*(and)?[\s,]*")
+_CLOSING_PUNCTUATION = tuple(".,;:!?)")
+
+
+@dataclass
+class ParsedAnswer:
+    """An answer in readable form.
+
+    Attributes:
+        text: without control tokens.
+        raw_text: with `[SEG]`, `<p>` and `</p>`, without the others.
+        spans: for each object `(start, end)` of its phrase in `text`, or `None`.
+    """
+
+    text: str = ""
+    raw_text: str = ""
+    spans: list[tuple[int, int] | None] = field(default_factory=list)
+
+    def phrase(self, index: int) -> str | None:
+        """The phrase of an object, `None` where the answer marks none."""
+        span = self.spans[index] if index < len(self.spans) else None
+        return None if span is None else self.text[span[0] : span[1]]
+
+
+class AnswerParser:
+    """Reads answers of one tokenizer.
+
+    Args:
+        tokenizer: the processor's.
+        seg_ids: the ids that make up one object, in order (one, or several with `seg_design` repetitive or unique).
+    """
+
+    def __init__(self, tokenizer: Any, seg_ids: Sequence[int]) -> None:
+        self.tokenizer = tokenizer
+        self.seg_ids = list(seg_ids)
+        vocabulary = tokenizer.get_vocab()
+        self._open = vocabulary.get("<p>")
+        self._close = vocabulary.get("</p>")
+        self._controls = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
+
+    def parse(self, ids: Sequence[int]) -> ParsedAnswer:
+        """Parses the ids of one answer; everything from the end token on is ignored."""
+        answer = ParsedAnswer()
+        start: int | None = None
+        span: tuple[int, int] | None = None
+        num_seg = 0
+        for marker, segment in self._segments(ids):
+            if segment:
+                if span is not None and not _LIST_GLUE.fullmatch(segment):
+                    span = None
+                answer.raw_text += segment
+                added = _join(answer, segment)
+                if start is not None and start > len(answer.text) - added:
+                    start = len(answer.text) - added
+            if marker == "open":
+                start, span = len(answer.text), None
+                answer.raw_text += "<p>"
+            elif marker == "close":
+                span = _trimmed(answer.text, start) if start is not None else None
+                start = None
+                answer.raw_text += "</p>"
+            elif marker == "seg":
+                num_seg += 1
+                answer.raw_text += "[SEG]"
+                if num_seg % len(self.seg_ids) == 0:
+                    answer.spans.append(span)
+        answer.text = answer.text.rstrip()
+        answer.raw_text = answer.raw_text.strip()
+        return answer
+
+    def _segments(self, ids: Sequence[int]) -> list[tuple[str, str]]:
+        """The answer as `(marker, text before it)`; the last marker is `"end"`."""
+        segments: list[tuple[str, str]] = []
+        pending: list[int] = []
+        for index in ids:
+            if index == self.tokenizer.eos_token_id:
+                break
+            marker = self._marker(index)
+            if marker is None:
+                pending.append(index)
+                continue
+            segments.append((marker, self._decode(pending)))
+            pending = []
+        segments.append(("end", self._decode(pending)))
+        return segments
+
+    def _marker(self, index: int) -> str | None:
+        if index in self.seg_ids:
+            return "seg"
+        if index == self._open:
+            return "open"
+        if index == self._close:
+            return "close"
+        return "other" if index in self._controls else None
+
+    def _decode(self, ids: list[int]) -> str:
+        return self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False) if ids else ""
+
+
+def _join(answer: ParsedAnswer, segment: str) -> int:
+    """Appends text after a removed marker without doubled or dangling spaces; returns the characters that stand."""
+    if not answer.text or answer.text[-1].isspace():
+        segment = segment.lstrip(" ")
+    if segment.startswith(_CLOSING_PUNCTUATION):
+        answer.text = answer.text.rstrip(" ")
+    answer.text += segment
+    return len(segment)
+
+
+def _trimmed(text: str, start: int) -> tuple[int, int] | None:
+    """The span from `start` to the end of the text, without spaces around; `None` when nothing is left."""
+    phrase = text[start:]
+    if not phrase.strip():
+        return None
+    begin = start + len(phrase) - len(phrase.lstrip())
+    return begin, begin + len(phrase.strip())
+
+
+__all__ = ["AnswerParser", "ParsedAnswer"]

@@ -1,0 +1,161 @@
+"""Chat messages to token ids, with control tokens only where the program put them.
+
+In: messages (role, text) of which the first user message may carry a visual. Out: token ids and, for training, labels.
+Realises the prompt side of paper section 3.1 and keeps user text from acting as a control token: a `[SEG]`, `<img>` or
+`<|im_end|>` typed by a user is encoded as the characters it is made of.
+
+The chat template of the tokenizer is rendered once per sequence of roles, with a marker in place of each text; the
+pieces between the markers are encoded as control text and kept. Texts are encoded on their own and put in between, so
+that a prompt has the same ids alone, in a batch, in training and at inference.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+ANSWER_MARKERS = ("[SEG]", "<p>", "</p>")
+IGNORED_LABEL = -100
+
+_MARKER = "\ue000{}\ue001"
+_MARKER_PATTERN = re.compile("\ue000(\\d+)\ue001")
+_ANSWER_PATTERN = re.compile("|".join(re.escape(marker) for marker in ANSWER_MARKERS))
+
+
+@dataclass
+class EncodedChat:
+    """Token ids of one sequence; `labels` has the same length and is -100 outside the assistant's answers."""
+
+    input_ids: list[int] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+
+    def extend(self, ids: list[int], learn: bool = False) -> None:
+        """Appends ids, as a target of the language-model loss (`learn`) or not."""
+        self.input_ids.extend(ids)
+        self.labels.extend(ids if learn else [IGNORED_LABEL] * len(ids))
+
+
+class ChatEncoder:
+    """Encodes messages with one tokenizer.
+
+    Args:
+        tokenizer: a fast tokenizer with a chat template.
+        seg_ids: the ids that one `"[SEG]"` of an answer stands for (several with `seg_design` repetitive or unique).
+        chat_template: template to use instead of the tokenizer's own.
+    """
+
+    def __init__(self, tokenizer: Any, seg_ids: list[int], chat_template: str | None = None) -> None:
+        self.tokenizer = tokenizer
+        self.chat_template = chat_template
+        self._templates: dict[tuple[tuple[str, ...], bool], list[list[int]]] = {}
+        self._plain_cache: dict[str, list[int]] = {}
+        self._control_cache: dict[str, list[int]] = {}
+        self._added = {index: str(token.content) for index, token in tokenizer.added_tokens_decoder.items()}
+        self._marker_ids = {"[SEG]": list(seg_ids)}
+        for marker in ANSWER_MARKERS[1:]:
+            index = tokenizer.convert_tokens_to_ids(marker)
+            known = index is not None and index != tokenizer.unk_token_id
+            self._marker_ids[marker] = [index] if known else self.plain(marker)
+
+    def control(self, text: str) -> list[int]:
+        """Ids of text written by the program: control tokens count as such."""
+        if text not in self._control_cache:
+            ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=False)["input_ids"]
+            self._control_cache[text] = ids
+        return self._control_cache[text]
+
+    def plain(self, text: str) -> list[int]:
+        """Ids of text of a user: no id is a control token, whatever the text contains."""
+        if not text:
+            return []
+        cached = self._plain_cache.get(text)
+        if cached is None:
+            cached = self._encode_plain(text)
+            if len(self._plain_cache) < 65536:
+                self._plain_cache[text] = cached
+        return cached
+
+    def _encode_plain(self, text: str) -> list[int]:
+        ids = self._split(text)
+        if not any(index in self._added for index in ids):
+            return ids
+        # Added tokens that are not marked special are matched all the same: cut the text inside each of them.
+        names = sorted(self._added.values(), key=len, reverse=True)
+        cuts = [match.start() + 1 for match in re.finditer("|".join(map(re.escape, names)), text)]
+        edges = [0, *cuts, len(text)]
+        ids = [index for start, stop in zip(edges, edges[1:], strict=False) for index in self._split(text[start:stop])]
+        kept = sorted({self._added[index] for index in ids if index in self._added})
+        if kept:
+            raise ValueError(f"text {text!r} holds the control tokens {kept}, which this tokenizer cannot spell out")
+        return ids
+
+    def _split(self, text: str) -> list[int]:
+        return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+
+    def answer(self, text: str) -> list[int]:
+        """Ids of an assistant's text: `[SEG]`, `<p>` and `</p>` are control tokens, nothing else is."""
+        ids: list[int] = []
+        end = 0
+        for match in _ANSWER_PATTERN.finditer(text):
+            ids += self.plain(text[end : match.start()])
+            ids += self._marker_ids[match.group()]
+            end = match.end()
+        return ids + self.plain(text[end:])
+
+    def template(self, roles: tuple[str, ...], add_generation_prompt: bool) -> list[list[int]]:
+        """Ids of the template around the texts of messages with these roles: `len(roles) + 1` pieces."""
+        key = (roles, add_generation_prompt)
+        if key not in self._templates:
+            messages = [{"role": role, "content": _MARKER.format(index)} for index, role in enumerate(roles)]
+            rendered = self.tokenizer.apply_chat_template(
+                messages,
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+                **({} if self.chat_template is None else {"chat_template": self.chat_template}),
+            )
+            pieces = _MARKER_PATTERN.split(rendered)
+            if pieces[1::2] != [str(index) for index in range(len(roles))]:
+                raise ValueError(
+                    f"the chat template does not show every message once and in order for roles {list(roles)}; "
+                    f"it rendered the messages {pieces[1::2]}"
+                )
+            self._templates[key] = [self.control(piece) if piece else [] for piece in pieces[::2]]
+        return self._templates[key]
+
+    def encode(
+        self, messages: list[tuple[str, str]], visual_ids: list[int], add_generation_prompt: bool
+    ) -> EncodedChat:
+        """Encodes one conversation.
+
+        Args:
+            messages: `(role, text)`; roles `"system"`, `"user"`, `"assistant"`.
+            visual_ids: placeholder ids put before the text of the first user message; empty for text alone.
+            add_generation_prompt: end with the opening of an assistant's answer.
+
+        Returns:
+            `EncodedChat`; labels cover each assistant text and the token that closes it.
+
+        Raises:
+            ValueError: the template drops a message, or does not close an assistant's answer.
+        """
+        pieces = self.template(tuple(role for role, _ in messages), add_generation_prompt)
+        chat = EncodedChat()
+        chat.extend(pieces[0])
+        for (role, text), after in zip(messages, pieces[1:], strict=True):
+            if role != "assistant":
+                if role == "user" and visual_ids:
+                    chat.extend(visual_ids)
+                    visual_ids = []
+                chat.extend(self.plain(text))
+                chat.extend(after)
+                continue
+            if not after:
+                raise ValueError("the chat template writes no token after an assistant's answer; it never ends")
+            chat.extend(self.answer(text), learn=True)
+            chat.extend(after[:1], learn=True)
+            chat.extend(after[1:])
+        return chat
+
+
+__all__ = ["ANSWER_MARKERS", "IGNORED_LABEL", "ChatEncoder", "EncodedChat"]

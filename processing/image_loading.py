@@ -1,0 +1,190 @@
+"""Any picture a user may hand over to one RGB array, or one clear error.
+
+In: a `PIL.Image`, numpy array `(H, W[, C])`, torch tensor `(C, H, W)`, path or http(s) address. Out: uint8
+`(H, W, 3)`.
+Paper section 3.1 (input pictures). What is done, and always the same way:
+
+* the EXIF orientation is applied; of an animated picture the first frame is taken;
+* transparency is laid over white;
+* grey, palette, CMYK and YCbCr become RGB; 16-bit values are divided by 257; float arrays must lie in [0, 1];
+* a truncated, broken, empty or decompression-bomb file is a `ValueError` that names it.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import urllib.error
+import urllib.request
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+IMAGE_EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+URL_TIMEOUT_SECONDS = 30
+URL_MAX_BYTES = 256 * 1024 * 1024
+
+
+def is_url(source: Any) -> bool:
+    """Whether a source is an http or https address."""
+    return isinstance(source, str) and source.lower().startswith(("http://", "https://"))
+
+
+def load_image(source: Any, name: str = "image") -> np.ndarray:
+    """Loads one picture.
+
+    Args:
+        source: `PIL.Image`, numpy `(H, W)` or `(H, W, 1 | 3 | 4)`, torch `(H, W)` or `(1 | 3 | 4, H, W)`,
+            path, address.
+        name: how errors call it, e.g. `"images[2]"`.
+
+    Returns:
+        uint8 `(H, W, 3)`, own memory.
+
+    Raises:
+        FileNotFoundError: no file at the path.
+        ValueError: the picture is empty, broken, too large, or of values or a shape without one meaning.
+        TypeError: the source is none of the kinds above.
+    """
+    if isinstance(source, Image.Image):
+        return _from_pil(source, name)
+    if isinstance(source, np.ndarray):
+        return _from_array(source, name)
+    if isinstance(source, torch.Tensor):
+        return _from_tensor(source, name)
+    if isinstance(source, (str, os.PathLike)):
+        label = f"{name} ({os.fspath(source)})"
+        return _from_pil(_open(source, label), label)
+    raise TypeError(
+        f"{name}: expected a PIL image, numpy array, torch tensor, path or URL, got {type(source).__name__}"
+    )
+
+
+def image_size(path: str | os.PathLike) -> tuple[int, int]:
+    """Height and width of a picture file after EXIF rotation, read from its header.
+
+    Raises:
+        ValueError: the header can not be read.
+    """
+    with _open(path, os.fspath(path)) as image:
+        width, height = image.size
+        rotated = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+    return (width, height) if rotated else (height, width)
+
+
+def _open(source: str | os.PathLike, label: str) -> Image.Image:
+    """Opens a file or address; nothing but the header is decoded."""
+    if is_url(source):
+        stream: Any = io.BytesIO(_download(str(source)))
+    else:
+        stream = Path(source)
+        if not stream.is_file():
+            raise FileNotFoundError(f"{label}: no such file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            return Image.open(stream)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError(
+            f"{label}: more than {Image.MAX_IMAGE_PIXELS} pixels, refused as a possible decompression bomb; "
+            "raise PIL.Image.MAX_IMAGE_PIXELS if you trust the file"
+        ) from error
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise ValueError(f"{label}: not a picture that can be read ({error})") from error
+
+
+def _download(url: str) -> bytes:
+    """The bytes behind an http(s) address, at most `URL_MAX_BYTES`."""
+    try:
+        with urllib.request.urlopen(url, timeout=URL_TIMEOUT_SECONDS) as response:
+            data = response.read(URL_MAX_BYTES + 1)
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        raise ValueError(f"{url}: could not be downloaded ({error})") from error
+    if len(data) > URL_MAX_BYTES:
+        raise ValueError(f"{url}: larger than {URL_MAX_BYTES} bytes")
+    return data
+
+
+def _from_pil(image: Image.Image, label: str) -> np.ndarray:
+    """RGB array of a PIL image of any mode."""
+    if 0 in image.size:
+        raise ValueError(f"{label}: the picture is empty, its size is {image.size[0]} x {image.size[1]}")
+    try:
+        image.load()
+        image = ImageOps.exif_transpose(image)
+        if image.mode == "F" or image.mode.startswith("I"):
+            return _from_array(_deep_values(np.asarray(image), label), label)
+        if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+            image = image.convert("RGBA")
+            white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+            image = Image.alpha_composite(white, image)
+        return np.array(image.convert("RGB"), dtype=np.uint8)
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{label}: the picture is truncated or broken ({error})") from error
+
+
+def _deep_values(values: np.ndarray, label: str) -> np.ndarray:
+    """16- and 32-bit grey values as uint16, uint8 or float in [0, 1], by the range they use."""
+    if values.dtype.kind == "f":
+        return values if values.max() <= 1 else values / 255
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > 65535:
+        raise ValueError(f"integer values from {low} to {high} do not fit 16 bits")
+    sixteen_bit = values.dtype.itemsize == 2 or high > 255
+    return values.astype(np.uint16 if sixteen_bit else np.uint8)
+
+
+def _from_tensor(tensor: torch.Tensor, name: str) -> np.ndarray:
+    """RGB array of a channels-first tensor."""
+    values = tensor.detach().cpu()
+    values = values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
+    if values.ndim == 3:
+        if values.shape[0] not in (1, 3, 4):
+            hint = "; it looks like (H, W, C), use .permute(2, 0, 1)" if values.shape[-1] in (1, 3, 4) else ""
+            raise ValueError(f"{name}: a tensor must be (1 | 3 | 4, H, W), got {tuple(tensor.shape)}{hint}")
+        values = values.permute(1, 2, 0)
+    return _from_array(values.numpy(), name)
+
+
+def _from_array(array: np.ndarray, name: str) -> np.ndarray:
+    """RGB array of a channels-last array."""
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or (array.shape[-1] not in (1, 3, 4) and array.size):
+        hint = "; it looks like (C, H, W), move the channels last" if array.shape[0] in (1, 3, 4) else ""
+        raise ValueError(f"{name}: an array must be (H, W) or (H, W, 1 | 3 | 4), got {array.shape}{hint}")
+    if 0 in array.shape:
+        raise ValueError(f"{name}: the picture is empty, its shape is {array.shape}")
+    array = _to_uint8(array, name)
+    if array.shape[-1] == 4:
+        alpha = array[..., 3:].astype(np.float32) / 255
+        array = np.rint(array[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
+    if array.shape[-1] == 1:
+        array = np.repeat(array, 3, axis=-1)
+    return np.array(array, dtype=np.uint8, order="C")
+
+
+def _to_uint8(array: np.ndarray, name: str) -> np.ndarray:
+    """Values of any numeric type as uint8."""
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8) * 255
+    if array.dtype == np.uint16:
+        return np.rint(array / 257).astype(np.uint8)
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"{name}: values of type {array.dtype} are no picture")
+    low, high = float(array.min()), float(array.max())
+    limit = 1 if array.dtype.kind == "f" else 255
+    if not (low >= 0 and high <= limit):
+        raise ValueError(
+            f"{name}: {array.dtype} values must lie in [0, {limit}], got [{low:g}, {high:g}]; scale them or pass uint8"
+        )
+    return np.rint(array * 255).astype(np.uint8) if array.dtype.kind == "f" else array.astype(np.uint8)
+
+
+__all__ = ["IMAGE_EXTENSIONS", "image_size", "is_url", "load_image"]

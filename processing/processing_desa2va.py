@@ -1,0 +1,306 @@
+"""One processor: pictures, videos, text and clicks to one batch for the language model and for SAM-2.
+
+In: user inputs (`__call__`) or training samples (`collate`). Out: the tensors that `DeSa2VAModel` takes.
+Paper section 3.1: the picture goes both to the language model and, at its own resolution, to SAM-2.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import ProcessorMixin
+
+from .answer_text import AnswerParser
+from .batch_assembly import PLACEHOLDERS, BatchAssembler, BatchPlan, SequencePlan
+from .chat_encoding import ChatEncoder
+from .chat_messages import parse_messages
+from .inference_plan import check_aspect_ratio, describe_visuals, plan_inference, prompts_of_visuals
+from .results import SegmentationResult, Thresholds, build_results
+from .user_request import DeSa2VABatch, open_visuals, plan_requests
+from .visual_prompts import draw_regions, sam_prompts
+
+SEG = "[SEG]"
+GCG_INSTRUCTION = (
+    "Please describe the image in detail and respond with interleaved segmentation masks for the corresponding parts "
+    "of the answer."
+)
+
+
+class DeSa2VAProcessor(ProcessorMixin):
+    """Builds batches for `DeSa2VAModel`.
+
+    Args:
+        image_processor: the language model's: `GotOcr2ImageProcessor` (InternVL) or `Qwen2VLImageProcessor`.
+        tokenizer: the language model's, with the tokens of `seg_tokens` added as special tokens.
+        sam_image_processor: a stock `Sam2ImageProcessor`; its size is SAM-2's `image_size`.
+        mllm_type: `"internvl"`, `"qwen2_5_vl"` or `"qwen3_vl"`; decides placeholders and pixel layout.
+        image_seq_length: tokens of one InternVL tile.
+        merge_size: side of the square of Qwen patches that one token stands for.
+        max_tiles: most tiles a picture is cut into (InternVL; frames of a video are never cut). 1: no tiling.
+        seg_tokens: the segmentation tokens: `["[SEG]"]`, or `num_seg_frames` tokens with `seg_design="unique"`.
+        seg_design: `"single"`, `"repetitive"` or `"unique"`: what one `"[SEG]"` of an answer expands to.
+        num_seg_frames: tokens per object with `"repetitive"` and `"unique"`.
+        key_frames: how the key frames of a video are chosen: `"uniform"`, `"first"` or `"all"`.
+        num_key_frames: how many.
+        max_length: longest sequence in tokens; longer ones are an error, nothing is cut off.
+        gcg_instruction: appended to the text with `task="gcg"`; the whole text where none is given.
+        chat_template: overrides the tokenizer's.
+
+    Raises:
+        ValueError: unknown `mllm_type` or `seg_design`, or a control token missing from the tokenizer.
+    """
+
+    def __init__(
+        self,
+        image_processor: Any = None,
+        tokenizer: Any = None,
+        sam_image_processor: Any = None,
+        mllm_type: str = "internvl",
+        image_seq_length: int = 256,
+        merge_size: int = 2,
+        max_tiles: int = 12,
+        seg_tokens: list[str] | None = None,
+        seg_design: str = "single",
+        num_seg_frames: int = 1,
+        key_frames: str = "uniform",
+        num_key_frames: int = 5,
+        max_length: int = 8192,
+        gcg_instruction: str = GCG_INSTRUCTION,
+        chat_template: str | None = None,
+    ) -> None:
+        super().__init__(image_processor, tokenizer, sam_image_processor, chat_template=chat_template)
+        self.mllm_type = mllm_type
+        self.image_seq_length = image_seq_length
+        self.merge_size = merge_size
+        self.max_tiles = max_tiles
+        self.seg_tokens = [SEG] if seg_tokens is None else list(seg_tokens)
+        self.seg_design = seg_design
+        self.num_seg_frames = num_seg_frames
+        self.key_frames = key_frames
+        self.num_key_frames = num_key_frames
+        self.max_length = max_length
+        self.gcg_instruction = gcg_instruction
+        self._assembler: BatchAssembler | None = None
+        self._check()
+
+    def _check(self) -> None:
+        """Raises `ValueError` for fields that can not work together."""
+        if self.mllm_type not in PLACEHOLDERS:
+            raise ValueError(f"mllm_type={self.mllm_type!r} is unknown; choose one of {', '.join(PLACEHOLDERS)}")
+        if self.seg_design not in ("single", "repetitive", "unique"):
+            raise ValueError(f"seg_design={self.seg_design!r} is unknown; choose single, repetitive or unique")
+        expected = self.num_seg_frames if self.seg_design == "unique" else 1
+        if len(self.seg_tokens) != expected:
+            raise ValueError(f"seg_design={self.seg_design!r} needs {expected} seg_tokens, got {self.seg_tokens}")
+        if self.mllm_type != "internvl" and self.merge_size != self.image_processor.merge_size:
+            raise ValueError(
+                f"merge_size={self.merge_size}, but the image processor merges {self.image_processor.merge_size}"
+            )
+        vocabulary = self.tokenizer.get_vocab()
+        missing = [token for token in (*self.seg_tokens, *PLACEHOLDERS[self.mllm_type]) if token not in vocabulary]
+        if missing:
+            raise ValueError(
+                f"the tokenizer lacks {missing}; add segmentation tokens with "
+                "tokenizer.add_special_tokens({'additional_special_tokens': [...]}) and resize the embeddings"
+            )
+        if self.tokenizer.pad_token_id is None:
+            raise ValueError("the tokenizer has no padding token; set tokenizer.pad_token")
+
+    @property
+    def seg_token_ids(self) -> list[int]:
+        """Ids of `seg_tokens`, in order."""
+        return [self.tokenizer.convert_tokens_to_ids(token) for token in self.seg_tokens]
+
+    @property
+    def object_token_ids(self) -> list[int]:
+        """Ids that stand for one object in an answer: `num_seg_frames` of them unless `seg_design="single"`."""
+        ids = self.seg_token_ids
+        return ids * self.num_seg_frames if self.seg_design == "repetitive" else ids
+
+    @property
+    def assembler(self) -> BatchAssembler:
+        """What turns sequences and frames into tensors; built on first use."""
+        if self._assembler is None:
+            self._assembler = BatchAssembler(
+                ChatEncoder(self.tokenizer, self.object_token_ids, self.chat_template),
+                self.mllm_type,
+                self.image_processor,
+                self.sam_image_processor,
+                self.image_seq_length,
+                self.max_length,
+            )
+        return self._assembler
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields saved in `processor_config.json` (the tokenizer has its own files)."""
+        assembler, self._assembler = self._assembler, None
+        try:
+            return super().to_dict()
+        finally:
+            self._assembler = assembler
+
+    def __call__(
+        self,
+        images: Any = None,
+        videos: Any = None,
+        text: str | list[str] | None = None,
+        *,
+        task: str = "auto",
+        messages: list[Any] | None = None,
+        points: Any = None,
+        boxes: Any = None,
+        masks: Any = None,
+        key_frames: Any = None,
+        num_key_frames: int | None = None,
+    ) -> DeSa2VABatch:
+        """Inference batch.
+
+        Args:
+            images: one picture or a list: PIL image, numpy `(H, W, 3)`, torch `(3, H, W)`, path, http(s) address.
+            videos: one video or a list: path, folder of pictures, list of pictures, array with four dimensions.
+            text: one text for every visual, or a list: one per visual, or any number about one visual.
+            task: `"auto"`, `"chat"`, `"segment"` (wraps bare phrases) or `"gcg"` (grounded caption); see `apply_task`.
+            messages: earlier turns (then `text` is the next), or a whole dialogue that ends with the user; or a list
+                of these. See `parse_messages`.
+            points: `(x, y)` or `(x, y, label)` in source pixels, see `parse_prompts`; with or without text.
+            boxes: `(x0, y0, x1, y1)` in source pixels.
+            masks: bool `(H, W)` or `(O, H, W)` at source size.
+            key_frames: `"uniform"`, `"first"`, `"all"` or frame indices; the processor's own by default.
+            num_key_frames: how many; the processor's own by default.
+
+        Returns:
+            The tensors of `BatchAssembler.assemble` with left padding; `visuals`, `task`, `texts` (the last user
+            texts); and with prompts the tensors of `sam_prompts` and `prompt_visual` long `(O,)`. With prompts alone
+            there are no token entries, and `sequence_visual` counts one request per visual.
+
+        Raises:
+            ValueError: anything that can not be meant; the message names the input.
+            FileNotFoundError: a path without a file.
+            TypeError: an input of an unknown kind.
+        """
+        conversations, embedded = (None, []) if messages is None else parse_messages(messages)
+        strategy = self.key_frames if key_frames is None else key_frames
+        count = self.num_key_frames if num_key_frames is None else num_key_frames
+        visuals = describe_visuals(open_visuals(images, videos, embedded), strategy, count, self.sam_image_processor)
+        if self.mllm_type != "internvl":
+            check_aspect_ratio(visuals)
+        prompts = prompts_of_visuals(points, boxes, masks, visuals)
+        prompts_alone = any(prompts) and text is None and messages is None and task != "gcg"
+        requests = []
+        if not prompts_alone:
+            requests = plan_requests(text, conversations, len(visuals), task, self.gcg_instruction)
+        batch: dict[str, Any] = self.assembler.assemble(
+            plan_inference(visuals, requests, prompts, self.max_tiles), training=False
+        )
+        if prompts_alone:
+            batch["sequence_visual"] = torch.arange(len(visuals))
+        if any(prompts):
+            batch.update(self._prompt_tensors(prompts, visuals))
+        texts = [None] * len(visuals) if prompts_alone else [request.messages[-1][1] for request in requests]
+        return DeSa2VABatch({**batch, "visuals": visuals, "task": task, "texts": texts})
+
+    def _prompt_tensors(self, prompts: list[list[Any]], visuals: list[Any]) -> dict[str, torch.Tensor]:
+        """SAM-2's prompts of all visuals."""
+        owners = [number for number, objects in enumerate(prompts) for _ in objects]
+        sizes = [(visuals[number].height, visuals[number].width) for number in owners]
+        side = self.sam_image_processor.size["height"]
+        flat = [entry for objects in prompts for entry in objects]
+        return {**sam_prompts(flat, sizes, side, side // 4), "prompt_visual": torch.tensor(owners)}
+
+    def post_process(
+        self,
+        outputs: Any,
+        inputs: DeSa2VABatch,
+        mask_threshold: float = 0.0,
+        object_score_threshold: float = 0.0,
+        keep_logits: bool = False,
+    ) -> list[SegmentationResult]:
+        """Results of `DeSa2VAModel.generate`, one per sequence.
+
+        Args:
+            outputs: what `generate` returned.
+            inputs: the batch it was called with.
+            mask_threshold: logit above which a pixel belongs to a mask.
+            object_score_threshold: logit above which an object is on a frame; elsewhere its mask is empty.
+            keep_logits: keep low-resolution logits for `ObjectResult.probabilities`.
+        """
+        parser = AnswerParser(self.tokenizer, self.object_token_ids)
+        thresholds = Thresholds(mask_threshold, object_score_threshold)
+        return build_results(outputs, inputs, parser, thresholds, keep_logits)
+
+    def collate(self, samples: list[Any]) -> dict[str, Any]:
+        """Training batch of `Sample`s: every conversation is a sequence, every frame a key frame.
+
+        Args:
+            samples: `desa2va.training.data.sample.Sample`; text-only samples (`frames=None`) may be among them.
+
+        Returns:
+            The tensors of `BatchAssembler.assemble` with right padding and `labels` (-100 except the assistant's texts
+            and the token that closes them), and `object_labels` (list of `O` phrases), `mask_labels` (list of `O`
+            uint8 tensors `(T, H_src, W_src)`), `samples` (the samples themselves).
+
+        Raises:
+            ValueError: no samples, masks that do not fit the frames or the `[SEG]` of the answers, regions without a
+                picture, or a sequence longer than `max_length`; the message names the sample.
+        """
+        if not samples:
+            raise ValueError("collate needs at least one sample, got an empty list")
+        plan = BatchPlan()
+        object_labels: list[str] = []
+        mask_labels: list[torch.Tensor] = []
+        num_visuals = 0
+        for sample in samples:
+            visual = -1
+            if sample.frames is not None:
+                visual, num_visuals = num_visuals, num_visuals + 1
+                plan.add_sam_frames(list(sample.frames), visual)
+            self._plan_conversations(plan, sample, visual)
+            for conversation in sample.conversations:
+                object_labels.extend(conversation.labels)
+                mask_labels.extend(torch.from_numpy(mask.astype(np.uint8)) for mask in conversation.masks)
+        batch: dict[str, Any] = self.assembler.assemble(plan, training=True)
+        return {**batch, "object_labels": object_labels, "mask_labels": mask_labels, "samples": list(samples)}
+
+    def _plan_conversations(self, plan: BatchPlan, sample: Any, visual: int) -> None:
+        """Adds the conversations of a training sample to the plan; they share its images where nothing is drawn."""
+        tiles = 1 if sample.is_video else self.max_tiles
+        shared: dict[int, int] = {}
+        for conversation in sample.conversations:
+            _check_conversation(sample, conversation)
+            images = []
+            for index, frame in enumerate(() if sample.frames is None else sample.frames):
+                if index == 0 and conversation.regions is not None:
+                    images.append(plan.add_image(draw_regions(frame, conversation.regions), tiles))
+                    continue
+                if index not in shared:
+                    shared[index] = plan.add_image(frame, tiles)
+                images.append(shared[index])
+            messages = []
+            for question, answer in conversation.turns:
+                messages += [("user", question), ("assistant", answer)]
+            name = f"sample {sample.name!r}, {conversation.kind or 'conversation'}"
+            plan.sequences.append(SequencePlan(messages, images, visual, sample.is_video, name))
+
+
+def _check_conversation(sample: Any, conversation: Any) -> None:
+    """Raises `ValueError` naming the sample when masks, `[SEG]`, labels or regions do not fit together."""
+    num_seg = sum(answer.count(SEG) for _, answer in conversation.turns)
+    if not num_seg == len(conversation.masks) == len(conversation.labels):
+        raise ValueError(
+            f"sample {sample.name!r}: {num_seg} [SEG] in the answers, {len(conversation.masks)} masks and "
+            f"{len(conversation.labels)} labels; the three numbers must agree"
+        )
+    if sample.frames is None:
+        if num_seg or conversation.regions is not None:
+            raise ValueError(f"sample {sample.name!r} has no picture, but masks or regions; give frames")
+        return
+    if num_seg and conversation.masks.shape[1:] != sample.frames.shape[:3]:
+        raise ValueError(
+            f"sample {sample.name!r}: masks are (frames, height, width) = {conversation.masks.shape[1:]}, the frames "
+            f"are {sample.frames.shape[:3]}; masks must have the frames' number and size"
+        )
+
+
+__all__ = ["DeSa2VAProcessor"]

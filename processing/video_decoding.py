@@ -1,0 +1,185 @@
+"""A video file as a `FrameSource`: PyAV, decoded when asked for, forwards and backwards, in bounded memory.
+
+In: the path of a video file. Out: `VideoFileSource`. Length and time stamps come from the packets, without decoding; a
+frame is reached by seeking to the key packet before it (METHOD section 6). Frames that can not be decoded are
+replaced by the last good frame before them (at the start: by the first good one after them), with a warning that names
+them.
+"""
+
+from __future__ import annotations
+
+import bisect
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import av
+import numpy as np
+
+from .frame_source import check_indices, frame_range
+
+# Frames decoded forwards and held at once when a video is read backwards.
+REVERSE_CHUNK_BYTES = 128 * 1024 * 1024
+
+
+class VideoFileSource:
+    """Frames of a video file. Attributes as in `FrameSource`.
+
+    Args:
+        path: file (or http address) that FFmpeg can read. The rotation in its metadata is applied.
+
+    Raises:
+        ValueError: the file can not be read as a video, or holds no frame that can be decoded.
+    """
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        self.path = os.fspath(path)
+        self.name = self.path
+        try:
+            self._scan()
+        except (av.FFmpegError, IndexError) as error:
+            raise ValueError(f"{self.path}: can not be read as a video ({error})") from error
+        self._size: tuple[int, int] | None = None
+        first = next(self._decode(0, 1), None)
+        if first is None:
+            raise ValueError(f"{self.path}: the video holds no frame that can be decoded")
+        self._size = first[1].shape[:2]
+        self.height, self.width = self._size
+
+    def _scan(self) -> None:
+        """Reads length, time stamps and frame rate from the packets."""
+        with av.open(self.path) as container:
+            if not container.streams.video:
+                raise ValueError(f"{self.path}: the file has no video stream")
+            stream = container.streams.video[0]
+            rate = stream.average_rate or stream.guessed_rate
+            self.fps: float | None = float(rate) if rate else None
+            packets = [
+                (packet.pts, packet.dts, packet.is_keyframe)
+                for packet in container.demux(stream)
+                if packet.size and not packet.is_discard
+            ]
+            marks = [pts for pts, _, _ in packets]
+            base = float(stream.time_base or 0)
+        if not marks:
+            raise ValueError(f"{self.path}: the video holds no frames")
+        # Streams without a unique time stamp per packet can not be searched; they are decoded from the start.
+        self._searchable = None not in marks and len(set(marks)) == len(marks)
+        self._marks: list[int] = sorted(marks) if self._searchable else list(range(len(marks)))
+        positions = {mark: index for index, mark in enumerate(self._marks)}
+        self._keys: list[tuple[int, int]] = []
+        if self._searchable:
+            self._keys = sorted((positions[pts], pts if dts is None else dts) for pts, dts, key in packets if key)
+        if self._searchable and base:
+            self.timestamps = [(mark - self._marks[0]) * base for mark in self._marks]
+        else:
+            self.timestamps = [index / (self.fps or 1.0) for index in range(len(marks))]
+
+    def __len__(self) -> int:
+        return len(self._marks)
+
+    def read(self, indices: Sequence[int]) -> list[np.ndarray]:
+        """Frames at these indices, in the order asked for. Frames that share a group of pictures are decoded once."""
+        check_indices(len(self), indices)
+        found: dict[int, np.ndarray] = {}
+        wanted = sorted(set(indices))
+        while wanted:
+            # One run reaches to the next wanted frame as long as that is nearer than a typical group of pictures.
+            end = next((i for i in range(1, len(wanted)) if wanted[i] - wanted[i - 1] > 32), len(wanted))
+            run, wanted = set(wanted[:end]), wanted[end:]
+            frames = self._decode(min(run), max(run) + 1)
+            found.update((index, frame) for index, frame in frames if index in run)
+        return [found[index] for index in indices]
+
+    def iterate(self, start: int = 0, stop: int | None = None, step: int = 1) -> Iterator[np.ndarray]:
+        """Frames `range(start, stop, step)`, `step` 1 or -1. Backwards, a bounded chunk is decoded at a time."""
+        numbers = frame_range(len(self), start, stop, step)
+        if step == 1:
+            return (frame for _, frame in self._decode(numbers.start, numbers.stop)) if numbers else iter(())
+        return self._backwards(numbers)
+
+    def _backwards(self, numbers: range) -> Iterator[np.ndarray]:
+        chunk = max(1, min(64, REVERSE_CHUNK_BYTES // (self.height * self.width * 3)))
+        for offset in range(0, len(numbers), chunk):
+            part = numbers[offset : offset + chunk]
+            frames = [frame for _, frame in self._decode(part[-1], part[0] + 1)]
+            while frames:
+                yield frames.pop()
+
+    def _decode(self, start: int, stop: int) -> Iterator[tuple[int, np.ndarray]]:
+        """Every frame of `[start, stop)` with its index; frames that can not be decoded are filled in."""
+        expected = start
+        last: Any = None
+        for index, frame in self._good_frames(start):
+            if index >= start:
+                end = min(index, stop)
+                yield from self._fill(expected, end, last if last is not None else frame)
+                if index < stop:
+                    yield index, _array(frame, self._size)
+                expected = max(end, index + 1)
+                if expected >= stop:
+                    return
+            last = frame
+        if last is not None:
+            yield from self._fill(expected, stop, last)
+
+    def _fill(self, start: int, stop: int, frame: Any) -> Iterator[tuple[int, np.ndarray]]:
+        """Repeats `frame` for the broken frames `[start, stop)`."""
+        if start < stop:
+            warnings.warn(
+                f"{self.path}: frame(s) {start} to {stop - 1} can not be decoded; a neighbouring frame stands in",
+                stacklevel=2,
+            )
+        for index in range(start, stop):
+            yield index, _array(frame, self._size)
+
+    def _good_frames(self, start: int) -> Iterator[tuple[int, Any]]:
+        """Decoded frames with their index in rising order, from at or before `start` where one is good."""
+        place = bisect.bisect_right(self._keys, (start, float("inf"))) - 1
+        if self._searchable and place > 0:
+            reached = False
+            for index, frame in self._frames_from(self._keys[place][1]):
+                # The key packet itself may be broken: then begin at the beginning.
+                if not reached and index > start:
+                    break
+                reached = True
+                yield index, frame
+            if reached:
+                return
+        yield from self._frames_from(None)
+
+    def _frames_from(self, offset: int | None) -> Iterator[tuple[int, Any]]:
+        """Decodes from the packet at `offset` (in the stream's time base), or from the first packet."""
+        positions = {mark: index for index, mark in enumerate(self._marks)}
+        with av.open(self.path) as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            if offset is not None:
+                container.seek(offset, stream=stream, backward=True)
+            count = 0
+            for packet in container.demux(stream):
+                try:
+                    frames = packet.decode()
+                except av.FFmpegError:
+                    continue  # a broken packet; its frame is missing and filled in
+                for frame in frames:
+                    index = positions.get(frame.pts) if self._searchable else count
+                    count += 1
+                    if index is not None and index < len(self) and not frame.is_corrupt:
+                        yield index, frame
+
+
+def _array(frame: Any, size: tuple[int, int] | None) -> np.ndarray:
+    """RGB array of a decoded frame, upright; a frame of another size than the first is resized to it."""
+    quarter_turns = round(getattr(frame, "rotation", 0) / 90) % 4
+    image = frame.to_ndarray(format="rgb24")
+    image = np.rot90(image, quarter_turns) if quarter_turns else image
+    if size is not None and image.shape[:2] != size:
+        height, width = size if quarter_turns % 2 == 0 else size[::-1]
+        image = frame.reformat(width=width, height=height, format="rgb24").to_ndarray()
+        image = np.rot90(image, quarter_turns) if quarter_turns else image
+    return np.ascontiguousarray(image)
+
+
+__all__ = ["VideoFileSource"]

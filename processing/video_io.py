@@ -1,0 +1,161 @@
+"""Videos of any origin as frames that are decoded when asked for.
+
+In: a video file, a folder of pictures, a list of pictures or an array. Out: a `FrameSource`, which knows its length
+and time stamps without decoding and reads frames forwards, backwards or singly in bounded memory.
+METHOD section 6: the tracker runs over every frame in both directions, so length must cost time only.
+
+A frame that can not be decoded is replaced by the last good frame before it (at the start: by the first good one
+after it) and a warning names it: the number of frames, and with it every time stamp and mask, stays in place. A video
+without any frame that can be decoded is a `ValueError`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .frame_source import FrameSource, check_indices, check_sizes, frame_range
+from .image_loading import IMAGE_EXTENSIONS, image_size, is_url, load_image
+from .video_decoding import VideoFileSource
+
+
+class _RandomAccessSource(ABC):
+    """Shared by sources whose frames can be read one at a time at equal cost."""
+
+    def __init__(self, name: str, size: tuple[int, int], num_frames: int, fps: float | None) -> None:
+        self.name = name
+        self.height, self.width = size
+        self.fps = fps
+        self.timestamps = [index / (fps or 1.0) for index in range(num_frames)]
+
+    def __len__(self) -> int:
+        return len(self.timestamps)
+
+    @abstractmethod
+    def _frame(self, index: int) -> np.ndarray:
+        """The frame at an index that is in range."""
+
+    def read(self, indices: Sequence[int]) -> list[np.ndarray]:
+        """Frames at these indices, in the order asked for."""
+        check_indices(len(self), indices)
+        return [self._frame(index) for index in indices]
+
+    def iterate(self, start: int = 0, stop: int | None = None, step: int = 1) -> Iterator[np.ndarray]:
+        """Frames `range(start, stop, step)`."""
+        return (self._frame(index) for index in frame_range(len(self), start, stop, step))
+
+
+class MemorySource(_RandomAccessSource):
+    """Frames held in memory.
+
+    Args:
+        frames: pictures of one size, anything `load_image` takes.
+        name: named in errors.
+        fps: frames per second, if known.
+
+    Raises:
+        ValueError: no frames, or frames of different sizes (both are named).
+    """
+
+    def __init__(self, frames: Sequence[Any], name: str = "video", fps: float | None = None) -> None:
+        self._frames = [load_image(frame, f"{name} frame {index}") for index, frame in enumerate(frames)]
+        if not self._frames:
+            raise ValueError(f"{name}: a video needs at least one frame, got none")
+        sizes = [frame.shape[:2] for frame in self._frames]
+        check_sizes([f"frame {index}" for index in range(len(sizes))], sizes, name)
+        super().__init__(name, sizes[0], len(sizes), fps)
+
+    def _frame(self, index: int) -> np.ndarray:
+        return self._frames[index]
+
+
+class FolderSource(_RandomAccessSource):
+    """The pictures of a folder as a video, in natural order of their names (`frame2` before `frame10`).
+
+    Args:
+        folder: only files with a picture's extension count.
+        fps: frames per second, if known.
+
+    Raises:
+        ValueError: no pictures, pictures of different sizes (both are named), or none that can be read.
+    """
+
+    def __init__(self, folder: str | os.PathLike, fps: float | None = None) -> None:
+        paths = [path for path in Path(folder).iterdir() if path.suffix.lower() in IMAGE_EXTENSIONS]
+        self._paths = sorted(paths, key=lambda path: _natural_key(path.name))
+        if not self._paths:
+            raise ValueError(f"{folder}: no pictures in this folder; frames need one of {', '.join(IMAGE_EXTENSIONS)}")
+        self._broken: set[int] = set()
+        sizes: dict[int, tuple[int, int]] = {}
+        for index, path in enumerate(self._paths):
+            try:
+                sizes[index] = image_size(path)
+            except ValueError as error:
+                self._report(index, error)
+        if not sizes:
+            raise ValueError(f"{folder}: none of the {len(self._paths)} pictures can be read")
+        check_sizes([self._paths[index].name for index in sizes], list(sizes.values()), str(folder))
+        super().__init__(str(folder), next(iter(sizes.values())), len(self._paths), fps)
+
+    def _report(self, index: int, error: Exception) -> None:
+        self._broken.add(index)
+        warnings.warn(f"frame {index} is broken and replaced by its neighbour: {error}", stacklevel=2)
+
+    def _frame(self, index: int) -> np.ndarray:
+        for candidate in (*range(index, -1, -1), *range(index + 1, len(self))):
+            if candidate in self._broken:
+                continue
+            try:
+                return load_image(self._paths[candidate])
+            except ValueError as error:
+                self._report(candidate, error)
+        raise ValueError(f"{self.name}: none of the {len(self)} pictures can be read")
+
+
+def _natural_key(name: str) -> list[tuple[int, int | str]]:
+    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"([0-9]+)", name.lower()) if part]
+
+
+def open_visual(source: Any, name: str = "video", fps: float | None = None) -> FrameSource:
+    """Opens a video of any origin.
+
+    Args:
+        source: a `FrameSource`; a path or address of a video file; a folder of pictures; a list of pictures; a numpy
+            array `(T, H, W, C)` or torch tensor `(T, C, H, W)`.
+        name: what errors call it.
+        fps: frames per second of sources that do not know their own.
+
+    Raises:
+        FileNotFoundError: no such file or folder.
+        ValueError: no video stream or no frame, or frames of different sizes.
+        TypeError: the source is none of the kinds above.
+    """
+    if isinstance(source, FrameSource):
+        return source
+    if isinstance(source, (str, os.PathLike)):
+        path = os.fspath(source)
+        if os.path.isdir(path):
+            return FolderSource(path, fps)
+        if not is_url(path) and not os.path.isfile(path):
+            raise FileNotFoundError(f"{name}: no file or folder at {path}")
+        return VideoFileSource(path)
+    if isinstance(source, (np.ndarray, torch.Tensor)):
+        if source.ndim != 4:
+            raise ValueError(f"{name}: a video array must have four dimensions, got shape {tuple(source.shape)}")
+        return MemorySource(list(source), name, fps)
+    if isinstance(source, (list, tuple)):
+        return MemorySource(source, name, fps)
+    raise TypeError(
+        f"{name}: expected a path, folder, list of frames, array or FrameSource, got {type(source).__name__}"
+    )
+
+
+__all__ = ["FolderSource", "FrameSource", "MemorySource", "VideoFileSource", "open_visual"]

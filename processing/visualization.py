@@ -1,0 +1,89 @@
+"""Masks drawn on frames: coloured areas, outlines and labels.
+
+In: a frame and the masks of its objects. Out: the frame with the masks on it, for looking at results (paper figures).
+Colours depend on the number of the object alone, so an object keeps its colour over a video.
+"""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+_GOLDEN_RATIO = 0.618033988749895
+
+
+def object_colour(index: int) -> tuple[int, int, int]:
+    """RGB colour of object `index`; neighbours in number are far apart in hue."""
+    value = (1.0, 0.75)[index // 12 % 2]
+    red, green, blue = colorsys.hsv_to_rgb((0.02 + index * _GOLDEN_RATIO) % 1.0, 0.85, value)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def _edge(mask: np.ndarray, width: int) -> np.ndarray:
+    """Bool `(H, W)`: the pixels of a mask within `width` of its border; the frame's border counts."""
+    inner = mask
+    for _ in range(width):
+        padded = np.pad(inner, 1)
+        inner = inner & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return mask & ~inner
+
+
+def overlay_masks(
+    frame: np.ndarray,
+    masks: Sequence[np.ndarray],
+    labels: Sequence[str] | None = None,
+    opacity: float = 0.45,
+    object_ids: Sequence[int] | None = None,
+) -> np.ndarray:
+    """Draws masks on a frame.
+
+    Args:
+        frame: uint8 `(H, W, 3)`; not changed.
+        masks: bool `(H, W)` of each object; an empty one draws nothing.
+        labels: written at the top of each mask; empty strings write nothing.
+        opacity: of the coloured areas, in [0, 1]; outlines are opaque.
+        object_ids: number of each object, which decides its colour; 0, 1, ... by default.
+
+    Returns:
+        uint8 `(H, W, 3)`.
+
+    Raises:
+        ValueError: a mask of another size than the frame, or lists of different lengths.
+    """
+    labels = [""] * len(masks) if labels is None else labels
+    object_ids = range(len(masks)) if object_ids is None else object_ids
+    if not len(masks) == len(labels) == len(object_ids):
+        raise ValueError(f"{len(masks)} masks, {len(labels)} labels, {len(object_ids)} numbers; they must agree")
+    drawn = frame.astype(np.float32)
+    width = max(1, round(min(frame.shape[:2]) / 240))
+    for mask, number in zip(masks, object_ids, strict=True):
+        if mask.shape != frame.shape[:2]:
+            raise ValueError(f"mask of object {number} has shape {mask.shape}, the frame {frame.shape[:2]}")
+        colour = np.array(object_colour(number), dtype=np.float32)
+        drawn[mask] = (1 - opacity) * drawn[mask] + opacity * colour
+        drawn[_edge(mask, width)] = colour
+    image = Image.fromarray(np.rint(drawn).astype(np.uint8))
+    for mask, number, label in zip(masks, object_ids, labels, strict=True):
+        if label and mask.any():
+            _write_label(image, label, mask, object_colour(number))
+    return np.asarray(image).copy()
+
+
+def _write_label(image: Image.Image, label: str, mask: np.ndarray, colour: tuple[int, int, int]) -> None:
+    """Writes a label on a plate of the object's colour, inside the picture, above the top of its mask."""
+    rows, columns = np.nonzero(mask)
+    draw = ImageDraw.Draw(image)
+    font = ImageFont.load_default(size=max(10, round(min(image.size) / 32)))
+    left, top, right, bottom = draw.textbbox((0, 0), label, font=font)
+    width, height = right - left + 4, bottom - top + 4
+    x = max(0, min(int(columns[rows.argmin()]) - width // 2, image.width - width))
+    y = max(0, min(int(rows.min()) - height - 2, image.height - height))
+    draw.rectangle((x, y, x + width, y + height), fill=colour)
+    bright = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 140
+    draw.text((x + 2 - left, y + 2 - top), label, font=font, fill=(0, 0, 0) if bright else (255, 255, 255))
+
+
+__all__ = ["object_colour", "overlay_masks"]

@@ -1,0 +1,97 @@
+"""The package as a whole: what an import brings along and what a wheel contains."""
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import desa2va
+
+ROOT = Path(desa2va.__file__).resolve().parent.parent
+ROOMS = ("configuration", "processing", "modeling_desa2va", "training", "eval")
+
+
+def run_python(code: str, cwd: Path = ROOT) -> str:
+    """Run code in a fresh interpreter and return what it prints."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=cwd)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout.strip()
+
+
+def test_import_is_cheap_and_brings_no_stray_packages():
+    """`import desa2va` must not load torch, nor put `training` or `eval` beside other people's packages of that name."""
+    code = "import sys, desa2va; print(' '.join(sorted({name.split('.')[0] for name in sys.modules})))"
+    loaded = set(run_python(code).split())
+    assert "desa2va" in loaded
+    assert not loaded & {"torch", "transformers", *ROOMS}
+
+
+def test_every_lazy_export_resolves_under_the_package_only():
+    """A wrong path in the table of exports shows only when the name is used."""
+    code = (
+        "import sys, desa2va\n"
+        "for name in desa2va.__all__: assert getattr(desa2va, name) is not None, name\n"
+        f"print(sorted(set(sys.modules) & set({ROOMS!r})))"
+    )
+    assert run_python(code) == "[]"
+
+
+def test_lazy_classes_are_registered_with_the_auto_classes():
+    """With the package in use `AutoConfig` must know the model type without remote code."""
+    code = (
+        "from desa2va import DeSa2VAConfig\n"
+        "from transformers import AutoConfig, AutoModel\n"
+        "config = AutoConfig.for_model('desa2va')\n"
+        "assert type(config) is DeSa2VAConfig\n"
+        "print(AutoModel._model_mapping[DeSa2VAConfig].__module__)"
+    )
+    assert run_python(code) == "desa2va.modeling_desa2va.modeling_desa2va"
+
+
+def test_unknown_name_says_what_there_is():
+    """A misspelled import should teach."""
+    with pytest.raises(AttributeError, match="DeSa2VAModel"):
+        desa2va.DeSa2VaModel  # noqa: B018
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """A wheel built from a copy of the sources, so that nothing is left in the checkout."""
+    work = tmp_path_factory.mktemp("wheel")
+    source = work / "source"
+    ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    source.mkdir()
+    for name in ("desa2va", *ROOMS):
+        shutil.copytree(ROOT / name, source / name, ignore=ignore)
+    for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff"):
+        shutil.copy(ROOT / name, source / name)
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-q", "-w", str(work), "."]
+    done = subprocess.run(command, cwd=source, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return next(work.glob("*.whl"))
+
+
+def test_wheel_installs_one_import_name(wheel):
+    """The folders at the root have generic names; in site-packages they would overwrite other people's."""
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"desa2va"}
+    assert wheel.name.endswith("-py3-none-any.whl")
+    for room in ROOMS:
+        assert f"desa2va/{room}/__init__.py" in names
+
+
+def test_wheel_carries_every_module_and_asset(wheel):
+    """A module or asset missing from the wheel is noticed only after an install elsewhere."""
+    names = set(zipfile.ZipFile(wheel).namelist())
+    expected = {
+        (path.relative_to(ROOT) if room == "desa2va" else Path("desa2va") / path.relative_to(ROOT)).as_posix()
+        for room in ("desa2va", *ROOMS)
+        for path in (ROOT / room).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix in {".py", ".jinja", ".yaml", ".safetensors", ".json"}
+    }
+    assert "desa2va/templates/model_card.md.jinja" in expected
+    assert expected <= names

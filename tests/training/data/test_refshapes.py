@@ -1,0 +1,188 @@
+"""RefShapes as a data set: keys, shares, pixels, masks, answers, vocabulary."""
+
+import hashlib
+import re
+
+import numpy as np
+import pytest
+from desa2va.training.data.refshapes import ALL_PICTURE_KINDS, RefShapes
+from desa2va.training.data.refshapes_geometry import inside_shape
+from desa2va.training.data.refshapes_language import vocabulary_corpus
+from desa2va.training.data.refshapes_scene import COLORS, RADII
+from desa2va.training.data.sample import SEG
+from torch.utils.data import DataLoader
+
+EVERYTHING = dict.fromkeys(ALL_PICTURE_KINDS, 1.0)
+WORD = re.compile(r"\[SEG\]|</?p>| ?[A-Za-z]+| ?\d| ?[^\sA-Za-z\d]")
+
+
+def identity(batch):
+    return batch
+
+
+def assert_same(first, second):
+    assert first.name == second.name
+    assert first.is_video == second.is_video
+    assert np.array_equal(first.frames, second.frames)
+    assert np.array_equal(first.scene["instance_map"], second.scene["instance_map"])
+    assert first.scene["objects"] == second.scene["objects"]
+    assert len(first.conversations) == len(second.conversations)
+    for one, other in zip(first.conversations, second.conversations, strict=True):
+        assert (one.turns, one.labels, one.kind, one.targets) == (other.turns, other.labels, other.kind, other.targets)
+        assert np.array_equal(one.masks, other.masks)
+        assert (one.regions is None) == (other.regions is None)
+
+
+def own_mask(item, size):
+    """The whole shape on the full grid, without bounding boxes or other objects."""
+    grid = np.arange(size, dtype=np.float32) + 0.5
+    dx, dy = grid[None, :] - item["center_x"], grid[:, None] - item["center_y"]
+    return inside_shape(item["shape"], item["radius"], item["angle"], dx, dy)
+
+
+def test_same_index_same_sample_in_any_order():
+    """Guards hidden state: a generator shared between samples makes an item depend on what was read before."""
+    one, two = (RefShapes("train", "full", length=8, video_fraction=0.3, kinds=None) for _ in range(2))
+    backwards = {index: two[index] for index in reversed(range(8))}
+    for index in range(8):
+        assert_same(one[index], backwards[index])
+    assert_same(one[-1], one[7])
+
+
+def test_parallel_workers_give_the_samples_of_one():
+    """Guards per-worker seeds, which would repeat or change samples with the number of workers."""
+    data = RefShapes("train", length=10, video_fraction=0.2)
+    loader = DataLoader(data, batch_size=2, num_workers=2, collate_fn=identity)
+    loaded = [sample for batch in loader for sample in batch]
+    assert len(loaded) == 10
+    for sample, index in zip(loaded, range(10), strict=True):
+        assert_same(sample, data[index])
+
+
+def test_no_scene_is_in_two_splits_seeds_or_indices():
+    """Guards leakage: the same key for two splits would put test pictures into training."""
+    seen = {}
+    for split, seed in (("train", 0), ("validation", 0), ("test", 0), ("train", 1)):
+        for sample in RefShapes(split, length=60, conversations=1, seed=seed):
+            key = repr(sample.scene["objects"])
+            assert key not in seen, f"{(split, seed)} repeats a scene of {seen[key]}"
+            seen[key] = (split, seed)
+            pixels = hashlib.sha256(sample.frames.tobytes()).hexdigest()
+            assert pixels not in seen
+            seen[pixels] = (split, seed)
+
+
+def test_one_conversation_per_sample_keeps_the_shares_of_the_level():
+    """Guards silent fall-back: relations exist in a quarter of free scenes and would be replaced by attributes."""
+    kinds = [sample.conversations[0].kind for sample in RefShapes("test", length=400, conversations=1)]
+    for kind, share in (("attribute", 0.5), ("relation", 0.3), ("superlative", 0.2)):
+        assert abs(kinds.count(kind) / 400 - share) < 0.1  # four standard errors
+
+
+def test_relation_scenes_raises_the_share_of_scenes_with_a_relation():
+    """Guards the training mix: with `relation_scenes=1` every scene must carry a relation, whatever comes first."""
+    data = RefShapes("train", length=30, relation_scenes=1.0, conversations=2, kinds={"superlative": 1, "relation": 1})
+    for sample in data:
+        kinds = [conversation.kind for conversation in sample.conversations]
+        assert set(kinds) <= {"superlative", "relation"}
+    only = RefShapes(
+        "train", length=30, relation_scenes=1.0, conversations=3, kinds={"attribute": 1e-9, "relation": 1}
+    )
+    assert all(conversation.kind == "relation" for sample in only for conversation in sample.conversations)
+
+
+@pytest.mark.parametrize(("level", "most"), [("easy", 4), ("standard", 5), ("full", 6)])
+def test_number_of_objects_and_radii_follow_the_level(level, most):
+    """Guards the difficulty the published figures refer to."""
+    counts = set()
+    for sample in RefShapes("train", level, length=150, conversations=1):
+        counts.add(len(sample.scene["objects"]))
+        for item in sample.scene["objects"]:
+            low, high = RADII[item["size"]]
+            assert low <= item["radius"] <= high
+    assert counts == set(range(2, most + 1))
+
+
+@pytest.mark.parametrize("size", [64, 128, 200])
+def test_instance_map_is_the_stack_of_the_shapes(size):
+    """Guards bounding boxes that cut shapes and masks that disagree with the drawing order."""
+    for sample in RefShapes("train", "full", length=12, size=size, conversations=1):
+        expected = np.zeros((size, size), np.uint8)
+        for index, item in enumerate(sample.scene["objects"]):
+            expected[own_mask(item, size)] = index + 1
+        assert sample.frames.shape == (1, size, size, 3)
+        differing = np.count_nonzero(expected != sample.scene["instance_map"][0])
+        assert differing <= 2  # float32 rounding on an edge
+        for index, item in enumerate(sample.scene["objects"]):
+            assert (expected == index + 1).sum() >= 0.59 * own_mask(item, size).sum()
+
+
+def test_masks_are_disjoint_exact_and_of_the_named_colour():
+    """Guards masks shifted against the pixels and labels of the wrong object."""
+    palette = np.array(list(COLORS.values()))[:, None] * np.linspace(0.85, 1.05, 9)[:, None]  # (8, 9, 3): jitter
+    for sample in RefShapes("train", "full", length=25, kinds={"caption": 1, "multiple": 1}):
+        for conversation in sample.conversations:
+            assert conversation.masks.sum(0).max() <= 1
+            for mask, target, label in zip(conversation.masks, conversation.targets, conversation.labels, strict=True):
+                item = sample.scene["objects"][target]
+                assert np.array_equal(mask, sample.scene["instance_map"] == target + 1)
+                assert label == f"{item['size']} {item['color']} {item['shape']}"
+                mean = sample.frames[mask].mean(0)
+                nearest = list(COLORS)[int(np.abs(palette - mean).sum(-1).min(1).argmin())]
+                assert nearest == item["color"]
+
+
+def test_answers_hold_one_seg_per_target_and_questions_none():
+    """Guards the contract of the collator: the i-th [SEG] is the i-th mask; users never send control tokens."""
+    kinds = set()
+    for sample in RefShapes("train", "full", length=120, kinds=EVERYTHING):
+        for conversation in sample.conversations:
+            ((user, answer),) = conversation.turns
+            kinds.add(conversation.kind)
+            assert SEG not in user
+            assert "<p>" not in user
+            assert answer.count(SEG) == len(conversation.targets) == len(conversation.masks)
+            assert answer.count("<p>") == answer.count("</p>") in (0, len(conversation.targets))
+            if conversation.kind in ("no_target", "qa_color", "qa_count", "qa_exist", "region"):
+                assert not len(conversation.masks)
+            assert (conversation.regions is not None) == (conversation.kind == "region")
+    assert kinds == set(ALL_PICTURE_KINDS)
+
+
+def test_corpus_holds_every_word_of_500_samples():
+    """Guards the tokenizer built from the corpus: a word it lacks would be spelt in pieces."""
+    have = {word for text in vocabulary_corpus() for word in WORD.findall(text)}
+    missing = {}
+    pictures = RefShapes("train", "full", length=350, kinds=EVERYTHING, size=48)
+    videos = RefShapes("train", "full", length=150, video_fraction=1.0, size=64, num_frames=3)
+    for sample in (*pictures, *videos):
+        for conversation in sample.conversations:
+            for text in conversation.turns[0]:
+                missing.update({word: text for word in WORD.findall(text) if word not in have})
+    assert not missing
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"level": "hard"}, "level must be"),
+        ({"kinds": {"colour": 1.0}}, "kinds must map"),
+        ({"kinds": {"motion": 1.0}}, "none of the kinds"),
+        ({"kinds": {"relation": 1.0}, "video_fraction": 0.5}, "none of the kinds"),
+        ({"relation_scenes": 1.5}, "relation_scenes must be"),
+        ({"num_frames": 1}, "num_frames must be"),
+        ({"kinds": {"attribute": -1.0}}, "kinds must map"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, message):
+    """Guards late failures: a wrong mix must not surface as a strange error inside a worker."""
+    with pytest.raises(ValueError, match=message):
+        RefShapes("train", **arguments)
+
+
+def test_index_outside_ends_iteration():
+    """Guards endless `for sample in dataset` loops."""
+    data = RefShapes("train", length=3, conversations=1)
+    assert len(list(data)) == 3
+    with pytest.raises(IndexError):
+        data[3]

@@ -1,0 +1,305 @@
+"""Auxiliary networks: who receives which gradient, what the discriminators learn, and the empty process."""
+
+import copy
+import math
+
+import pytest
+import torch
+from desa2va.training.auxiliary import FEATURES, AuxiliaryNetworks, frozen
+from desa2va.training.discriminators import Discriminator
+from desa2va.training.gradient_reversal import reverse_gradient
+
+DIM = 8
+
+
+def quiet(pairing="crossed", **options):
+    """Networks without noise, so that two passes can be compared."""
+    torch.manual_seed(0)
+    options = {"spectral_norm": False, "instance_noise": 0.0, **options}
+    return AuxiliaryNetworks(DIM, pairing, queue_size=16, **options)
+
+
+def make_features(number=5, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return {key: torch.randn(number, DIM, generator=generator).requires_grad_() for key in FEATURES}
+
+
+def gradients(loss, features):
+    values = torch.autograd.grad(loss, [features[key] for key in FEATURES], allow_unused=True)
+    return dict(zip(FEATURES, values, strict=True))
+
+
+def reversed_joint_loss(networks, features, strength):
+    """The textbook form: a reversal layer in front of the discriminators' own loss, in one joint pass."""
+    text, visual = reverse_gradient(features["text"], strength), reverse_gradient(features["visual"], strength)
+    seen = (text, visual) if networks.pairing == "crossed" else (visual, text)
+    visual_side, text_side = networks.visual_discriminator, networks.text_discriminator
+    real = visual_side.loss(features["real_visual"].detach(), True) + text_side.loss(
+        features["real_text"].detach(), True
+    )
+    return real + visual_side.loss(seen[0], False) + text_side.loss(seen[1], False)
+
+
+@pytest.mark.parametrize("pairing", ["crossed", "matched"])
+def test_frozen_discriminators_give_the_reversal_gradient(pairing):
+    """The claim the whole arrangement rests on: outside the wrapped model nothing changes for the decoupling."""
+    networks, features = quiet(pairing), make_features()
+    joint = gradients(reversed_joint_loss(networks, features, 0.7), features)
+    separate = gradients(networks.model_terms(features, strength=0.7)["adversarial"], features)
+    for key in ("text", "visual"):
+        assert separate[key].abs().sum() > 0
+        torch.testing.assert_close(separate[key], joint[key])
+
+
+def test_strength_scales_the_adversarial_gradient_only():
+    networks, features = quiet(), make_features()
+    networks.remember(make_features(12, seed=3))
+    full = networks.model_terms(features, strength=1.0)
+    half = networks.model_terms(features, strength=0.5)
+    assert torch.equal(full["adversarial"], half["adversarial"])
+    torch.testing.assert_close(
+        gradients(half["adversarial"], features)["text"], 0.5 * gradients(full["adversarial"], features)["text"]
+    )
+    assert torch.equal(full["club"], half["club"])
+
+
+@pytest.mark.parametrize("pairing", ["crossed", "matched"])
+def test_a_step_of_the_model_fools_the_discriminators(pairing):
+    """The direction of the game: following the model's gradient must raise the discriminators' loss."""
+    networks, features = quiet(pairing), make_features()
+    gradient = gradients(networks.model_terms(features)["adversarial"], features)
+    moved = {**features, **{key: features[key].detach() - 0.5 * gradient[key] for key in ("text", "visual")}}
+    before, after = (networks.update_terms(one)["discriminators"].item() for one in (features, moved))
+    assert after > before
+
+
+def test_model_terms_leave_the_networks_alone():
+    """A gradient into q would let the model lower its information by teaching q to lie."""
+    networks, features = quiet(), make_features()
+    networks.remember(make_features(12, seed=3))
+    sum(networks.model_terms(features).values()).backward()
+    assert all(parameter.requires_grad for parameter in networks.parameters())
+    assert all(parameter.grad is None for parameter in networks.parameters())
+    assert features["text"].grad.abs().sum() > 0
+
+
+def test_model_terms_leave_the_real_features_alone():
+    """The target distributions of Eq. 4 do not move towards the decoupled features."""
+    networks, features = quiet(), make_features()
+    terms = networks.model_terms(features)
+    found = gradients(terms["adversarial"] + terms["club"], features)
+    assert found["real_text"] is None
+    assert found["real_visual"] is None
+
+
+def test_update_terms_leave_the_features_alone():
+    networks, features = quiet(), make_features()
+    sum(networks.update_terms(features).values()).backward()
+    assert all(value.grad is None for value in features.values())
+    assert all(parameter.grad is not None for parameter in networks.parameters())
+
+
+def test_frozen_restores_what_was_frozen_before():
+    networks = quiet()
+    networks.club.mean.weight.requires_grad_(False)
+    before = [parameter.requires_grad for parameter in networks.parameters()]
+    with frozen(networks):
+        assert not any(parameter.requires_grad for parameter in networks.parameters())
+    assert [parameter.requires_grad for parameter in networks.parameters()] == before
+
+
+def test_club_term_is_clamped_and_raw_estimate_reported():
+    """Unfitted q: a negative estimate is chance, not independence to be enlarged; the log shows it as it is."""
+    networks, signs = quiet(), set()
+    for seed in range(20):
+        features = make_features(3, seed=seed)
+        raw, term = networks.metrics(features)["mutual_information"], networks.model_terms(features)["club"]
+        assert term.item() == pytest.approx(max(raw.item(), 0.0), abs=1e-6)
+        signs.add(raw.item() > 0)
+    assert signs == {True, False}
+
+
+@pytest.mark.parametrize("pairing", ["crossed", "matched"])
+def test_parts_add_up_over_processes(pairing):
+    """Sums with one global normaliser: two processes with 4 and 1 objects give the loss of one with 5."""
+    networks, features = quiet(pairing), make_features(5)
+    parts = [{key: value[piece] for key, value in features.items()} for piece in (slice(4), slice(4, 5))]
+    for name in ("discriminators", "club_nll"):
+        total = sum(networks.update_terms(part, num_objects=5)[name] for part in parts)
+        torch.testing.assert_close(total, networks.update_terms(features)[name])
+    total = sum(networks.model_terms(part, num_objects=5)["adversarial"] for part in parts)
+    torch.testing.assert_close(total, networks.model_terms(features)["adversarial"])
+
+
+def test_club_term_weighs_a_process_by_its_objects():
+    """A process with 5 objects where 10 is the mean counts half; unweighted, few would count as much as many."""
+    networks = quiet()
+    features = next(one for one in map(make_features, [5] * 20, range(20)) if networks.model_terms(one)["club"] > 0)
+    torch.testing.assert_close(
+        networks.model_terms(features, num_objects=10)["club"], 0.5 * networks.model_terms(features)["club"]
+    )
+
+
+def test_unequal_classes_do_not_tilt_the_discriminators():
+    """Twice the image rows for the same objects is the same question; without labels D_t has nothing to learn."""
+    networks, features = quiet(), make_features()
+    doubled = {**features, "real_visual": features["real_visual"].repeat(2, 1)}
+    expected = networks.update_terms(features)["discriminators"]
+    torch.testing.assert_close(networks.update_terms(doubled)["discriminators"], expected)
+    networks.update_terms({**features, "real_text": torch.zeros(0, DIM)})["discriminators"].backward()
+    assert all(torch.count_nonzero(p.grad) == 0 for p in networks.text_discriminator.parameters())
+    assert any(torch.count_nonzero(p.grad) for p in networks.visual_discriminator.parameters())
+
+
+@pytest.mark.parametrize("spectral_norm", [True, False])
+def test_a_process_without_objects_takes_part(spectral_norm):
+    """Zero rows, as bfloat16 from a wrapped model: exact zeros, connected on both sides, finite figures."""
+    networks = AuxiliaryNetworks(DIM, spectral_norm=spectral_norm)
+    features = {key: torch.zeros(0, DIM, dtype=torch.bfloat16, requires_grad=True) for key in FEATURES}
+    terms, updates = networks.model_terms(features), networks.update_terms(features)
+    assert [value.item() for value in (*terms.values(), *updates.values())] == [0.0] * 4
+    sum(terms.values()).backward()
+    assert features["text"].grad.shape == (0, DIM)
+    sum(updates.values()).backward()
+    assert all(torch.count_nonzero(parameter.grad) == 0 for parameter in networks.parameters())
+    assert all(torch.isfinite(value) for value in networks.metrics(features).values())
+    networks.remember(features)
+    assert len(networks.queue) == 0
+
+
+def test_spectral_norm_state_does_not_depend_on_the_number_of_objects():
+    """The power iteration runs per call; a process that skipped the call would end with other weights."""
+    torch.manual_seed(0)
+    one = AuxiliaryNetworks(DIM, instance_noise=0.0)
+    other = copy.deepcopy(one)
+    one.update_terms(make_features(5))
+    other.update_terms(make_features(0))
+    for first, second in zip(one.buffers(), other.buffers(), strict=True):
+        assert torch.equal(first, second)
+
+
+def test_literal_equation_warns_and_degenerates():
+    """Eq. 3 as printed: a constant discriminator ("everything is real" and "nothing is") reaches its supremum 0."""
+    with pytest.warns(UserWarning, match="degenerate"):
+        networks = quiet("literal")
+    optimizer = torch.optim.Adam(networks.parameters(), 2e-2)
+    start = networks.update_terms(make_features(64))["discriminators"].item()
+    assert start == pytest.approx(2 * math.log(2), abs=0.3)
+    for step in range(200):
+        optimizer.zero_grad()
+        networks.update_terms(make_features(64, seed=step))["discriminators"].backward()
+        optimizer.step()
+    assert networks.update_terms(make_features(64, seed=999))["discriminators"].item() < 0.05
+    assert networks.metrics(make_features())["accuracy_visual"].item() == 0.5
+
+
+def test_adversarial_value_at_equilibrium():
+    """Undecided discriminators: log 2 for each decoupled feature, log 4 for two (Eq. 4 at zero divergence)."""
+    networks = quiet(label_smoothing=0.0)
+    for discriminator in (networks.visual_discriminator, networks.text_discriminator):
+        for parameter in discriminator.parameters():
+            torch.nn.init.zeros_(parameter)
+    features = make_features()
+    assert networks.model_terms(features)["adversarial"].item() == pytest.approx(math.log(4), abs=1e-6)
+    assert networks.update_terms(features)["discriminators"].item() == pytest.approx(2 * math.log(4), abs=1e-6)
+
+
+def train_discriminator(draw_real, draw_other, steps=150):
+    torch.manual_seed(0)
+    discriminator = Discriminator(DIM)
+    optimizer = torch.optim.Adam(discriminator.parameters(), 5e-3)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        (discriminator.loss(draw_real(128), True) + discriminator.loss(draw_other(128), False)).backward()
+        optimizer.step()
+    discriminator.eval()
+    return discriminator.accuracy(draw_real(2000), draw_other(2000)).item()
+
+
+def test_discriminator_learns_what_can_be_separated():
+    """Different directions are found; different scales alone are not, because features are normalised first."""
+    direction = torch.arange(DIM).float() - 3.5
+
+    def shifted(number):
+        return torch.randn(number, DIM) + direction
+
+    def scaled(number):
+        return 50 * torch.randn(number, DIM)
+
+    def standard(number):
+        return torch.randn(number, DIM)
+
+    assert train_discriminator(shifted, standard) > 0.95
+    assert train_discriminator(standard, standard) == pytest.approx(0.5, abs=0.05)
+    assert train_discriminator(scaled, standard) == pytest.approx(0.5, abs=0.05)
+
+
+def play(pairing, seed=0, steps=400):
+    """Two clouds play against their discriminators; their mean places over the last half, and the targets."""
+    torch.manual_seed(seed)
+    targets = {"text": torch.randn(DIM), "visual": torch.randn(DIM)}
+    centres = {key: torch.randn(DIM).requires_grad_() for key in targets}
+    places = {key: torch.zeros(DIM) for key in targets}
+    networks = AuxiliaryNetworks(DIM, pairing, num_components=1, queue_size=0)
+    game = torch.optim.Adam(centres.values(), 1e-2)
+    training = torch.optim.Adam(networks.parameters(), 5e-3)
+    for step in range(steps):
+        features = {key: centre + 0.3 * torch.randn(32, DIM) for key, centre in centres.items()}
+        features |= {f"real_{key}": target + 0.3 * torch.randn(32, DIM) for key, target in targets.items()}
+        training.zero_grad()
+        networks.update_terms(features)["discriminators"].backward()
+        training.step()
+        game.zero_grad()
+        networks.model_terms(features)["adversarial"].backward()
+        game.step()
+        for key in targets:
+            places[key] += centres[key].detach() * (step >= steps // 2)
+    return places, targets
+
+
+@pytest.mark.parametrize("pairing", ["crossed", "matched"])
+def test_the_game_moves_features_to_their_target(pairing):
+    """Crossed: h_t becomes like real visual features, h_v like real textual ones; matched: each like its own kind."""
+    places, targets = play(pairing)
+    opposite = {"text": "visual", "visual": "text"}
+    for key, place in places.items():
+        wanted = targets[opposite[key] if pairing == "crossed" else key]
+        assert torch.corrcoef(torch.stack([place, wanted]))[0, 1] > 0.85
+
+
+def test_state_round_trip():
+    """A resumed training continues bit by bit: weights, power iteration and queue are all state."""
+    torch.manual_seed(0)
+    one, other = AuxiliaryNetworks(DIM, instance_noise=0.0), AuxiliaryNetworks(DIM, instance_noise=0.0)
+    one.remember(make_features(7))
+    one.update_terms(make_features())
+    other.load_state_dict(one.state_dict())
+    features = make_features(seed=4)
+    for name, value in one.model_terms(features).items():
+        assert torch.equal(value, other.model_terms(features)[name]), name
+        other.load_state_dict(one.state_dict())
+
+
+def test_metrics_do_not_disturb_the_training():
+    networks, features = AuxiliaryNetworks(DIM), make_features()
+    before = copy.deepcopy(networks.state_dict())
+    random_state = torch.get_rng_state()
+    figures = networks.metrics(features)
+    assert set(figures) == {"accuracy_visual", "accuracy_text", "mutual_information", "club_nll"}
+    assert networks.training
+    assert torch.equal(random_state, torch.get_rng_state())
+    assert all(torch.equal(value, before[name]) for name, value in networks.state_dict().items())
+
+
+def test_invalid_input_is_named():
+    networks, features = quiet(), make_features()
+    with pytest.raises(ValueError, match="crossed"):
+        AuxiliaryNetworks(DIM, "swapped")
+    with pytest.raises(ValueError, match="real_text"):
+        networks.model_terms({key: features[key] for key in ("text", "visual", "real_visual")})
+    with pytest.raises(ValueError, match="'text' must be"):
+        networks.update_terms({**features, "text": torch.zeros(5, DIM + 1)})
+    with pytest.raises(ValueError, match="paired by object"):
+        networks.metrics({**features, "text": torch.zeros(4, DIM)})
+    with pytest.raises(ValueError, match="label_smoothing"):
+        Discriminator(DIM, label_smoothing=1.0)

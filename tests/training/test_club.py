@@ -1,0 +1,196 @@
+"""The CLUB estimator recovers known answers on toys whose information has a closed form."""
+
+import math
+
+import pytest
+import torch
+from desa2va.training.club import GaussianMixtureCLUB
+
+
+def fit(club, draw, steps=300):
+    """Maximum likelihood on fresh samples; the last steps are small, so the figure does not depend on the stop."""
+    optimizer = torch.optim.Adam(club.parameters(), 5e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        (-club.log_likelihood(*draw(256)).mean()).backward()
+        optimizer.step()
+        schedule.step()
+    return club
+
+
+def correlated(dim, rho):
+    def draw(number):
+        h_v = torch.randn(number, dim)
+        return h_v, rho * h_v + math.sqrt(1 - rho**2) * torch.randn(number, dim)
+
+    return draw
+
+
+def plain(dim, num_components, hidden=32, bound=3.0):
+    return GaussianMixtureCLUB(dim, num_components, hidden=hidden, log_variance_bound=bound, normalize=False)
+
+
+@pytest.mark.parametrize("num_components", [1, 3])
+@pytest.mark.parametrize(("dim", "rho"), [(1, 0.6), (1, 0.9), (4, 0.3), (4, 0.6), (4, 0.9)])
+def test_correlated_gaussians(dim, rho, num_components):
+    """Gaussians of correlation rho: I = -d/2 log(1 - rho^2), and CLUB with the true conditional d rho^2 / (1 - rho^2).
+
+    The estimate lies near the second and above the first. The product term of the queue agrees with all pairs.
+    """
+    torch.manual_seed(0)
+    draw = correlated(dim, rho)
+    club = fit(plain(dim, num_components), draw)
+    with torch.no_grad():
+        h_v, h_t = draw(2000)
+        estimate = club.mutual_information(h_v, h_t).item()
+        other_v, other_t = draw(2000)
+        queued = club.mutual_information(h_v, h_t, (other_t, other_v)).item()
+    assert estimate > -dim / 2 * math.log(1 - rho**2)
+    assert estimate == pytest.approx(dim * rho**2 / (1 - rho**2), rel=0.15)
+    assert queued == pytest.approx(estimate, rel=0.05)
+
+
+@pytest.mark.parametrize("num_components", [1, 3])
+def test_independent_features_carry_nothing(num_components):
+    torch.manual_seed(0)
+    draw = correlated(4, 0.0)
+    club = fit(plain(4, num_components), draw, steps=200)
+    with torch.no_grad():
+        assert club.mutual_information(*draw(2000)).item() == pytest.approx(0.0, abs=0.05)
+
+
+def three_modes(number):
+    """h_t is -1, 0 or 1 times a direction that h_v chooses, plus noise of 0.2: three modes for every h_v."""
+    h_v = torch.randn(number, 2)
+    direction = torch.where(h_v[:, :1] > 0, torch.tensor([2.0, 2.0]), torch.tensor([2.0, -2.0]))
+    mode = torch.randint(-1, 2, (number, 1)).float()
+    return h_v, mode * direction + 0.2 * torch.randn(number, 2)
+
+
+def test_a_mixture_fits_what_one_gaussian_cannot():
+    """True NLL: 2 (log(2 pi e) / 2 + log 0.2) + log 3 = 0.718 nats. One Gaussian covers three modes with one lump."""
+    true_nll = math.log(2 * math.pi * math.e) + 2 * math.log(0.2) + math.log(3)
+    nll = {}
+    for num_components in (1, 3):
+        torch.manual_seed(0)
+        club = fit(plain(2, num_components, bound=4.0), three_modes, steps=500)
+        with torch.no_grad():
+            nll[num_components] = -club.log_likelihood(*three_modes(4000)).mean().item()
+    assert nll[3] < true_nll + 0.35
+    assert nll[1] > nll[3] + 1.0
+
+
+def test_log_likelihood_by_hand():
+    """All weights zero: a standard normal, so log q = -(C log 2 pi + |h_t|^2) / 2 whatever h_v."""
+    club = plain(2, 1)
+    for parameter in club.parameters():
+        torch.nn.init.zeros_(parameter)
+    value = club.log_likelihood(torch.randn(1, 2), torch.tensor([[1.0, 2.0]]))
+    assert value.item() == pytest.approx(-(2 * math.log(2 * math.pi) + 5) / 2, abs=1e-5)
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_pairwise_agrees_with_pairs(normalize):
+    """The all-pairs form expands the square to save memory; its diagonal is the plain form."""
+    torch.manual_seed(0)
+    club = GaussianMixtureCLUB(6, 3, normalize=normalize).double()
+    h_v, h_t = torch.randn(5, 6).double(), torch.randn(5, 6).double()
+    torch.testing.assert_close(club.pairwise_log_likelihood(h_v, h_t).diagonal(), club.log_likelihood(h_v, h_t))
+    one = club.log_likelihood(h_v[2:3], h_t[4:5])
+    torch.testing.assert_close(club.pairwise_log_likelihood(h_v, h_t)[2, 4], one[0])
+
+
+def test_pairs_of_one_object_are_no_sample_of_the_product():
+    """Two objects: (q00 + q11 - q01 - q10) / 2. With i = j in the product the estimate would be half of it."""
+    torch.manual_seed(0)
+    club = GaussianMixtureCLUB(6).double()
+    h_v, h_t = torch.randn(2, 6).double(), torch.randn(2, 6).double()
+    q = club.pairwise_log_likelihood(h_v, h_t)
+    torch.testing.assert_close(club.mutual_information(h_v, h_t), (q[0, 0] + q[1, 1] - q[0, 1] - q[1, 0]) / 2)
+
+
+def test_density_integrates_to_one():
+    """A lost mixture weight or variance term would still train, but the figure would not be a likelihood."""
+    torch.manual_seed(0)
+    club = plain(1, 3)
+    grid = torch.linspace(-30, 30, 6001)[:, None]
+    mass = club.pairwise_log_likelihood(torch.randn(3, 1), grid).exp().sum(1) * 0.01
+    torch.testing.assert_close(mass, torch.ones(3), atol=1e-3, rtol=0)
+
+
+def test_log_variance_is_bounded():
+    """h_t = f(h_v) exactly: without the tanh bound the log-variance runs to minus infinity and the loss with it."""
+    torch.manual_seed(0)
+    club = GaussianMixtureCLUB(4, 1, log_variance_bound=1.0)
+
+    def draw(number):
+        h_v = torch.randn(number, 4)
+        return h_v, h_v
+
+    fit(club, draw, steps=200)
+    log_variance = club.conditional(draw(64)[0])[2]
+    assert log_variance.min() >= -1.0
+    assert log_variance.mean() < -0.8
+    assert -club.log_likelihood(*draw(64)).mean() / 4 >= (math.log(2 * math.pi) - 1) / 2
+
+
+def test_scale_does_not_matter():
+    """Shrinking or shifting the features must not lower the estimate: they are normalised first."""
+    torch.manual_seed(0)
+    club = GaussianMixtureCLUB(8).double()
+    h_v, h_t = torch.randn(6, 8).double(), torch.randn(6, 8).double()
+    torch.testing.assert_close(
+        club.mutual_information(100 * h_v + 3, 50 * h_t - 1), club.mutual_information(h_v, h_t), atol=1e-4, rtol=1e-4
+    )
+
+
+def test_minimising_the_estimate_removes_dependence():
+    """The weight w of h_t = w h_v + noise goes to zero under the gradient of the estimate, q refitted in turn."""
+    torch.manual_seed(0)
+    club = GaussianMixtureCLUB(8, 1)
+    weight = torch.tensor(1.5, requires_grad=True)
+    fitting, mixing = torch.optim.Adam(club.parameters(), 5e-3), torch.optim.Adam([weight], 2e-2)
+    for _ in range(300):
+        h_v = torch.randn(128, 8)
+        h_t = weight * h_v + torch.randn(128, 8)
+        fitting.zero_grad()
+        (-club.log_likelihood(h_v, h_t.detach()).mean()).backward()
+        fitting.step()
+        mixing.zero_grad()
+        club.mutual_information(h_v, h_t).backward()
+        mixing.step()
+    assert abs(weight.item()) < 0.2
+
+
+def test_gradient_reaches_both_features_with_negatives():
+    torch.manual_seed(0)
+    club = GaussianMixtureCLUB(4)
+    h_v, h_t = (torch.randn(1, 4, requires_grad=True) for _ in range(2))
+    club.mutual_information(h_v, h_t, (torch.randn(7, 4), torch.randn(7, 4))).backward()
+    assert h_v.grad.abs().sum() > 0
+    assert h_t.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_too_few_objects_give_a_connected_zero(number):
+    h_v, h_t = (torch.randn(number, 4, requires_grad=True) for _ in range(2))
+    value = GaussianMixtureCLUB(4).mutual_information(h_v, h_t)
+    value.backward()
+    assert value.item() == 0.0
+    assert h_v.grad.abs().sum() == 0
+
+
+def test_autocast_does_not_lower_the_precision():
+    torch.manual_seed(0)
+    club = GaussianMixtureCLUB(16)
+    h_v, h_t = torch.randn(8, 16), torch.randn(8, 16)
+    plain_value = club.mutual_information(h_v, h_t)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(club.mutual_information(h_v, h_t), plain_value)
+        assert club.mutual_information(h_v.bfloat16(), h_t.bfloat16()).dtype == torch.float32
+
+
+def test_invalid_numbers_are_named():
+    with pytest.raises(ValueError, match="num_components"):
+        GaussianMixtureCLUB(4, 0)

@@ -1,0 +1,1 @@
+"""Training: data, phases, losses' weights, auxiliary networks. Nothing here enters a released model."""

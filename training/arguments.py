@@ -1,0 +1,137 @@
+"""Training arguments: transformers' own, and what DeSa2VA adds. One field per switch, each with its default and reason.
+
+Enters: a YAML of differences. Leaves: validated dataclasses. The weights of all loss terms live here and meet them in the trainer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformers import TrainingArguments
+
+from desa2va.modeling_desa2va.losses import mask_loss
+
+PHASES = ("vision", "segmenter", "grounding", "text_pretraining", "decoupling", "fusion")
+
+
+@dataclass
+class MaskLossArguments:
+    """How one mask is scored (paper Eq. 8-10).
+
+    Attributes:
+        mask_loss: `"bce"` (the text of section 3.4) or `"mse"` (Eq. 9 to the letter).
+        bce_weight, dice_weight: 2.0 and 0.5 as in Sa2VA.
+        positive_weight: weight of the foreground in the cross-entropy; 1 is the paper's.
+        mask_target_size: side R of the targets, pixels; logits are resized to it.
+        num_points: points sampled per mask where the loss is computed at uncertain points (12544 in SAM-2), or `None`.
+    """
+
+    mask_loss: str = "bce"
+    bce_weight: float = 2.0
+    dice_weight: float = 0.5
+    positive_weight: float | None = None
+    mask_target_size: int = 256
+    num_points: int | None = None
+
+    def __call__(self, logits: torch.Tensor, targets: torch.Tensor, num_masks: float) -> torch.Tensor:
+        """The mask loss of (P, h, w) logits against (P, R, R) targets."""
+        return mask_loss(
+            logits,
+            targets,
+            num_masks,
+            weights=(self.bce_weight, self.dice_weight),
+            kind=self.mask_loss,
+            pos_weight=self.positive_weight,
+            num_points=self.num_points,
+        )
+
+
+@dataclass
+class DataArguments:
+    """What is learned from.
+
+    Attributes:
+        dataset: `"refshapes"`, or a path to a fine-tune JSON (see docs/training.md).
+        options: keyword arguments of `RefShapes`, or of the fine-tune loader.
+        seed: of the data alone; runs that compare methods share it.
+    """
+
+    dataset: str = "refshapes"
+    options: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+
+
+def _weights(**values: float) -> Any:
+    return field(default_factory=lambda: dict(values))
+
+
+@dataclass
+class DeSa2VATrainingArguments(TrainingArguments):
+    """`TrainingArguments` and what DeSa2VA's phases need.
+
+    Changed defaults: `remove_unused_columns=False` (the collator needs everything), `report_to="none"`.
+
+    Attributes:
+        phase: one of `PHASES`; METHOD section 5 calls vision, segmenter and grounding phase 0, the others 1, 2, 3.
+        weights: weight of every loss term by its name; a term that is missing here counts 0 and is not computed where that
+            saves work. Defaults: phase 2 of METHOD section 5.
+        muon_learning_rate: rate of Muon on the matrices of `muon_modules`; 0 trains them with AdamW like the rest.
+        muon_modules: prefixes of modules whose 2-D weights Muon trains (both vision encoders and the language layers learn
+            shape several times faster: CALIBRATION).
+        trainable: prefixes of the parameters that learn in place of the phase's own list; `None` keeps the phase's.
+        language_model: how the language model learns in phases 2 and 3: `"lora"`, `"full"`, `"frozen"`.
+        lora_rank, lora_alpha: 128 as in Sa2VA's code, 256.
+        warm_start: start values computed at the beginning of the phase: any of `"fan_in"`, `"pca"`, `"copy_decoders"`,
+            `"whiten_labels"`, `"fit_prompts"`, `"visual_from_text"`, `"copy_prompts"`; see `training/warm_start.py`.
+        teacher_fraction: part of the steps over which memory training goes from true to own masks.
+        adversarial_pairing: `"crossed"` (paper), `"matched"` or `"literal"`. adversarial_warmup: steps to full strength.
+        auxiliary_learning_rate, auxiliary_every: optimizer of discriminators and CLUB; a step every k steps.
+        club_components: K of the Gaussian mixture (Eq. 5). queue_size: features remembered as negatives.
+    """
+
+    phase: str = "decoupling"
+    weights: dict[str, float] = _weights(
+        language=1.0,
+        visual_mask=1.0,
+        text_mask=1.0,
+        fused_mask=1.0,
+        adversarial=0.02,
+        club=0.01,
+        orthogonality=0.05,
+        iou=0.1,
+        object_score=0.1,
+    )
+    muon_learning_rate: float = 0.0
+    muon_modules: list[str] = field(default_factory=list)
+    trainable: list[str] | None = None
+    language_model: str = "lora"
+    lora_rank: int = 128
+    lora_alpha: int = 256
+    warm_start: list[str] = field(default_factory=list)
+    teacher_fraction: float = 0.6
+    adversarial_pairing: str = "crossed"
+    adversarial_warmup: int = 500
+    auxiliary_learning_rate: float = 1e-3
+    auxiliary_every: int = 1
+    club_components: int = 2
+    queue_size: int = 512
+    remove_unused_columns: bool = False
+    report_to: Any = "none"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, value, allowed in (
+            ("phase", self.phase, PHASES),
+            ("language_model", self.language_model, ("lora", "full", "frozen")),
+            ("adversarial_pairing", self.adversarial_pairing, ("crossed", "matched", "literal")),
+        ):
+            if value not in allowed:
+                raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(allowed)}")
+        negative = {name: weight for name, weight in self.weights.items() if weight < 0}
+        if negative:
+            raise ValueError(f"loss weights must not be negative, got {negative}")
+
+
+__all__ = ["PHASES", "DataArguments", "DeSa2VATrainingArguments", "MaskLossArguments"]

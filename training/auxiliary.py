@@ -1,0 +1,239 @@
+"""Auxiliary networks of the decoupling phase (paper section 3.2, Eq. 3 to 6).
+
+What enters: a dict of features with one row per object of this process (O may be 0): `text` (O, C) = h_t, `visual`
+(O, C) = h_v; and samples of the real modalities, in numbers of their own: `real_text` (L, C) = h_l of the labels,
+`real_visual` (M, C) = W_v(pooled image-token states). What leaves: terms for the model (`model_terms`), for the
+auxiliary networks (`update_terms`), and figures to log (`metrics`).
+
+The networks live outside the wrapped model and have their own optimizer: the paper alternates the two, and in one
+joint backward pass data parallelism would silently not synchronise one of them. Terms are added to the model's loss
+with the networks frozen. Reversing the gradient in front of a frozen discriminator gives the decoupling exactly the
+gradient it would receive from a reversal layer in a joint pass.
+
+One training step, as the trainer tells it: `model_terms` joins the loss; after the optimizer step, every k steps,
+`update_terms` on the detached features trains the networks; then `remember` feeds the queue. Only `remember` talks to
+other processes, so every process has to call it.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .club import GaussianMixtureCLUB
+from .discriminators import Discriminator
+from .feature_queue import FeatureQueue
+from .gradient_reversal import GradientReversal, adversarial_strength, reverse_gradient
+
+PAIRINGS = ("crossed", "matched", "literal")
+FEATURES = ("text", "visual", "real_text", "real_visual")
+MAX_CLUB_LOSS = 10.0
+
+
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[nn.Module]:
+    """Within the block no parameter of `module` takes a gradient, while its inputs do."""
+    before = [parameter.requires_grad for parameter in module.parameters()]
+    module.requires_grad_(False)
+    try:
+        yield module
+    finally:
+        for parameter, flag in zip(module.parameters(), before, strict=True):
+            parameter.requires_grad_(flag)
+
+
+class AuxiliaryNetworks(nn.Module):
+    """The two discriminators, the CLUB estimator and the queue of recent features.
+
+    Args:
+        dim: width C of the features.
+        pairing: `"crossed"` (Eq. 4: D_v tells real visual features from h_t, D_t real textual ones from h_v),
+            `"matched"` (D_v against h_v, D_t against h_t), or `"literal"` (Eq. 3 to the letter).
+        num_components: mixture components of CLUB.
+        queue_size: pairs of features kept as negatives.
+        spectral_norm: see `Discriminator`.
+        instance_noise: see `Discriminator`.
+        label_smoothing: see `Discriminator`.
+
+    Raises:
+        ValueError: for an unknown pairing.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        pairing: str = "crossed",
+        num_components: int = 3,
+        queue_size: int = 512,
+        spectral_norm: bool = True,
+        instance_noise: float = 0.1,
+        label_smoothing: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if pairing not in PAIRINGS:
+            raise ValueError(f"adversarial pairing must be one of {PAIRINGS}, got {pairing!r}")
+        if pairing == "literal":
+            warnings.warn(
+                "adversarial pairing 'literal' is degenerate: in Eq. 3 each discriminator sees one class only and is "
+                "maximised by a constant; use 'crossed' (Eq. 4) or 'matched'",
+                stacklevel=2,
+            )
+        self.pairing = pairing
+        self.visual_discriminator = Discriminator(
+            dim, spectral_norm=spectral_norm, instance_noise=instance_noise, label_smoothing=label_smoothing
+        )
+        self.text_discriminator = Discriminator(
+            dim, spectral_norm=spectral_norm, instance_noise=instance_noise, label_smoothing=label_smoothing
+        )
+        self.club = GaussianMixtureCLUB(dim, num_components)
+        self.queue = FeatureQueue(queue_size, dim)
+
+    def model_terms(
+        self, features: dict[str, Tensor], strength: float = 1.0, num_objects: float | Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Terms the model minimises; the gradient reaches `text` and `visual` only.
+
+        Args:
+            features: see the module docstring; `text` and `visual` with their graph.
+            strength: of the reversed gradient, see `adversarial_strength`.
+            num_objects: normaliser, O by default; the mean number per process under data parallelism.
+
+        Returns:
+            `adversarial`: the discriminators' loss on decoupled features, whose gradient arrives reversed (larger
+            means closer to equilibrium); `club`: the estimate of Eq. 6 in nats per dimension, within [0, 10].
+
+        Raises:
+            ValueError: where a feature is missing or has the wrong shape.
+        """
+        features = self._checked(features)
+        number = len(features["text"])
+        share = 1.0 if num_objects is None else number / num_objects
+        with frozen(self):
+            text, visual = (reverse_gradient(features[key], strength) for key in ("text", "visual"))
+            adversarial = self._loss_on_decoupled(text, visual, num_objects)
+            estimate = self.club.mutual_information(features["visual"], features["text"], self.queue.negatives())
+        return {
+            "adversarial": adversarial,
+            "club": share * (estimate / self.club.dim).clamp(0.0, MAX_CLUB_LOSS),
+        }
+
+    def update_terms(
+        self, features: dict[str, Tensor], num_objects: float | Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Terms the auxiliary networks minimise; features are detached, so no gradient reaches the model.
+
+        Args:
+            features: see the module docstring.
+            num_objects: normaliser, O by default; 1 gives sums over objects, to be divided after a reduction.
+
+        Returns:
+            `discriminators`: their cross-entropy on real and decoupled features (Eq. 3, or its literal form);
+            `club_nll`: negative log-likelihood of q in nats per dimension.
+        """
+        features = {key: value.detach() for key, value in self._checked(features).items()}
+        text, visual = features["text"], features["visual"]
+        normaliser = max(len(text), 1) if num_objects is None else num_objects
+        if self.pairing == "literal":
+            adversarial = self._literal_loss(text, visual, normaliser)
+        else:
+            seen_by_visual, seen_by_text = self._seen(text, visual)
+            adversarial = self._both_classes(
+                self.visual_discriminator, features["real_visual"], seen_by_visual
+            ) + self._both_classes(self.text_discriminator, features["real_text"], seen_by_text)
+            adversarial = len(text) / normaliser * adversarial
+        likelihood = self.club.log_likelihood(visual, text).sum() / self.club.dim
+        return {"discriminators": adversarial, "club_nll": -likelihood / normaliser}
+
+    @staticmethod
+    def _both_classes(discriminator: Discriminator, real: Tensor, other: Tensor) -> Tensor:
+        """Mean loss on each class, so that unequal numbers do not tilt the decision; zero where a class is missing.
+
+        The discriminator runs in any case: its power iteration has to advance alike on every process.
+        """
+        loss = discriminator.loss(real, True) + discriminator.loss(other, False)
+        return loss if len(real) and len(other) else 0.0 * loss
+
+    def _seen(self, text: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
+        """The decoupled features that D_v and D_t look at."""
+        return (text, visual) if self.pairing == "crossed" else (visual, text)
+
+    def _loss_on_decoupled(self, text: Tensor, visual: Tensor, normaliser: float | Tensor | None) -> Tensor:
+        """The discriminators' loss on the decoupled features alone: the part the model plays against."""
+        if self.pairing == "literal":
+            return self._literal_loss(text, visual, normaliser)
+        seen_by_visual, seen_by_text = self._seen(text, visual)
+        return self.visual_discriminator.loss(seen_by_visual, False, normaliser) + self.text_discriminator.loss(
+            seen_by_text, False, normaliser
+        )
+
+    def _literal_loss(self, text: Tensor, visual: Tensor, normaliser: float | Tensor | None) -> Tensor:
+        """Minus the objective of Eq. 3: `-E[log D_v(h_t) + log(1 - D_t(h_v))]`."""
+        values = F.softplus(-self.visual_discriminator(text)) + F.softplus(self.text_discriminator(visual))
+        return values.sum() / (max(len(text), 1) if normaliser is None else normaliser)
+
+    def remember(self, features: dict[str, Tensor]) -> None:
+        """Adds the decoupled features of all processes to the queue. A collective call: once per step, everywhere."""
+        self.queue.push(features["text"].detach(), features["visual"].detach())
+
+    @torch.no_grad()
+    def metrics(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Figures to log, without noise; weight them by O when averaging over processes.
+
+        Args:
+            features: see the module docstring.
+
+        Returns:
+            `accuracy_visual`, `accuracy_text`: of the discriminators (about 0.5 is equilibrium; always 0.5 for
+            `"literal"`, which has no second class); `mutual_information`: the raw estimate of Eq. 6, nats per
+            dimension; `club_nll`: nats per dimension. Neutral values (0.5 and 0) for O = 0.
+        """
+        features = self._checked(features)
+        text, visual = features["text"], features["visual"]
+        was_training = self.training
+        self.eval()
+        try:
+            pair = (text[:0], text[:0]) if self.pairing == "literal" else self._seen(text, visual)
+            estimate = self.club.mutual_information(visual, text, self.queue.negatives()) / self.club.dim
+            likelihood = self.club.log_likelihood(visual, text).sum() / max(len(text), 1) / self.club.dim
+            return {
+                "accuracy_visual": self.visual_discriminator.accuracy(features["real_visual"], pair[0]),
+                "accuracy_text": self.text_discriminator.accuracy(features["real_text"], pair[1]),
+                "mutual_information": estimate,
+                "club_nll": -likelihood,
+            }
+        finally:
+            self.train(was_training)
+
+    def _checked(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The four features in float32 at least; raises where one is missing or of another width."""
+        missing = [key for key in FEATURES if key not in features]
+        if missing:
+            raise ValueError(f"auxiliary features lack {missing}; all of {list(FEATURES)} are needed")
+        for key in FEATURES:
+            if features[key].ndim != 2 or features[key].shape[1] != self.club.dim:
+                raise ValueError(
+                    f"feature {key!r} must be (rows, {self.club.dim}), got shape {tuple(features[key].shape)}"
+                )
+        if len(features["text"]) != len(features["visual"]):
+            raise ValueError(
+                f"text and visual features are paired by object, got {len(features['text'])} and "
+                f"{len(features['visual'])} rows"
+            )
+        return {
+            key: features[key] if features[key].dtype == torch.float64 else features[key].float() for key in FEATURES
+        }
+
+
+__all__ = [
+    "AuxiliaryNetworks",
+    "Discriminator",
+    "FeatureQueue",
+    "GaussianMixtureCLUB",
+    "GradientReversal",
+    "adversarial_strength",
+    "frozen",
+    "reverse_gradient",
+]

@@ -1,0 +1,1 @@
+"""Training data: typed samples, RefShapes, loaders."""

@@ -1,0 +1,86 @@
+"""RefShapes, part four: questions answered in words, grounded captions and region prompts.
+
+Objects of a scene enter, expressions of the kinds `qa_color`, `qa_count`, `qa_exist`, `caption` and `region` leave;
+their text is the user's whole turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from .refshapes_language import (
+    CAPTION_REQUEST,
+    NUMBERS,
+    REGION_REQUEST,
+    Expression,
+    group_by,
+    make_phrase,
+    no_target_expressions,
+    plural,
+)
+from .refshapes_scene import COLOR_NAMES, SHAPES, SceneObject
+
+
+def color_questions(objects: Sequence[SceneObject]) -> Iterator[Expression]:
+    """Ask "What color is the circle?" for every unique shape, or size and shape."""
+    for keys in (("shape",), ("size", "shape")):
+        for values, members in group_by(objects, keys).items():
+            if len(members) == 1:
+                text = f"What color is the {make_phrase(keys, values)}?"
+                yield Expression("qa_color", text, (), objects[members[0]].color)
+
+
+def count_questions(rng: np.random.Generator, objects: Sequence[SceneObject]) -> Iterator[Expression]:
+    """Ask "How many circles are there?": four times in five about a shape that is there."""
+    present = sorted({item.shape for item in objects})
+    pool = present if rng.random() < 0.8 else SHAPES
+    shape = pool[int(rng.integers(len(pool)))]
+    number = NUMBERS[sum(item.shape == shape for item in objects)]
+    yield Expression("qa_count", f"How many {plural(shape)} are there?", (), number)
+
+
+def existence_questions(rng: np.random.Generator, objects: Sequence[SceneObject]) -> Iterator[Expression]:
+    """Ask "Is there a red circle?", as often "yes" as "no"; a "no" is one attribute away from the truth."""
+    if rng.random() < 0.5:
+        item = objects[int(rng.integers(len(objects)))]
+        yield Expression("qa_exist", f"Is there {with_article(f'{item.color} {item.shape}')}?", (), "yes")
+        return
+    absent = [e.text for e in no_target_expressions(objects) if _is_color_shape(e.text)]
+    phrase = absent[int(rng.integers(len(absent)))].removeprefix("the ")
+    yield Expression("qa_exist", f"Is there {with_article(phrase)}?", (), "no")
+
+
+def caption_expression(objects: Sequence[SceneObject]) -> Expression:
+    """The grounded caption: every object from left to right."""
+    ordered = sorted(range(len(objects)), key=lambda m: objects[m].center_x)
+    answer = ", ".join(f"<p> a {objects[m].label} </p> [SEG]" for m in ordered) + "."
+    return Expression("caption", CAPTION_REQUEST, tuple(ordered), answer)
+
+
+def region_expressions(objects: Sequence[SceneObject]) -> Iterator[Expression]:
+    """Ask "What is region 1?" about every object."""
+    for index, item in enumerate(objects):
+        yield Expression("region", REGION_REQUEST, (), f"a {item.label}", region=index)
+
+
+def with_article(phrase: str) -> str:
+    """The phrase after "a" or "an"."""
+    return f"an {phrase}" if phrase[0] in "aeiou" else f"a {phrase}"
+
+
+def _is_color_shape(text: str) -> bool:
+    """Whether an expression is exactly "the <colour> <shape>"."""
+    words = text.split()
+    return len(words) == 3 and words[1] in COLOR_NAMES and words[2] in SHAPES
+
+
+__all__ = [
+    "caption_expression",
+    "color_questions",
+    "count_questions",
+    "existence_questions",
+    "region_expressions",
+    "with_article",
+]

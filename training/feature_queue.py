@@ -1,0 +1,92 @@
+"""A queue of recent features (paper section 3.2, the product of marginals of Eq. 6).
+
+What enters: the decoupled features of a step, detached. What leaves: up to `size` recent rows of each modality. One
+device sees only a few objects per step, too few to stand for a marginal distribution; the queue gathers them over
+steps and processes. Its content belongs to the state dict, so a resumed training continues with the same negatives.
+"""
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+@torch.no_grad()
+def gather_rows(rows: Tensor) -> Tensor:
+    """Concatenates the rows of all processes in the order of their ranks; their numbers may differ.
+
+    A collective call: every process must make it, also one without rows.
+
+    Args:
+        rows: `(n, C)`, n of its own on every process.
+
+    Returns:
+        `(sum of n, C)`; `rows` itself where there is one process.
+    """
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return rows
+    count = torch.tensor([len(rows)], device=rows.device)
+    counts = [torch.zeros_like(count) for _ in range(dist.get_world_size())]
+    dist.all_gather(counts, count)
+    sizes = [int(n) for n in torch.cat(counts).tolist()]
+    padded = rows.new_zeros((max(sizes), *rows.shape[1:]))
+    if padded.numel() == 0:
+        return rows
+    padded[: len(rows)] = rows
+    parts = [torch.empty_like(padded) for _ in sizes]
+    dist.all_gather(parts, padded)
+    return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+
+class FeatureQueue(nn.Module):
+    """Ring buffer of the most recent pairs of text and visual features.
+
+    Args:
+        size: pairs to keep; 0 keeps none.
+        dim: width C of the features.
+    """
+
+    def __init__(self, size: int, dim: int) -> None:
+        super().__init__()
+        if size < 0 or dim < 1:
+            raise ValueError(f"a feature queue needs size >= 0 and dim >= 1, got {size} and {dim}")
+        self.size = size
+        self.register_buffer("rows", torch.zeros(size, 2, dim))
+        self.register_buffer("filled", torch.zeros((), dtype=torch.long))
+        self.register_buffer("position", torch.zeros((), dtype=torch.long))
+
+    def __len__(self) -> int:
+        return int(self.filled)
+
+    @torch.no_grad()
+    def push(self, text: Tensor, visual: Tensor) -> None:
+        """Adds the pairs of all processes; the oldest give way. A collective call (see `gather_rows`).
+
+        Args:
+            text: `(O, C)` of this process; O may be 0.
+            visual: `(O, C)`.
+
+        Raises:
+            ValueError: where the two do not have the same shape or the width is not the queue's.
+        """
+        if text.shape != visual.shape or text.ndim != 2 or text.shape[1] != self.rows.shape[2]:
+            raise ValueError(
+                f"the queue takes text and visual features (O, {self.rows.shape[2]}), "
+                f"got {tuple(text.shape)} and {tuple(visual.shape)}"
+            )
+        new = gather_rows(torch.stack([text, visual], dim=1).detach().to(self.rows))[-self.size :] if self.size else []
+        if len(new) == 0:
+            return
+        slots = (self.position + torch.arange(len(new), device=self.rows.device)) % self.size
+        self.rows[slots] = new
+        self.position.copy_((self.position + len(new)) % self.size)
+        self.filled.copy_((self.filled + len(new)).clamp(max=self.size))
+
+    def negatives(self) -> tuple[Tensor, Tensor] | None:
+        """Returns copies of the kept text and visual features `(Q, C)` each, or `None` while there are none."""
+        if len(self) == 0:
+            return None
+        kept = self.rows[: len(self)].clone()
+        return kept[:, 0], kept[:, 1]
+
+
+__all__ = ["FeatureQueue", "gather_rows"]

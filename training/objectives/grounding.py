@@ -1,0 +1,156 @@
+"""Phase 0 of the language model: captions, questions, and knowing where and what a `[SEG]` is, before any mask.
+
+Enters: conversations about scenes with known factors. Leaves: `language`, `grounding` (place, colour, shape, size read linearly from
+the `[SEG]` state), `attention` (some heads must look from `[SEG]` at the target), `word` (image tokens resemble the words for what
+they show). Published language models arrive with this skill; without it a tiny `[SEG]` never looks at the picture.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
+from desa2va.training.data.refshapes_scene import COLOR_NAMES, SHAPES, SIZES
+from desa2va.training.data.sample import Sample
+from desa2va.training.dense_targets import NUM_CLASSES, factor_indices, factor_maps
+
+from .base import Objective, model_inputs
+from .vision import DenseReader
+
+PLACES = 8
+READOUT = (PLACES * PLACES, len(COLOR_NAMES), len(SHAPES), len(SIZES))
+READOUT_WEIGHTS = (0.7, 1.0, 1.0, 0.5)
+LOOKING_HEADS = 2
+LOOKING_LAYERS = (2, 3)
+
+
+class GroundingObjective(Objective):
+    """Trains the language model with its vision tower.
+
+    Args:
+        model: its language layers must give attention weights (`attn_implementation="eager"`), which is set here.
+        tokenizer: knows the ids of the factor words.
+    """
+
+    def __init__(self, model: DeSa2VAModel, tokenizer: Any) -> None:
+        super().__init__(model)
+        config = model.config.mllm_config
+        self.readout = nn.Linear(config.text_config.hidden_size, sum(READOUT))
+        self.reader = DenseReader(config.vision_config.hidden_size, background_weight=0.1)
+        self.grid = config.vision_config.image_size[0] // config.vision_config.patch_size[0]
+        self.scale = nn.Parameter(torch.tensor([3.0, -2.0]))
+        words = [f" {word}" for word in (*COLOR_NAMES, *SHAPES, *SIZES)]
+        ids = [tokenizer(word, add_special_tokens=False).input_ids for word in words]
+        split = [word for word, pieces in zip(words, ids, strict=True) if len(pieces) != 1]
+        if split:
+            raise ValueError(f"factor words must be single tokens of the tokenizer; these are not: {split}")
+        self.register_buffer("word_ids", torch.tensor(ids)[:, 0])
+
+    def forward(self, **batch: Any) -> dict[str, Any]:
+        """Terms `language`, `grounding`, `attention`, `word`, `dense`; metrics of place and shape."""
+        model = self.model
+        layers = model.mllm.model.language_model
+        if layers.config._attn_implementation != "eager":
+            layers.set_attn_implementation("eager")
+        shown = model.mllm.model.get_image_features(
+            batch["pixel_values"], vision_feature_layer=-1, vision_feature_select_strategy="default", return_dict=True
+        )
+        embeddings = model.get_input_embeddings()(batch["input_ids"])
+        places = batch["input_ids"] == model.config.mllm_config.image_token_id
+        tokens = shown.pooler_output[batch["image_index"]].flatten(0, 1)
+        output = layers(
+            inputs_embeds=embeddings.masked_scatter(places[..., None], tokens.to(embeddings.dtype)),
+            attention_mask=batch["attention_mask"],
+            output_attentions=True,
+            use_cache=False,
+        )
+        states = output.last_hidden_state
+        terms = {"language": model._language_loss(states, batch["labels"])}
+        metrics: dict[str, torch.Tensor] = {}
+        samples: list[Sample] = batch["samples"]
+        seg = torch.isin(batch["input_ids"], torch.tensor(model.config.seg_token_ids, device=states.device))
+        if seg.any():
+            targets = _targets(samples).to(states.device)
+            terms["grounding"] = self._grounding(states[seg], targets, metrics)
+            terms["attention"] = self._attention(output.attentions, seg, places, batch["mask_labels"], metrics)
+        terms["word"] = self._words(shown.pooler_output, samples)
+        cells = factor_maps(samples, self.grid, majority=True).flatten(2).to(states.device)
+        terms["dense"], metrics["shape_accuracy"] = self.reader(shown.last_hidden_state[:, 1:].transpose(1, 2), cells)
+        return {"terms": terms, "metrics": metrics}
+
+    def _grounding(self, states: torch.Tensor, targets: torch.Tensor, metrics: dict) -> torch.Tensor:
+        """States (O, D), targets (O, 4): place of 8 x 8, colour, shape, size."""
+        loss = states.new_zeros(())
+        for logits, column, weight, name in zip(
+            self.readout(states).split(READOUT, dim=1), targets.T, READOUT_WEIGHTS, ("place", "color", "shape", "size"),
+            strict=True,
+        ):
+            loss = loss + weight * F.cross_entropy(logits, column)
+            metrics[f"seg_{name}"] = (logits.argmax(1) == column).float().mean()
+        return loss
+
+    def _attention(
+        self, attentions: tuple, seg: torch.Tensor, places: torch.Tensor, mask_labels: list[torch.Tensor], metrics: dict
+    ) -> torch.Tensor:
+        """Minus the log of the attention mass that lies on the image tokens the target covers."""
+        rows, columns = seg.nonzero(as_tuple=True)
+        count = int(places[rows[0]].sum())
+        side = int(count**0.5)
+        covered = torch.cat([masks[:1, None].float() for masks in mask_labels]).to(seg.device)
+        covered = F.adaptive_avg_pool2d(covered, side).flatten(1)
+        wanted = (covered > 0.2 * covered.amax(dim=1, keepdim=True)).float()
+        loss = wanted.new_zeros(())
+        for layer in LOOKING_LAYERS:
+            looks = attentions[layer][rows, :LOOKING_HEADS, columns]
+            on_image = looks.transpose(1, 2)[places[rows]].view(len(rows), count, LOOKING_HEADS)
+            mass = (on_image * wanted[..., None]).sum(dim=1)
+            loss = loss - (mass + 1e-4).log().mean() / len(LOOKING_LAYERS)
+            metrics["seg_looks"] = mass.detach().mean()
+        return loss
+
+    def _words(self, tokens: torch.Tensor, samples: list[Sample]) -> torch.Tensor:
+        """Image tokens (F, L, D) against the embeddings of the words for what they show."""
+        side = int(tokens.shape[1] ** 0.5)
+        target = torch.from_numpy(_word_presence(samples, side)).to(tokens.device)
+        words = F.normalize(self.model.get_input_embeddings().weight[self.word_ids], dim=-1)
+        scaled = 4 * tokens / tokens.norm(dim=-1, keepdim=True).detach().clamp(min=1.0)
+        return F.binary_cross_entropy_with_logits(scaled @ words.T * self.scale[0] + self.scale[1], target)
+
+
+def _targets(samples: list[Sample]) -> torch.Tensor:
+    """(O, 4) place, colour, shape, size of every `[SEG]`, in the order of the batch's objects."""
+    rows = []
+    for sample in samples:
+        size = sample.frames.shape[1]
+        for conversation in sample.conversations:
+            for target in conversation.targets[: len(conversation.masks)]:
+                item = sample.scene["objects"][target]
+                cell = [min(PLACES - 1, max(0, int(item[axis] * PLACES / size))) for axis in ("center_y", "center_x")]
+                rows.append((cell[0] * PLACES + cell[1], *factor_indices(item)))
+    return torch.tensor(rows, dtype=torch.long).reshape(-1, 4)
+
+
+def _word_presence(samples: list[Sample], side: int) -> np.ndarray:
+    """(F, side * side, words): which colours, shapes and sizes cover at least 6 % of an image token's cell."""
+    num_words = sum(NUM_CLASSES) - len(NUM_CLASSES)
+    rows = []
+    for sample in samples:
+        ids = sample.scene["instance_map"]
+        frames, height, width = ids.shape
+        cells = ids.reshape(frames, side, height // side, side, width // side).swapaxes(2, 3).reshape(frames, side * side, -1)
+        target = np.zeros((frames, side * side, num_words), np.float32)
+        for number, item in enumerate(sample.scene["objects"]):
+            shown = (cells == number + 1).mean(-1) > 0.06
+            color, shape, size = factor_indices(item)
+            for word in (color, len(COLOR_NAMES) + shape, len(COLOR_NAMES) + len(SHAPES) + size):
+                target[shown, word] = 1
+        rows.append(target)
+    return np.concatenate(rows)
+
+
+__all__ = ["GroundingObjective"]

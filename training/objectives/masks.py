@@ -1,0 +1,169 @@
+"""Phases 1 to 3: the masks of labels, and triple supervision (paper sections 3.3 and 3.4, Eq. 8-10).
+
+Enters: conversations with masks. Leaves, phase 1: `label_mask`. Phases 2 and 3: `language`, `visual_mask`, `text_mask` (taught by the
+label's mask, never by the ground truth), `fused_mask`, `orthogonality`, scores, and prompts for the auxiliary networks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from desa2va.modeling_desa2va.losses import iou_score_loss, mask_iou, object_score_loss, orthogonality_loss
+from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
+from desa2va.modeling_desa2va.objects import pair_with_frames
+from desa2va.modeling_desa2va.outputs import DeSa2VAOutput, MaskPrediction
+from desa2va.training.arguments import MaskLossArguments
+from desa2va.training.label_states import LabelReader
+from desa2va.training.mask_targets import mask_targets
+
+from .base import Objective, model_inputs
+
+
+class TextPretrainingObjective(Objective):
+    """Phase 1: the text decoder learns to read (section 3.3). Neither the language model nor SAM-2's encoder learns.
+
+    Args:
+        model: the model. mask_loss_arguments: how a mask is scored. reader: reads the ground-truth phrases.
+    """
+
+    def __init__(self, model: DeSa2VAModel, mask_loss_arguments: MaskLossArguments, reader: LabelReader) -> None:
+        super().__init__(model)
+        self.mask_loss_arguments = mask_loss_arguments
+        self._reader = [reader]  # in a list: not a part of the trained module
+
+    def forward(self, **batch: Any) -> dict[str, Any]:
+        """Terms `label_mask`, `iou`, `object_score`; metric `label_iou`."""
+        model, segmenter = self.model, self.model.segmenter
+        is_seg = torch.isin(batch["input_ids"], torch.tensor(model.config.seg_token_ids, device=batch["input_ids"].device))
+        sequence = is_seg.nonzero(as_tuple=True)[0][:: model.config.num_seg_frames]
+        pair_object, pair_frame, _ = pair_with_frames(
+            sequence, 1, batch["sam_frame_visual"], batch["sequence_visual"]
+        )
+        with torch.no_grad():
+            features = segmenter.encode_frames(batch["sam_pixel_values"])
+        prompts = model.decoupling.label(self._reader[0](batch["object_labels"]))
+        prediction = segmenter.decode(
+            segmenter.text_decoder, features, pair_frame, prompts[pair_object][:, None]
+        )
+        targets = mask_targets(batch["mask_labels"], self.mask_loss_arguments.mask_target_size, prompts.device)
+        present = targets.flatten(1).any(dim=1)
+        count = max(int(present.sum()), 1)
+        terms = {"label_mask": self.mask_loss_arguments(prediction.logits[present], targets[present], count)}
+        terms |= score_terms([prediction], targets, present)
+        metrics = {"label_iou": mask_iou(prediction.logits.detach()[present], targets[present]).mean()}
+        return {"terms": terms, "metrics": metrics}
+
+
+class DecouplingObjective(Objective):
+    """Phases 2 and 3.
+
+    Args:
+        model: the model. mask_loss_arguments: how a mask is scored. reader: reads the ground-truth phrases; `None` in mode
+            `sa2va`, which has no text branch. weights: terms with weight 0 are not computed. num_reprompts: overrides the
+            configuration (0 in phase 2).
+    """
+
+    def __init__(
+        self,
+        model: DeSa2VAModel,
+        mask_loss_arguments: MaskLossArguments,
+        reader: LabelReader | None,
+        weights: dict[str, float],
+        num_reprompts: int | None,
+    ) -> None:
+        super().__init__(model)
+        self.mask_loss_arguments = mask_loss_arguments
+        self._reader = [reader]
+        self.weights = weights
+        self.num_reprompts = num_reprompts
+
+    def forward(self, **batch: Any) -> dict[str, Any]:
+        """Terms of METHOD section 5; metrics `fused_iou`, `text_iou`, `visual_iou`, `gate`."""
+        has_text = self.model.segmenter.text_decoder is not None
+        label_states = self._reader[0](batch["object_labels"]) if has_text and batch["object_labels"] else None
+        output = self.model(**model_inputs(batch), label_states=label_states, num_reprompts=self.num_reprompts)
+        terms = {"language": output.loss}
+        features: dict[str, torch.Tensor] = {}
+        metrics: dict[str, torch.Tensor] = {}
+        if output.passes:
+            targets = mask_targets(
+                batch["mask_labels"], self.mask_loss_arguments.mask_target_size, output.loss.device
+            )
+            self._mask_terms(output, targets, terms, metrics)
+        if has_text:
+            features = self._features(output)
+            if self.weights.get("alignment", 0) and output.label_prompts is not None:
+                terms["alignment"] = self._alignment(output)
+        return {"terms": terms, "features": features, "metrics": metrics}
+
+    def _mask_terms(
+        self,
+        output: DeSa2VAOutput,
+        targets: torch.Tensor,
+        terms: dict[str, torch.Tensor],
+        metrics: dict[str, torch.Tensor],
+    ) -> None:
+        """Every pass is supervised; the terms of the passes are averaged."""
+        present = targets.flatten(1).any(dim=1)
+        count, share = max(int(present.sum()), 1), 1 / len(output.passes)
+        taught = None
+        if output.label_masks is not None:
+            # The text mask is taught by what the frozen decoder makes of the label, without gradient (section 3.4).
+            size = targets.shape[-1]
+            label = F.interpolate(output.label_masks.logits.detach()[:, None].float(), (size, size), mode="bilinear")
+            taught = (label[:, 0] > 0).to(targets.dtype)
+        for decoded in output.passes:
+            for name, part, truth in (
+                ("visual_mask", decoded.visual, targets),
+                ("fused_mask", decoded.fused if decoded.text is not None else None, targets),
+                ("text_mask", decoded.text, taught),
+            ):
+                if part is None or truth is None or not self.weights.get(name, 0):
+                    continue
+                loss = self.mask_loss_arguments(part.logits[present], truth[present], count)
+                terms[name] = terms.get(name, 0.0) + share * loss
+                if decoded is output.passes[-1] and len(present):
+                    quality = mask_iou(part.logits.detach()[present], targets[present])
+                    metrics[name.replace("_mask", "_iou")] = quality.mean() if len(quality) else quality.sum()
+            if decoded.text is not None and self.weights.get("orthogonality", 0):
+                loss = orthogonality_loss(decoded.text.tokens, decoded.visual.tokens)
+                terms["orthogonality"] = terms.get("orthogonality", 0.0) + share * loss
+        decoders = [part for decoded in output.passes for part in (decoded.visual, decoded.text) if part is not None]
+        terms |= score_terms(decoders, targets, present)
+        if len(present):
+            metrics["gate"] = output.passes[-1].gate.detach().mean()
+
+    def _features(self, output: DeSa2VAOutput) -> dict[str, torch.Tensor]:
+        """What discriminators and CLUB look at: h_t, h_v, real T = h_l, real V (METHOD section 5)."""
+        label = output.label_prompts
+        empty = output.visual_anchor.new_zeros(0, output.visual_anchor.shape[-1])
+        return {
+            "text": output.text_prompts[:, 0],
+            "visual": output.visual_prompts[:, 0],
+            "real_text": empty if label is None else label.detach(),
+            "real_visual": output.visual_anchor,
+        }
+
+    @staticmethod
+    def _alignment(output: DeSa2VAOutput) -> torch.Tensor:
+        """Distance of h_t to the label prompt it should replace, in units of the label prompts' variance."""
+        target = output.label_prompts.detach()
+        variance = target.var(dim=0).mean().clamp(min=1e-6) if len(target) > 1 else target.new_ones(())
+        return F.mse_loss(output.text_prompts, target[:, None].expand_as(output.text_prompts)) / variance
+
+
+def score_terms(
+    predictions: list[MaskPrediction], targets: torch.Tensor, present: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """Mean `iou` and `object_score` losses of several decoders' predictions for the same P pairs."""
+    iou, score, share = 0.0, 0.0, 1 / len(predictions)
+    for part in predictions:
+        iou = iou + share * iou_score_loss(part.iou[present], part.logits[present], targets[present])
+        score = score + share * object_score_loss(part.object_score, present)
+    return {"iou": iou, "object_score": score}
+
+
+__all__ = ["DecouplingObjective", "TextPretrainingObjective", "score_terms"]

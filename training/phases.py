@@ -1,0 +1,93 @@
+"""The phases of METHOD section 5: which parameters learn in each, and which objective teaches them.
+
+Enters: arguments and a model. Leaves: an `Objective` whose parameters are frozen or free as the phase says.
+
+phase              learns
+vision             (0) vision tower and projector of the language model
+segmenter          (0) SAM-2, all of it but the parts SAM-2 itself never trains
+grounding          (0) the language model, by captions, questions and where a `[SEG]` points
+text_pretraining   (1) W_l and the text decoder
+decoupling         (2) language model (LoRA, `[SEG]` rows; or in full), W_t, W_v, gate, visual decoder
+fusion             (3) the same, re-prompting on
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
+
+from .arguments import DeSa2VATrainingArguments, MaskLossArguments
+from .label_states import LabelReader
+from .objectives.base import Objective
+from .objectives.grounding import GroundingObjective
+from .objectives.masks import DecouplingObjective, TextPretrainingObjective
+from .objectives.segmenter import SegmenterObjective
+from .objectives.vision import VisionObjective
+
+LANGUAGE = "mllm."
+DECODERS = ("decoupling.text", "decoupling.visual", "segmenter.visual_decoder", "fusion")
+TRAINABLE = {
+    "vision": ("mllm.model.vision_tower", "mllm.model.multi_modal_projector"),
+    "segmenter": ("segmenter.sam",),
+    "grounding": (LANGUAGE,),
+    "text_pretraining": ("decoupling.label", "segmenter.text_decoder"),
+    "decoupling": DECODERS,
+    "fusion": DECODERS,
+}
+# Parts of SAM-2 that no loss reaches here: fixed frequencies, and the multimask tokens' heads of the single-mask presets.
+NEVER = ("segmenter.sam.shared_image_embedding", "segmenter.sam.prompt_encoder.shared_embedding")
+
+
+def trainable_prefixes(arguments: DeSa2VATrainingArguments) -> tuple[str, ...]:
+    """Prefixes of the parameters that learn."""
+    if arguments.trainable is not None:
+        return tuple(arguments.trainable)
+    prefixes = TRAINABLE[arguments.phase]
+    if arguments.phase in ("decoupling", "fusion") and arguments.language_model == "full":
+        prefixes = (LANGUAGE, *prefixes)
+    return prefixes
+
+
+def free_parameters(model: DeSa2VAModel, prefixes: tuple[str, ...]) -> list[str]:
+    """Lets exactly the parameters under `prefixes` learn, freezes the rest.
+
+    Returns:
+        The names that learn.
+
+    Raises:
+        ValueError: a prefix that names nothing.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    for prefix in prefixes:
+        if not any(name.startswith(prefix) for name in names) and not prefix.startswith(("decoupling", "fusion")):
+            raise ValueError(f"trainable prefix {prefix!r} names no parameter of the model")
+    learning = []
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.startswith(prefixes) and not name.startswith(NEVER))
+        if parameter.requires_grad:
+            learning.append(name)
+    return learning
+
+
+def build_objective(
+    model: DeSa2VAModel,
+    arguments: DeSa2VATrainingArguments,
+    mask_loss_arguments: MaskLossArguments,
+    processor: Any,
+    reader: LabelReader | None,
+) -> Objective:
+    """The objective of `arguments.phase`."""
+    if arguments.phase == "vision":
+        return VisionObjective(model)
+    if arguments.phase == "segmenter":
+        return SegmenterObjective(model, mask_loss_arguments, int(arguments.teacher_fraction * arguments.max_steps))
+    if arguments.phase == "grounding":
+        return GroundingObjective(model, processor.tokenizer)
+    if arguments.phase == "text_pretraining":
+        return TextPretrainingObjective(model, mask_loss_arguments, reader)
+    reprompts = None if arguments.phase == "fusion" else 0
+    return DecouplingObjective(model, mask_loss_arguments, reader, arguments.weights, reprompts)
+
+
+__all__ = ["build_objective", "free_parameters", "trainable_prefixes"]

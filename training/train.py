@@ -1,0 +1,270 @@
+"""`desa2va train CONFIG` and `accelerate launch -m desa2va.training.train CONFIG`: the same program.
+
+Enters: a configuration: a YAML of differences, or the name of one that comes with the package (`tiny`, `tiny/text_pretraining`).
+A configuration with `stages` is a recipe: its stages run in order, each from the last one's model; finished stages are skipped and an
+interrupted one resumes from its newest checkpoint. Leaves: a folder per stage with the model, its processor and `stage.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+import yaml
+from transformers import set_seed
+from transformers.trainer_utils import get_last_checkpoint
+
+from desa2va.configuration.presets import preset_config
+from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
+from desa2va.processing.processing_desa2va import DeSa2VAProcessor
+
+from . import warm_start
+from .arguments import DataArguments, DeSa2VATrainingArguments, MaskLossArguments
+from .auxiliary import AuxiliaryNetworks
+from .data.build import build_dataset
+from .label_states import LabelReader
+from .language_adapters import attach_lora, merge_lora
+from .phases import build_objective, free_parameters, trainable_prefixes
+from .processors import preset_processor
+from .trainer import DeSa2VATrainer
+
+logger = logging.getLogger(__name__)
+CONFIG_FOLDER = Path(__file__).resolve().parent / "configs"
+STAGE_FILE = "stage.json"
+SECTIONS = ("model", "data", "mask_loss", "training", "stages", "output_dir", "seed", "init_from", "name")
+
+
+def read_config(name: str) -> dict[str, Any]:
+    """The configuration at a path, or the packaged one of that name.
+
+    Raises:
+        FileNotFoundError: neither exists. ValueError: a section that is unknown.
+    """
+    path = Path(name)
+    if not path.is_file():
+        path = CONFIG_FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        known = sorted(str(p.relative_to(CONFIG_FOLDER).with_suffix("")) for p in CONFIG_FOLDER.rglob("*.yaml"))
+        raise FileNotFoundError(f"no configuration file {name!r} and no packaged one; packaged: {', '.join(known)}")
+    config = yaml.safe_load(path.read_text())
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} must hold a mapping, got {type(config).__name__}")
+    unknown = sorted(set(config) - set(SECTIONS))
+    if unknown:
+        raise ValueError(f"{path}: unknown sections {unknown}; known are {', '.join(SECTIONS)}")
+    return config
+
+
+def apply_overrides(config: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
+    """Sets `section.key=value` entries (values are YAML) in a configuration.
+
+    Raises:
+        ValueError: an entry without `=`.
+    """
+    for entry in overrides:
+        key, sign, value = entry.partition("=")
+        if not sign:
+            raise ValueError(f"override {entry!r} must read section.key=value")
+        *parents, leaf = key.split(".")
+        place = config
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[leaf] = yaml.safe_load(value)
+    return config
+
+
+def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """`change` on top of `base`, mapping by mapping."""
+    merged = dict(base)
+    for key, value in change.items():
+        inner = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if inner else value
+    return merged
+
+
+def run_recipe(config: dict[str, Any]) -> Path:
+    """Runs the stages of a recipe, or a single stage. Returns the folder of the last model."""
+    output_dir = Path(config.get("output_dir", "runs/desa2va"))
+    stages = config.get("stages")
+    common = {key: value for key, value in config.items() if key not in ("stages", "output_dir")}
+    if stages is None:
+        return run_stage({**common, "output_dir": str(output_dir)})
+    folder = config.get("init_from")
+    for number, stage in enumerate(stages):
+        stage = _merge(common, _merge(read_config(stage["config"]), stage) if "config" in stage else stage)
+        stage.pop("config", None)
+        start = stage.pop("start_from", None)
+        stage["init_from"] = str(output_dir / start) if start else folder
+        stage["output_dir"] = str(output_dir / stage.get("name", f"stage{number}"))
+        folder = str(run_stage(stage))
+    return Path(folder)
+
+
+def run_stage(config: dict[str, Any]) -> Path:
+    """Trains one stage, or returns at once where it is finished. Returns the folder of its model."""
+    folder = Path(config["output_dir"])
+    if (folder / STAGE_FILE).is_file():
+        logger.info("%s is finished, skipping it", folder)
+        return folder
+    seed = int(config.get("seed", 0))
+    set_seed(seed)
+    arguments = _training_arguments(config, folder, seed)
+    data = DataArguments(**{"seed": seed, **config.get("data", {})})
+    mask_loss = MaskLossArguments(**config.get("mask_loss", {}))
+    model, processor = _start(config)
+    dataset = build_dataset(data, arguments)
+    reader = LabelReader(model, processor.tokenizer) if _needs_reader(model, arguments) else None
+    if get_last_checkpoint(str(folder)) is None if folder.is_dir() else True:
+        _warm_start(model, processor, dataset, reader, arguments)
+    prefixes = trainable_prefixes(arguments)
+    learning = free_parameters(model, prefixes)
+    adapters = None
+    if arguments.phase in ("decoupling", "fusion") and arguments.language_model == "lora":
+        adapters = attach_lora(model, arguments)
+    objective = build_objective(model, arguments, mask_loss, processor, reader)
+    trainer = DeSa2VATrainer(
+        model=objective,
+        args=arguments,
+        auxiliary=_auxiliary(model, arguments),
+        train_dataset=dataset,
+        data_collator=processor.collate,
+    )
+    started = time.time()
+    checkpoint = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    result = trainer.train(resume_from_checkpoint=checkpoint)
+    merge_lora(model, adapters)
+    if trainer.is_world_process_zero():
+        _finish(folder, model, processor, trainer, config, learning, time.time() - started, result)
+    trainer.accelerator.wait_for_everyone()
+    return folder
+
+
+def _training_arguments(config: dict[str, Any], folder: Path, seed: int) -> DeSa2VATrainingArguments:
+    fields = {"output_dir": str(folder), "seed": seed, "data_seed": seed, **config.get("training", {})}
+    try:
+        return DeSa2VATrainingArguments(**fields)
+    except TypeError as error:
+        raise ValueError(f"section training: {error}") from error
+
+
+def _start(config: dict[str, Any]) -> tuple[DeSa2VAModel, DeSa2VAProcessor]:
+    """The model a stage begins with: `init_from`, or a fresh one of the preset; `model` overrides configuration fields."""
+    fields = dict(config.get("model", {}))
+    preset = fields.pop("preset", "tiny")
+    source = config.get("init_from")
+    if source:
+        from desa2va.hub import resolve
+
+        source = resolve(source)
+        processor = DeSa2VAProcessor.from_pretrained(source)
+        return load_with_changes(source, fields), processor
+    processor = preset_processor(preset, fields)
+    model = DeSa2VAModel(preset_config(preset, seg_token_ids=processor.seg_token_ids, **fields))
+    return model, processor
+
+
+def load_with_changes(source: str, fields: dict[str, Any]) -> DeSa2VAModel:
+    """A saved model with some configuration fields changed; what the change adds starts from SAM-2's own decoder."""
+    config = DeSa2VAModel.config_class.from_pretrained(source, **fields)
+    return DeSa2VAModel.from_pretrained(source, config=config, dtype=torch.float32)
+
+
+def _needs_reader(model: DeSa2VAModel, arguments: DeSa2VATrainingArguments) -> bool:
+    masks = arguments.phase in ("text_pretraining", "decoupling", "fusion")
+    return masks and model.config.prompt_mode == "desa2va"
+
+
+def _warm_start(
+    model: DeSa2VAModel, processor: Any, dataset: Any, reader: LabelReader | None, arguments: DeSa2VATrainingArguments
+) -> None:
+    """Computes the start values the arguments name, in the order they name them."""
+
+    def batches(count: int) -> list[dict[str, Any]]:
+        size = 16
+        return [processor.collate([dataset[i * size + j] for j in range(size)]) for i in range(count)]
+
+    actions = {
+        "fan_in": lambda: warm_start.fan_in(model),
+        "pca": lambda: warm_start.whiten_patch_embeddings(model, batches(25)),
+        "copy_decoders": lambda: model.segmenter.copy_decoders(),
+        "whiten_labels": lambda: warm_start.whiten_labels(
+            model, reader, sorted({label for batch in batches(40) for label in batch["object_labels"]})
+        ),
+        "fit_prompts": lambda: warm_start.fit_prompts(model, batches(60), reader),
+        "visual_from_text": lambda: warm_start.visual_from_text(model),
+    }
+    for name in arguments.warm_start:
+        if name not in actions:
+            raise ValueError(f"warm_start holds {name!r}; choose among {', '.join(actions)}")
+        model.eval()
+        actions[name]()
+        model.train()
+
+
+def _auxiliary(model: DeSa2VAModel, arguments: DeSa2VATrainingArguments) -> AuxiliaryNetworks | None:
+    wanted = arguments.weights.get("adversarial", 0) > 0 or arguments.weights.get("club", 0) > 0
+    if arguments.phase not in ("decoupling", "fusion") or model.config.prompt_mode != "desa2va" or not wanted:
+        return None
+    return AuxiliaryNetworks(
+        model.config.prompt_dim,
+        pairing=arguments.adversarial_pairing,
+        num_components=arguments.club_components,
+        queue_size=arguments.queue_size,
+    )
+
+
+def _finish(
+    folder: Path,
+    model: DeSa2VAModel,
+    processor: Any,
+    trainer: DeSa2VATrainer,
+    config: dict[str, Any],
+    learning: list[str],
+    seconds: float,
+    result: Any,
+) -> None:
+    """Writes the model, its processor and what happened; `stage.json` last, so that its presence means finished."""
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    trainer.state.save_to_json(str(folder / "trainer_state.json"))
+    stage = {
+        "config": config,
+        "seconds": round(seconds, 1),
+        "steps": trainer.state.global_step,
+        "final": {key: value for key, value in result.metrics.items() if isinstance(value, int | float)},
+        "learning_parameters": len(learning),
+        "processes": trainer.args.world_size,
+        "threads": torch.get_num_threads(),
+        "hardware": platform.processor() or platform.machine(),
+        "device": str(trainer.args.device),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__},
+    }
+    temporary = folder / f"{STAGE_FILE}.tmp"
+    temporary.write_text(json.dumps(stage, indent=2, default=str) + "\n")
+    temporary.replace(folder / STAGE_FILE)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line: CONFIG, then any number of `section.key=value`."""
+    parser = argparse.ArgumentParser(prog="desa2va train", description=__doc__)
+    parser.add_argument("config", help="a YAML file, or the name of a packaged configuration such as tiny")
+    parser.add_argument("overrides", nargs="*", help="section.key=value, e.g. training.max_steps=100 output_dir=runs/x")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    if threads := os.environ.get("OMP_NUM_THREADS"):
+        torch.set_num_threads(int(threads))
+    run_recipe(apply_overrides(read_config(options.config), options.overrides))
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""`DeSa2VATrainer`: transformers' Trainer around an objective, with the auxiliary networks beside it.
+
+Enters: an `Objective`, arguments, data. Leaves: a trained model. This is the one place where weights meet loss terms. A step reads:
+forward, add the auxiliary networks' terms, backward (stock), optimizer step (stock), then refresh the auxiliary networks on the
+detached features and remember those. Auxiliary networks have their own optimizer and are outside the wrapped model, so that DDP and
+FSDP treat the model alone, and a released checkpoint cannot contain them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from transformers import Trainer
+
+from .arguments import DeSa2VATrainingArguments
+from .auxiliary import AuxiliaryNetworks, adversarial_strength
+from .objectives.base import Objective
+from .optimizers import build_optimizer
+
+OBJECTIVE_FILE = "objective.pt"
+AUXILIARY_FILE = "auxiliary.pt"
+# What a term is the mean of: label tokens, non-empty masks, or object-frame pairs. Other terms are means over the batch.
+COUNTED_BY = {
+    "language": "tokens",
+    "visual_mask": "masks",
+    "text_mask": "masks",
+    "fused_mask": "masks",
+    "label_mask": "masks",
+    "iou": "masks",
+    "object_score": "pairs",
+}
+
+
+class DeSa2VATrainer(Trainer):
+    """Trains one phase.
+
+    Args:
+        model: the objective, whose `model` is trained. args: arguments. auxiliary: discriminators and CLUB, or `None`.
+        kwargs: the rest of `Trainer`'s.
+    """
+
+    def __init__(
+        self,
+        model: Objective,
+        args: DeSa2VATrainingArguments,
+        auxiliary: AuxiliaryNetworks | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(model=model, args=args, **kwargs)
+        # Terms are means already; see `get_batch_samples` for the exact mean over an accumulation window.
+        self.model_accepts_loss_kwargs = False
+        self.auxiliary = auxiliary.to(args.device) if auxiliary is not None else None
+        if self.auxiliary is not None:
+            self.auxiliary_optimizer = torch.optim.AdamW(auxiliary.parameters(), lr=args.auxiliary_learning_rate)
+            if dist.is_initialized():
+                for value in self.auxiliary.state_dict().values():
+                    dist.broadcast(value, 0)
+        self._features: list[dict[str, torch.Tensor]] = []
+        self._logged: dict[str, list[float]] = defaultdict(list)
+
+    # ------------------------------------------------------------------------------------------------ step
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """AdamW, with Muon beside it where the arguments ask for it."""
+        if self.optimizer is None:
+            args = self.args
+            self.optimizer = build_optimizer(
+                self.model.named_parameters(),
+                learning_rate=args.learning_rate,
+                weight_decay=args.weight_decay,
+                betas=(args.adam_beta1, args.adam_beta2),
+                muon_learning_rate=args.muon_learning_rate,
+                muon_modules=tuple(f"model.{prefix}" for prefix in args.muon_modules),
+            )
+        return self.optimizer
+
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
+        """Stock batches of one accumulation window, each with the share it has in the window's exact mean."""
+        batches, num_items = super().get_batch_samples(*args, **kwargs)
+        processes = dist.get_world_size() if dist.is_initialized() else 1
+        if len(batches) * processes > 1:
+            counts = torch.tensor([_counts(batch) for batch in batches], dtype=torch.float64)
+            total = counts.sum(dim=0)
+            if processes > 1:
+                total = total.to(self.args.device)
+                dist.all_reduce(total)
+                total = total.cpu()
+            shares = counts * len(batches) * processes / total.clamp(min=1)
+            for batch, row in zip(batches, shares.tolist(), strict=True):
+                batch["shares"] = dict(zip(("tokens", "masks", "pairs"), row, strict=True))
+        return batches, num_items
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Weighted sum of the objective's terms and of the auxiliary networks'."""
+        shares = inputs.pop("shares", {})
+        output = model(**inputs)
+        terms, weights = dict(output["terms"]), self.args.weights
+        if self.auxiliary is not None and output.get("features"):
+            strength = adversarial_strength(self.state.global_step, self.args.adversarial_warmup)
+            terms |= self.auxiliary.model_terms(output["features"], strength)
+            self._features.append({name: value.detach() for name, value in output["features"].items()})
+        loss = 0.0
+        for name, term in terms.items():
+            loss = loss + weights.get(name, 0.0) * shares.get(COUNTED_BY.get(name, ""), 1.0) * term
+            self._logged[f"loss_{name}"].append(float(term.detach()))
+        for name, value in output.get("metrics", {}).items():
+            if not torch.isnan(value):
+                self._logged[name].append(float(value))
+        if not torch.isfinite(loss):
+            broken = [name for name, term in terms.items() if not torch.isfinite(term)]
+            raise FloatingPointError(f"step {self.state.global_step}: loss is {float(loss)}; non-finite terms: {broken}")
+        return (loss, output) if return_outputs else loss
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Stock step; after the last micro-batch of a step the auxiliary networks have theirs."""
+        loss = super().training_step(*args, **kwargs)
+        if self.auxiliary is not None and self.accelerator.sync_gradients and self._features:
+            features = {name: torch.cat([part[name] for part in self._features]) for name in self._features[0]}
+            self._features = []
+            self._refresh_auxiliary(features)
+        return loss
+
+    def _refresh_auxiliary(self, features: dict[str, torch.Tensor]) -> None:
+        """Every k steps one optimizer step on detached features, summed over processes; then the queue remembers them."""
+        if self.state.global_step % self.args.auxiliary_every == 0:
+            counts = torch.tensor([float(len(features["text"]))], device=self.args.device)
+            losses = self.auxiliary.update_terms(features, num_objects=1.0)
+            parameters = [p for p in self.auxiliary.parameters() if p.requires_grad]
+            gradients = torch.autograd.grad(sum(losses.values()), parameters, allow_unused=True)
+            flat = torch.cat([
+                (torch.zeros_like(p) if g is None else g).flatten() for p, g in zip(parameters, gradients, strict=True)
+            ])
+            if dist.is_initialized():
+                dist.all_reduce(flat)
+                dist.all_reduce(counts)
+            if counts.item() > 0:
+                self._auxiliary_step(parameters, flat / counts)
+        for name, value in self.auxiliary.metrics(features).items():
+            self._logged[name].append(float(value))
+        self.auxiliary.remember(features)
+
+    def _auxiliary_step(self, parameters: list[torch.nn.Parameter], flat: torch.Tensor) -> None:
+        for parameter, gradient in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+            parameter.grad = gradient.view_as(parameter)
+        torch.nn.utils.clip_grad_norm_(parameters, 5.0)
+        self.auxiliary_optimizer.step()
+        self.auxiliary_optimizer.zero_grad(set_to_none=True)
+
+    # ------------------------------------------------------------------------------------------------ logs
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Stock log plus the mean of every term and metric since the last one, over all processes."""
+        if "loss" in logs and self._logged:
+            means = {name: sum(values) / len(values) for name, values in self._logged.items()}
+            self._logged = defaultdict(list)
+            if dist.is_initialized() and dist.get_world_size() > 1:
+                means = self._mean_over_processes(means)
+            logs |= {name: round(value, 5) for name, value in sorted(means.items())}
+        super().log(logs, *args, **kwargs)
+
+    @staticmethod
+    def _mean_over_processes(means: dict[str, float]) -> dict[str, float]:
+        gathered: list[dict[str, float]] = [{} for _ in range(dist.get_world_size())]
+        dist.all_gather_object(gathered, means)
+        names = sorted(set().union(*gathered))
+        columns = {name: [part[name] for part in gathered if name in part] for name in names}
+        return {name: sum(values) / len(values) for name, values in columns.items()}
+
+    # ------------------------------------------------------------------------------------------------ checkpoints
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        output_dir = output_dir or self.args.output_dir
+        if self.args.should_save:
+            os.makedirs(output_dir, exist_ok=True)
+            objective = self.accelerator.unwrap_model(self.model)
+            torch.save(objective.state_dict(), os.path.join(output_dir, OBJECTIVE_FILE))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        path = os.path.join(resume_from_checkpoint, OBJECTIVE_FILE)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        self.accelerator.unwrap_model(model or self.model).load_state_dict(state)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self.auxiliary is not None and self.args.should_save:
+            state = {"networks": self.auxiliary.state_dict(), "optimizer": self.auxiliary_optimizer.state_dict()}
+            torch.save(state, os.path.join(output_dir, AUXILIARY_FILE))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        path = os.path.join(checkpoint, AUXILIARY_FILE) if checkpoint else ""
+        if self.auxiliary is not None and os.path.isfile(path):
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            self.auxiliary.load_state_dict(state["networks"])
+            self.auxiliary_optimizer.load_state_dict(state["optimizer"])
+
+
+def _counts(batch: dict[str, Any]) -> tuple[int, int, int]:
+    """Label tokens, non-empty masks, and object-frame pairs of one batch."""
+    tokens = int((batch["labels"][:, 1:] != -100).sum())
+    present = sum(int(masks.flatten(1).any(dim=1).sum()) for masks in batch["mask_labels"])
+    return tokens, present, sum(len(masks) for masks in batch["mask_labels"])
+
+
+__all__ = ["DeSa2VATrainer"]

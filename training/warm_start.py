@@ -1,0 +1,142 @@
+"""Start values that are computed, not learned: what a phase does to the model before its first step.
+
+Enters: a model and a few batches. Leaves: the model, changed in place. Each function says why it exists; the tiny preset has no
+pre-trained parts, so it needs them all, a published backbone needs the copies and fits only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
+from desa2va.training.label_states import LabelReader
+
+
+@torch.no_grad()
+def fan_in(model: DeSa2VAModel) -> None:
+    """Variance-preserving weights: a deviation of .02 leaves narrow networks almost blind to their prompts."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear) and "lm_head" not in name:
+            nn.init.normal_(module.weight, std=module.in_features**-0.5)
+        elif isinstance(module, nn.Conv2d):
+            nn.init.normal_(module.weight, std=module.weight[0].numel() ** -0.5)
+        elif isinstance(module, nn.ConvTranspose2d):
+            nn.init.normal_(module.weight, std=module.in_channels**-0.5)
+        elif isinstance(module, nn.Embedding):
+            # SAM-2's prompt and mask tokens are unit normal; a vocabulary is not.
+            nn.init.normal_(module.weight, std=0.08 if module.num_embeddings > 64 else 1.0)
+    sam = model.segmenter.sam
+    backbone = sam.vision_encoder.backbone
+    nn.init.normal_(backbone.pos_embed, std=0.2)
+    nn.init.normal_(backbone.pos_embed_window, std=0.1)
+    for name, parameter in sam.named_parameters():
+        if "memory_fuser" in name and name.endswith("scale"):
+            parameter.fill_(0.1)
+    nn.init.normal_(sam.memory_temporal_positional_encoding, std=0.1)
+    nn.init.normal_(sam.no_object_pointer, std=0.1)
+    tower = model.mllm.model.vision_tower
+    nn.init.normal_(tower.embeddings.cls_token, std=0.3)
+    tower.embeddings.position_embeddings.copy_(_sincos_positions(tower.embeddings.position_embeddings))
+
+
+def _sincos_positions(embeddings: torch.Tensor) -> torch.Tensor:
+    """(1, 1 + g * g, D) two-dimensional sine and cosine positions, zero for the class token."""
+    count, width = embeddings.shape[1] - 1, embeddings.shape[2]
+    grid, quarter = math.isqrt(count), width // 4
+    frequency = 60.0 ** -(torch.arange(quarter) / quarter)
+    y, x = torch.meshgrid(torch.arange(grid).float(), torch.arange(grid).float(), indexing="ij")
+    waves = [wave(axis.reshape(-1, 1) * frequency * math.pi / 2) for axis in (x, y) for wave in (torch.sin, torch.cos)]
+    return torch.cat([torch.zeros(1, 1, width), 0.7 * torch.cat(waves, dim=1)[None]], dim=1)
+
+
+@torch.no_grad()
+def whiten_patches(convolution: nn.Conv2d, pixels: torch.Tensor, flat_after: int) -> None:
+    """Starts a patch embedding from the principal directions of real patches, whitened and randomly rotated.
+
+    Natural patches vary in brightness first; without whitening colour is learned at once and shape hardly at all.
+
+    Args:
+        convolution: (width, 3, k, k). pixels: (n, 3, S, S) as the convolution sees them. flat_after: directions beyond this
+            one are not amplified further.
+    """
+    size, width = convolution.kernel_size[0], convolution.out_channels
+    patches = F.unfold(pixels, size, padding=convolution.padding, stride=convolution.stride)
+    patches = patches.transpose(1, 2).reshape(-1, 3 * size * size)
+    mean = patches.mean(dim=0)
+    variance, directions = torch.linalg.eigh((patches - mean).T @ (patches - mean) / len(patches))
+    variance, directions = variance.flip(0).clamp(min=0), directions.flip(1)
+    kept = min(width, len(variance))
+    whitening = directions[:, :kept].T / (variance[:kept] + variance[min(flat_after, kept - 1)]).sqrt()[:, None]
+    weight = torch.linalg.qr(torch.randn(width, width))[0][:, :kept] @ whitening
+    weight = weight / ((patches - mean) @ weight.T).std()
+    convolution.weight.copy_(weight.reshape(convolution.weight.shape))
+    if convolution.bias is not None:
+        convolution.bias.copy_(-weight @ mean)
+
+
+def whiten_patch_embeddings(model: DeSa2VAModel, batches: list[dict[str, Any]]) -> None:
+    """`whiten_patches` for the language model's tower and for SAM-2's encoder."""
+    tower = torch.cat([batch["pixel_values"] for batch in batches])[:400]
+    sam = torch.cat([batch["sam_pixel_values"] for batch in batches])[:100]
+    whiten_patches(model.mllm.model.vision_tower.embeddings.patch_embeddings.projection, tower, flat_after=24)
+    whiten_patches(model.segmenter.sam.vision_encoder.backbone.patch_embed.projection, sam, flat_after=12)
+
+
+@torch.no_grad()
+def whiten_labels(model: DeSa2VAModel, reader: LabelReader, phrases: list[str], scale: float = 0.8) -> None:
+    """Starts W_l so that every direction in which label states differ counts alike (paper section 3.2, third linear).
+
+    Left to itself W_l keeps the loudest factor of the phrases (colour) and the text decoder never hears the others.
+
+    Args:
+        reader: reads phrases alone. phrases: the ones that will be read. scale: deviation of a prompt coordinate.
+    """
+    states = reader(phrases).float()
+    layer = model.decoupling.label.layers[0]
+    mean = states.mean(dim=0)
+    _, deviations, directions = torch.linalg.svd(states - mean, full_matrices=False)
+    deviations = deviations / math.sqrt(len(states))
+    kept = int((deviations > 0.02 * deviations[0]).sum().clamp(max=layer.out_features))
+    whitening = directions[:kept] / deviations[:kept, None]
+    rotation = torch.linalg.qr(torch.randn(layer.out_features, layer.out_features))[0][:, :kept]
+    weight = scale * math.sqrt(layer.out_features / kept) * rotation @ whitening
+    layer.weight.copy_(weight)
+    layer.bias.copy_(-weight @ mean)
+
+
+@torch.no_grad()
+def fit_prompts(model: DeSa2VAModel, batches: Iterable[dict[str, Any]], reader: LabelReader, ridge: float = 1e-2) -> None:
+    """Starts W_t and W_v from the least-squares map of `[SEG]` states to label prompts, where they are linear.
+
+    The text decoder understands label prompts; a random projection would make it start from noise.
+    """
+    states, prompts = [], []
+    for batch in batches:
+        inputs = {name: batch.get(name) for name in ("input_ids", "attention_mask", "pixel_values", "image_index", "num_tiles")}
+        states.append(model(**inputs).seg_states[:, 0].float())
+        prompts.append(model.decoupling.label(reader(batch["object_labels"])).float())
+    x, y = torch.cat(states), torch.cat(prompts)
+    x_mean, y_mean = x.mean(dim=0), y.mean(dim=0)
+    gram = (x - x_mean).T @ (x - x_mean)
+    gram.diagonal().add_(ridge * gram.diagonal().mean())
+    weight = torch.linalg.solve(gram, (x - x_mean).T @ (y - y_mean)).T
+    for projection in (getattr(model.decoupling, "text", None), model.decoupling.visual):
+        if projection is None or len(projection.layers) > 1:
+            continue
+        projection.layers[0].weight.copy_(weight)
+        projection.layers[0].bias.copy_(y_mean - weight @ x_mean)
+
+
+@torch.no_grad()
+def visual_from_text(model: DeSa2VAModel) -> None:
+    """Starts the visual decoder from the text decoder that phase 1 trained."""
+    model.segmenter.visual_decoder.load_state_dict(model.segmenter.text_decoder.state_dict())
+
+
+__all__ = ["fan_in", "fit_prompts", "visual_from_text", "whiten_labels", "whiten_patch_embeddings", "whiten_patches"]
