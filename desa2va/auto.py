@@ -1,7 +1,7 @@
 """Register the package's classes with transformers' Auto classes (importing this module is enough).
 
-Afterwards `AutoConfig`, `AutoModel` and `AutoProcessor` open a DeSa2VA folder with the installed classes, also when the
-folder carries remote code and `trust_remote_code=True` is given. Never exported to the Hub.
+Afterwards `AutoConfig`, `AutoModel` and `AutoProcessor` open a DeSa2VA folder with the installed classes, also when
+the folder carries remote code and `trust_remote_code=True` is given. Never exported to the Hub.
 """
 
 from transformers import AutoConfig, AutoModel, AutoProcessor

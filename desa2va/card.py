@@ -1,8 +1,9 @@
 """The model card: one Markdown page rendered from what a model folder holds.
 
-What enters: a saved model folder with `config.json`, weights and, where they exist, `training_summary.json` (written by
-training), `evaluation.json` (written by `desa2va eval`) and pictures of the curves. What leaves: its `README.md`.
-Nothing on the card is typed by hand: a figure that was not measured is said to be missing. (Engineering; no paper section.)
+What enters: a saved model folder with `config.json`, weights and, where they exist, `training_summary.json` (written
+by training), `evaluation.json` (written by `desa2va eval`) and pictures of the curves. What leaves: its `README.md`.
+Nothing on the card is typed by hand: a figure that was not measured is said to be missing. (Engineering; no paper
+section.)
 """
 
 from __future__ import annotations
@@ -150,7 +151,9 @@ def render(folder: str | os.PathLike, name: str | None = None) -> str:
         recipe={key: value for key, value in summary.items() if key not in _SHOWN_APART},
         phases=_table(_phase_rows(summary.get("phases", []))),
         pictures=pictures,
-        reports={title: _report_tables(report) for title, report in _reports(_read_json(folder / "evaluation.json")).items()},
+        reports={
+            title: _report_tables(report) for title, report in _reports(_read_json(folder / "evaluation.json")).items()
+        },
         versions=summary.get("versions") or _versions(),
     )
 

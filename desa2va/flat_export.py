@@ -1,8 +1,8 @@
 """Write the code of a model or processor next to its weights, so that the folder loads where this package is absent.
 
-What enters: a class of this package and a folder that `save_pretrained` wrote. What leaves: the module that defines the
-class and every module of the package it imports, as flat sibling files, and an `auto_map` in the folder's JSON, which is
-what `trust_remote_code=True` reads. (Engineering; no paper section.)
+What enters: a class of this package and a folder that `save_pretrained` wrote. What leaves: the module that defines
+the class and every module of the package it imports, as flat sibling files, and an `auto_map` in the folder's JSON,
+which is what `trust_remote_code=True` reads. (Engineering; no paper section.)
 
 The source tree imports across rooms; the loader of remote code follows imports of the same folder only, by a regular
 expression. In-package imports are therefore rewritten on the syntax tree to the one form it understands. This module
@@ -146,9 +146,9 @@ def write_code(folder: str | os.PathLike, entry: str, json_name: str, auto_class
         folder: An existing folder with the configuration that `save_pretrained` wrote.
         entry: Full name of the module that holds (or imports) the classes.
         json_name: `"config.json"` or `"processor_config.json"`.
-        auto_classes: Auto class -> class name, e.g. `{"AutoModel": "DeSa2VAModel"}`. All are reached through the file of
-            `entry`: the loader gives every entry file its own copy of the code, and the configuration class must be the
-            very one that the model's file knows.
+        auto_classes: Auto class -> class name, e.g. `{"AutoModel": "DeSa2VAModel"}`. All are reached through the file
+            of `entry`: the loader gives every entry file its own copy of the code, and the configuration class must be
+            the very one that the model's file knows.
 
     Returns:
         The written Python files.
@@ -184,12 +184,12 @@ def _write_card(folder: Path) -> None:
 class FlatExportMixin:
     """Make `save_pretrained` and `push_to_hub` produce a folder that loads without this package.
 
-    Put it before the transformers base class. A subclass states `_export_json` (the JSON that carries its `auto_map`) and
-    `_export_classes` (auto class -> class name).
+    Put it before the transformers base class. A subclass states `_export_json` (the JSON that carries its `auto_map`)
+    and `_export_classes` (auto class -> class name).
 
     Attributes:
-        processor: On a model: the processor to be saved with it, or `None`. `desa2va.load` and the trainer set it, so that
-            `model.save_pretrained(folder)` alone writes everything a user of the folder needs.
+        processor: On a model: the processor to be saved with it, or `None`. `desa2va.load` and the trainer set it, so
+            that `model.save_pretrained(folder)` alone writes everything a user of the folder needs.
     """
 
     _export_json: str = "config.json"
@@ -232,7 +232,8 @@ class FlatExportMixin:
     def push_to_hub(self, repo_id: str, *, max_shard_size: int | str | None = None, **hub_options: Any) -> str:
         """Upload weights, code, processor and card to the Hub.
 
-        The method of transformers writes a stub over the model card; this one uploads exactly what `save_pretrained` wrote.
+        The method of transformers writes a stub over the model card; this one uploads exactly what `save_pretrained`
+        wrote.
 
         Args:
             repo_id: `"name"` or `"owner/name"`; created when absent.

@@ -1,7 +1,8 @@
 """From a name to a model and its processor, and from a model to a folder that anyone can load.
 
 What enters: `"desa2va-tiny"` (travels with the package), a folder, or a Hub id. What leaves: a `DeSa2VAModel` with its
-`DeSa2VAProcessor`, or a self-contained folder: weights, processor, flat code, model card. (Engineering; no paper section.)
+`DeSa2VAProcessor`, or a self-contained folder: weights, processor, flat code, model card. (Engineering; no paper
+section.)
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ def load(
         **kwargs: Passed to `DeSa2VAModel.from_pretrained` (`attn_implementation`, `device_map`, `revision`, ...).
 
     Returns:
-        `(model, processor)`; the processor is also attached as `model.processor`, so `model.save_pretrained` saves both.
+        `(model, processor)`; the processor is also attached as `model.processor`, so `model.save_pretrained` saves
+        both.
 
     Raises:
         FileNotFoundError: See `resolve`.
@@ -106,8 +108,8 @@ def load(
 def export_model(out_dir: str | os.PathLike, model: str | os.PathLike = SHIPPED_MODEL) -> Path:
     """Write a self-contained folder: weights, processor, flat code with `auto_map`, and model card.
 
-    The folder loads with `AutoModel` and `AutoProcessor` and `trust_remote_code=True` where this package is not installed, and
-    can be uploaded as it is. Nothing is left behind when it fails half-way.
+    The folder loads with `AutoModel` and `AutoProcessor` and `trust_remote_code=True` where this package is not
+    installed, and can be uploaded as it is. Nothing is left behind when it fails half-way.
 
     Args:
         out_dir: Target; must be absent or empty.

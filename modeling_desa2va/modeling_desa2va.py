@@ -15,18 +15,19 @@ from torch import nn
 from transformers import AutoModelForImageTextToText, PreTrainedModel
 
 from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
+from desa2va.flat_export import FlatExportMixin
 
+from .answering import AnsweringMixin
 from .decoupling import Decoupling
 from .fusion import MaskFusion
-from .generation import TASKS, SegmentationTokenControl, StopAfterStateOfLastToken, record_last_states
 from .objects import ObjectIndex, find_objects
-from .outputs import DeSa2VAGenerateOutput, DeSa2VAOutput, ImageFeatures, MaskPass, MaskPrediction
+from .outputs import DeSa2VAOutput, ImageFeatures, MaskPass, MaskPrediction
 from .segmenter import DeSa2VASegmenter
 
 LANGUAGE_INPUTS = ("pixel_values", "image_grid_thw", "mm_token_type_ids")
 
 
-class DeSa2VAPreTrainedModel(PreTrainedModel):
+class DeSa2VAPreTrainedModel(FlatExportMixin, PreTrainedModel):
     """What transformers has to know about the composite."""
 
     config_class = DeSa2VAConfig
@@ -41,9 +42,10 @@ class DeSa2VAPreTrainedModel(PreTrainedModel):
     _no_split_modules = ["DeSa2VASegmenter"]
     _skip_keys_device_placement = ["past_key_values"]
     _tied_weights_keys = {}
+    _export_classes = {"AutoConfig": "DeSa2VAConfig", "AutoModel": "DeSa2VAModel"}
 
 
-class DeSa2VAModel(DeSa2VAPreTrainedModel):
+class DeSa2VAModel(AnsweringMixin, DeSa2VAPreTrainedModel):
     """Language model, decoupling, segmenter and fusion.
 
     Args:

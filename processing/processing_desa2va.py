@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from transformers import ProcessorMixin
 
+from desa2va.flat_export import FlatExportMixin
+
 from .answer_text import AnswerParser
 from .batch_assembly import PLACEHOLDERS, BatchAssembler, BatchPlan, SequencePlan
 from .chat_encoding import ChatEncoder
@@ -28,7 +30,7 @@ GCG_INSTRUCTION = (
 )
 
 
-class DeSa2VAProcessor(ProcessorMixin):
+class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
     """Builds batches for `DeSa2VAModel`.
 
     Args:
@@ -51,6 +53,9 @@ class DeSa2VAProcessor(ProcessorMixin):
     Raises:
         ValueError: unknown `mllm_type` or `seg_design`, or a control token missing from the tokenizer.
     """
+
+    _export_json = "processor_config.json"
+    _export_classes = {"AutoProcessor": "DeSa2VAProcessor"}
 
     def __init__(
         self,

@@ -19,8 +19,12 @@ def add_parser(subparsers: Any) -> None:
     parser = add_command(subparsers, "chat", "answer a question about a picture or a video", _EXAMPLES)
     parser.add_argument("input", metavar="INPUT", help="a picture, a video, a folder of frames, or an address")
     parser.add_argument("question", help="what to ask")
-    parser.add_argument("--task", choices=("chat", "auto"), default="chat", help="chat forbids masks; default: %(default)s")
-    parser.add_argument("--max-new-tokens", type=int, default=128, metavar="N", help="longest answer; default: %(default)s")
+    parser.add_argument(
+        "--task", choices=("chat", "auto"), default="chat", help="chat forbids masks; default: %(default)s"
+    )
+    parser.add_argument(
+        "--max-new-tokens", type=int, default=128, metavar="N", help="longest answer; default: %(default)s"
+    )
     add_model_arguments(parser)
     parser.set_defaults(run=run)
 
@@ -49,4 +53,4 @@ def answer(
     """
     inputs = processor(**{f"{kind}s": source}, text=question, task=task)
     output = model.generate(**inputs, max_new_tokens=max_new_tokens)
-    return processor.post_process(output, inputs)[0][0].text
+    return processor.post_process(output, inputs)[0].text

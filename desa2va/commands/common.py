@@ -1,4 +1,4 @@
-"""What several subcommands share: model arguments, the kind of an input, an output folder that is complete or absent."""
+"""What subcommands share: model arguments, the kind of an input, an output folder that is complete or absent."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def add_command(subparsers: Any, name: str, summary: str, examples: str, **optio
         name,
         help=summary,
         description=summary[0].upper() + summary[1:] + ".",
-        epilog=f"examples:\n{examples.rstrip()}\n",
+        epilog=f"examples:\n{examples.strip(chr(10))}\n",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         **options,
     )
@@ -38,7 +38,10 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Add `--model`, `--device` and `--dtype`."""
     group = parser.add_argument_group("model")
     group.add_argument(
-        "--model", default="desa2va-tiny", metavar="M", help="desa2va-tiny (shipped), a folder or a Hub id; default: %(default)s"
+        "--model",
+        default="desa2va-tiny",
+        metavar="M",
+        help="desa2va-tiny (shipped), a folder or a Hub id; default: %(default)s",
     )
     group.add_argument("--device", help="cpu, cuda, cuda:1, ...; default: cuda when present, else cpu")
     group.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="type of the weights")
@@ -61,7 +64,9 @@ def input_kind(source: str) -> str:
         return "video" if Path(source.split("?")[0]).suffix.lower() in VIDEO_SUFFIXES else "image"
     path = Path(source)
     if not path.exists():
-        raise FileNotFoundError(f"there is no file or folder {source!r}; give a picture, a video or a folder of frames")
+        raise FileNotFoundError(
+            f"there is no file or folder {source!r}; give a picture, a video or a folder of frames"
+        )
     return "video" if path.is_dir() or path.suffix.lower() in VIDEO_SUFFIXES else "image"
 
 

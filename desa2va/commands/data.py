@@ -1,4 +1,4 @@
-"""`desa2va data`: write the procedural data set RefShapes to disk, in our fine-tune JSON or in the layouts of public data sets."""
+"""`desa2va data`: write the procedural data set RefShapes to disk, in one of several layouts."""
 
 from __future__ import annotations
 
@@ -22,10 +22,14 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("dataset", choices=("refshapes",), help="which data set")
     parser.add_argument("--out", required=True, metavar="DIR", help="target; must be absent or empty")
     parser.add_argument("--format", choices=_FORMATS, default="finetune", help="layout on disk; default: %(default)s")
-    parser.add_argument("--level", choices=("easy", "standard", "full"), default="full", help="difficulty; default: %(default)s")
+    parser.add_argument(
+        "--level", choices=("easy", "standard", "full"), default="full", help="difficulty; default: %(default)s"
+    )
     parser.add_argument("--split", metavar="S", help="write this split alone; default: all splits of the format")
     parser.add_argument("--seed", type=int, default=0, help="another seed gives another world; default: %(default)s")
-    parser.add_argument("--limit", type=int, metavar="N", help="samples per split; default: a small number of each split")
+    parser.add_argument(
+        "--limit", type=int, metavar="N", help="samples per split; default: a small number of each split"
+    )
     parser.set_defaults(run=run)
 
 

@@ -1,4 +1,4 @@
-"""`desa2va demo`: the whole path on bundled inputs: several objects by words in a picture and a video, and a question."""
+"""`desa2va demo`: the whole path on bundled inputs: objects by words in a picture and a video, and a question."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from .chat import answer
 from .common import add_command, add_model_arguments, load_model, output_folder
-from .segment import print_results, segment, write_results
+from .segment import open_video, print_results, segment, write_results
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 _EXAMPLES = """
@@ -21,7 +21,9 @@ _EXAMPLES = """
 
 def add_parser(subparsers: Any) -> None:
     """Describe the command."""
-    parser = add_command(subparsers, "demo", "segment a bundled picture and video by words, and chat about one", _EXAMPLES)
+    parser = add_command(
+        subparsers, "demo", "segment a bundled picture and video by words, and chat about one", _EXAMPLES
+    )
     parser.add_argument("--out", default="demo_output", metavar="DIR", help="target folder; default: %(default)s")
     parser.add_argument("--replace", action="store_true", help="replace an existing target folder")
     add_model_arguments(parser)
@@ -36,9 +38,10 @@ def run(args: argparse.Namespace) -> int:
         model, processor = load_model(args)
         for name, kind, file in (("scene", "image", "scene.png"), ("clip", "video", "clip.mp4")):
             source, requests = str(ASSETS / "demo" / file), prompts[name]["requests"]
-            results = segment(model, processor, source, requests, kind, "segment")
+            opened = open_video(source) if kind == "video" else source
+            results = segment(model, processor, opened, requests, kind, "segment")
             (folder / name).mkdir()
-            write_results(results, requests, folder / name)
+            write_results(results, requests, folder / name, kind == "video")
             print(f"{file} ({prompts[name]['source']})")
             print_results(results, requests)
         question = prompts["scene"]["question"]
@@ -46,7 +49,8 @@ def run(args: argparse.Namespace) -> int:
         chat = {"input": "scene.png", "question": question, "answer": reply}
         (folder / "chat.json").write_text(json.dumps(chat, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         print(f"scene.png, asked {question!r}: {reply}")
-    print(f"\nwritten to {args.out}: scene/overlay.png, clip/overlay.mp4, masks, COCO and JSON ({time.perf_counter() - started:.1f} s)")
+    seconds = time.perf_counter() - started
+    print(f"\nwritten to {args.out}: overlays, masks, COCO and JSON ({seconds:.1f} s)")
     print(held_out_score(args.model))
     return 0
 
@@ -60,7 +64,10 @@ def held_out_score(model: str) -> str:
         return f"{model} carries no evaluation.json; `desa2va eval refshapes --model {model} --json FILE` makes one"
     reports = json.loads(path.read_text(encoding="utf-8"))
     report = reports if "ciou" in reports else next(value for value in reports.values() if isinstance(value, dict))
-    kinds = {kind: entry.get("ciou") if isinstance(entry, dict) else entry for kind, entry in report.get("by_kind", {}).items()}
+    kinds = {
+        kind: entry.get("ciou") if isinstance(entry, dict) else entry
+        for kind, entry in report.get("by_kind", {}).items()
+    }
     shown = ", ".join(f"{kind} {value:.3f}" for kind, value in kinds.items() if isinstance(value, float))
     title = " ".join(str(report[key]) for key in ("level", "split") if key in report)
     return f"held-out score of {model} on RefShapes {title}: cIoU {report.get('ciou', float('nan')):.3f} ({shown})"

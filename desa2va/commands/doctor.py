@@ -73,7 +73,9 @@ def examine(args: argparse.Namespace) -> Iterator[Finding]:
     try:
         model, processor = load_model(args)
     except Exception as error:  # the doctor reports whatever keeps a model from loading
-        yield Finding("model", False, _say(error), "check --model, or reinstall: pip install --force-reinstall desa2va")
+        yield Finding(
+            "model", False, _say(error), "check --model, or reinstall: pip install --force-reinstall desa2va"
+        )
         return
     yield Finding("model", True, f"{args.model}: {model.num_parameters() / 1e6:.1f} M parameters, {model.dtype}")
     yield guarded("weights", lambda: check_weights(model))
@@ -87,7 +89,9 @@ def guarded(name: str, check: Callable[[], Finding]) -> Finding:
     try:
         return check()
     except Exception as error:  # the doctor must survive every patient
-        return Finding(name, False, _say(error), "run `desa2va doctor --debug` on a fresh environment and report this line")
+        return Finding(
+            name, False, _say(error), "run `desa2va doctor --debug` on a fresh environment and report this line"
+        )
 
 
 def _say(error: BaseException) -> str:
@@ -129,7 +133,9 @@ def check_torchvision() -> Finding:
     for line in wanted:
         pinned = line.split(";")[0].removeprefix("torch==").strip().split("+")[0]
         if pinned != torch_version:
-            return Finding("torchvision", False, f"{version} is built for torch {pinned}, found {torch_version}", remedy)
+            return Finding(
+                "torchvision", False, f"{version} is built for torch {pinned}, found {torch_version}", remedy
+            )
     try:
         import_module("torchvision.ops")
     except (ImportError, RuntimeError, AttributeError) as error:
@@ -179,7 +185,9 @@ def check_video() -> Finding:
     buffer.seek(0)
     with av.open(buffer) as container:
         count = sum(1 for _ in container.decode(video=0))
-    return Finding("video decoder", count == 3, f"PyAV {av.__version__}, read {count} of 3 frames", "pip install -U av")
+    return Finding(
+        "video decoder", count == 3, f"PyAV {av.__version__}, read {count} of 3 frames", "pip install -U av"
+    )
 
 
 def check_weights(model: Any) -> Finding:
@@ -205,9 +213,11 @@ def check_seg_token(model: Any, processor: Any) -> Finding:
     """Tokenizer, configuration and embedding table agree on the segmentation tokens."""
     ids, known = list(processor.seg_token_ids), list(model.config.seg_token_ids)
     rows = model.get_input_embeddings().weight.shape[0]
-    single = all(len(processor.tokenizer(token, add_special_tokens=False)["input_ids"]) == 1 for token in processor.seg_tokens)
+    single = all(
+        len(processor.tokenizer(token, add_special_tokens=False)["input_ids"]) == 1 for token in processor.seg_tokens
+    )
     fine = bool(ids) and single and ids == known and max(ids) < rows
-    detail = f"id {', '.join(map(str, ids))}, configuration says {', '.join(map(str, known)) or 'none'}, {rows} embedding rows"
+    detail = f"id {ids}, configuration says {known}, {rows} embedding rows"
     remedy = "set config.seg_token_ids = processor.seg_token_ids and resize the token embeddings before training"
     return Finding("[SEG] token", fine, detail, remedy)
 
@@ -222,9 +232,11 @@ def check_one_picture(model: Any, processor: Any) -> Finding:
     picture[(rows - 48) ** 2 + (columns - 64) ** 2 < 24**2] = (220, 30, 30)
     started = time.perf_counter()
     inputs = processor(images=picture, text="the red circle", task="segment")
-    result = processor.post_process(model.generate(**inputs), inputs)[0][0]
+    result = processor.post_process(model.generate(**inputs), inputs)[0]
     seconds = time.perf_counter() - started
     shapes = {item.mask().shape for item in result.objects}
     fine = bool(result.objects) and shapes == {(height, width)}
     detail = f"status {result.status}, {len(result.objects)} mask(s), {seconds:.2f} s"
-    return Finding("one picture", fine, detail, f"the model gave no mask of {height}x{width} pixels; see the lines above")
+    return Finding(
+        "one picture", fine, detail, f"the model gave no mask of {height}x{width} pixels; see the lines above"
+    )

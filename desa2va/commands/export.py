@@ -16,9 +16,13 @@ _EXAMPLES = """
 
 def add_parser(subparsers: Any) -> None:
     """Describe the command."""
-    parser = add_command(subparsers, "export", "write weights, processor, flat code and model card into one folder", _EXAMPLES)
+    parser = add_command(
+        subparsers, "export", "write weights, processor, flat code and model card into one folder", _EXAMPLES
+    )
     parser.add_argument("folder", metavar="DIR", help="target; must be absent or empty")
-    parser.add_argument("--model", default="desa2va-tiny", metavar="M", help="desa2va-tiny, a folder or a Hub id; default: %(default)s")
+    parser.add_argument(
+        "--model", default="desa2va-tiny", metavar="M", help="desa2va-tiny, a folder or a Hub id; default: %(default)s"
+    )
     parser.set_defaults(run=run)
 
 

@@ -1,8 +1,8 @@
 """`python -m desa2va.commands.make_demo_assets`: the bundled picture and video of `desa2va demo`.
 
-Both come from RefShapes' test split, which training never sees. They are the first samples that offer what the demo shows,
-not the ones with the best masks: a picture of at least four objects with an attribute, a relation, a superlative and a colour
-question; a video of at least three objects with two requests.
+Both come from RefShapes' test split, which training never sees. They are the first samples that offer what the demo
+shows, not the ones with the best masks: a picture of at least four objects with an attribute, a relation, a
+superlative and a colour question; a video of at least three objects with two requests.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from PIL import Image
 from desa2va.processing.video_writer import VideoWriter
 from desa2va.training.data.refshapes import RefShapes
 from desa2va.training.data.sample import Sample
+
+from .common import open_to_others
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets" / "demo"
 PICTURE_KINDS = ("attribute", "relation", "superlative", "qa_color")
@@ -67,12 +69,15 @@ def make(folder: Path, size: int, num_frames: int) -> dict[str, Any]:
         "clip": {"source": clip.name, "requests": list(clip_texts.values())},
     }
     (folder / "prompts.json").write_text(json.dumps(prompts, indent=2) + "\n", encoding="utf-8")
+    open_to_others(folder)
     return prompts
 
 
 def main(argv: list[str] | None = None) -> int:
     """Parse arguments, write the files, print the prompts."""
-    parser = argparse.ArgumentParser(prog="python -m desa2va.commands.make_demo_assets", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m desa2va.commands.make_demo_assets", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("--out", type=Path, default=ASSETS, help="target folder; default: %(default)s")
     parser.add_argument("--size", type=int, default=256, help="side of the frames in pixels; default: %(default)s")
     parser.add_argument("--frames", type=int, default=12, help="frames of the video; default: %(default)s")

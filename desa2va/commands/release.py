@@ -1,8 +1,9 @@
-"""`python -m desa2va.commands.release RUN --out DIR`: a finished training run becomes a model folder fit to be shipped.
+"""`python -m desa2va.commands.release RUN --out DIR`: a finished training becomes a model folder fit to be shipped.
 
-What enters: the output folder of `desa2va train RECIPE` (one sub-folder per stage with `stage.json` and `trainer_state.json`) and the
-JSON files that `desa2va eval` wrote. What leaves: the last stage's model in bfloat16, its processor, `training_summary.json`,
-`evaluation.json`, a picture of the loss curves, and the model card made from them. No code: the package itself has it.
+What enters: the output folder of `desa2va train RECIPE` (one sub-folder per stage with `stage.json` and
+`trainer_state.json`) and the JSON files that `desa2va eval` wrote. What leaves: the last stage's model in bfloat16,
+its processor, `training_summary.json`, `evaluation.json`, a picture of the loss curves, and the model card made from
+them. No code: the package itself has it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ def find_stages(run: Path) -> list[Path]:
     Raises:
         FileNotFoundError: If there is none.
     """
-    stages = sorted((path.parent for path in run.glob("**/stage.json")), key=lambda path: (path / "stage.json").stat().st_mtime)
+    stages = sorted(
+        (path.parent for path in run.glob("**/stage.json")), key=lambda path: (path / "stage.json").stat().st_mtime
+    )
     if not stages:
         raise FileNotFoundError(f"{run} holds no finished stage (stage.json); give the output_dir of `desa2va train`")
     return stages
@@ -137,7 +140,9 @@ def release(run: Path, out: Path, evaluations: list[Path], command: str, name: s
     stages = find_stages(run)
     model, _ = load(stages[-1], device="cpu", dtype=dtype)
     with output_folder(out) as folder:
-        (folder / "training_summary.json").write_text(json.dumps(summarise(stages, command), indent=2) + "\n", encoding="utf-8")
+        (folder / "training_summary.json").write_text(
+            json.dumps(summarise(stages, command), indent=2) + "\n", encoding="utf-8"
+        )
         if evaluations:
             scores = json.dumps(gather_evaluations(evaluations), indent=2)
             (folder / "evaluation.json").write_text(scores + "\n", encoding="utf-8")
@@ -149,14 +154,18 @@ def release(run: Path, out: Path, evaluations: list[Path], command: str, name: s
 
 
 def strip_code(folder: Path) -> None:
-    """Remove the flat code and `auto_map`: inside the package the installed classes are used, and `export` adds both again."""
+    """Remove the flat code and `auto_map`: inside the package the installed classes are used, and `export` adds both
+    again.
+    """
     for path in folder.glob("*.py"):
         path.unlink()
     shutil.rmtree(folder / "__pycache__", ignore_errors=True)
     for name in ("config.json", "processor_config.json"):
         content = json.loads((folder / name).read_text(encoding="utf-8"))
         content.pop("auto_map", None)
-        (folder / name).write_text(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+        (folder / name).write_text(
+            json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -164,8 +173,12 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m desa2va.commands.release", description=__doc__.split("\n")[0])
     parser.add_argument("run", type=Path, help="output folder of a finished training")
     parser.add_argument("--out", type=Path, required=True, help="target; must be absent or empty")
-    parser.add_argument("--evaluation", type=Path, nargs="*", default=[], metavar="FILE", help="JSON of `desa2va eval`")
-    parser.add_argument("--command", default="desa2va train tiny", help="what repeats the training; default: %(default)s")
+    parser.add_argument(
+        "--evaluation", type=Path, nargs="*", default=[], metavar="FILE", help="JSON of `desa2va eval`"
+    )
+    parser.add_argument(
+        "--command", default="desa2va train tiny", help="what repeats the training; default: %(default)s"
+    )
     parser.add_argument("--name", default="desa2va-tiny", help="title of the card; default: %(default)s")
     parser.add_argument("--dtype", default="bfloat16", help="type of the stored weights; default: %(default)s")
     args = parser.parse_args(argv)

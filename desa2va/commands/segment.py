@@ -1,6 +1,6 @@
 """`desa2va segment`: masks of what the words name, in a picture, a folder of frames or a video.
 
-What enters: an input and one or several requests. What leaves, in one folder that is complete or absent: an overlay (PNG or MP4),
+What enters: an input and one or several requests. What leaves, in one folder that is complete or absent: an overlay,
 one indexed PNG per frame, COCO run-length codes, the whole result as JSON, and the answers in words.
 """
 
@@ -16,6 +16,8 @@ from .common import add_command, add_model_arguments, input_kind, load_model, ou
 
 if TYPE_CHECKING:
     from desa2va.processing.results import SegmentationResult
+
+    from .frames import ShownFrames
 
 _EXAMPLES = """
   desa2va segment photo.jpg "the small red circle"                  -> photo_masks/
@@ -37,17 +39,21 @@ def add_parser(subparsers: Any) -> None:
     """Describe the command."""
     parser = add_command(subparsers, "segment", "masks of what you name, in a picture or a video", _EXAMPLES)
     parser.add_argument("input", metavar="INPUT", help="a picture, a video, a folder of frames, or an address")
-    parser.add_argument("what", nargs="+", metavar="WHAT", help="what to segment, in words; several requests are allowed")
+    parser.add_argument(
+        "what", nargs="+", metavar="WHAT", help="what to segment, in words; several requests are allowed"
+    )
     parser.add_argument("--out", metavar="DIR", help="target folder; default: <name of the input>_masks here")
     parser.add_argument("--replace", action="store_true", help="replace an existing target folder")
     parser.add_argument(
         "--task",
         choices=("segment", "auto", "gcg"),
         default="segment",
-        help="segment: always point at something; auto: as the model likes; gcg: a grounded description; default: %(default)s",
+        help="segment: always point; auto: as the model likes; gcg: a grounded description; default: %(default)s",
     )
     parser.add_argument("--max-frames", type=int, metavar="N", help="only the first N frames of a video")
-    parser.add_argument("--max-new-tokens", type=int, default=128, metavar="N", help="longest answer; default: %(default)s")
+    parser.add_argument(
+        "--max-new-tokens", type=int, default=128, metavar="N", help="longest answer; default: %(default)s"
+    )
     add_model_arguments(parser)
     parser.set_defaults(run=run)
 
@@ -60,26 +66,21 @@ def run(args: argparse.Namespace) -> int:
     out = Path(args.out or f"{Path(args.input.rstrip('/')).stem or 'input'}_masks")
     with output_folder(out, args.replace) as folder:
         model, processor = load_model(args)
-        source = limit_frames(args.input, args.max_frames) if kind == "video" else args.input
+        source = open_video(args.input, args.max_frames) if kind == "video" else args.input
         results = segment(model, processor, source, args.what, kind, args.task, args.max_new_tokens)
-        write_results(results, args.what, folder)
+        write_results(results, args.what, folder, kind == "video")
     print_results(results, args.what)
     print(f"written to {out}")
     return 0
 
 
-def limit_frames(source: str, max_frames: int | None) -> Any:
-    """Return the video, or its first `max_frames` frames."""
-    if max_frames is None:
-        return source
-    from desa2va.processing.video_io import MemorySource, open_visual
+def open_video(source: str, max_frames: int | None = None) -> ShownFrames:
+    """Return the frames of a video file or folder, the first `max_frames` of them, read with a progress bar."""
+    from desa2va.processing.video_io import open_visual
 
-    video = open_visual(source, source)
-    if len(video) <= max_frames:
-        return video
-    frames = MemorySource(list(video.iterate(0, max_frames)), source)
-    frames.fps = video.fps
-    return frames
+    from .frames import ShownFrames
+
+    return ShownFrames(open_visual(source, source), max_frames)
 
 
 def segment(
@@ -98,7 +99,7 @@ def segment(
     """
     inputs = processor(**{f"{kind}s": source}, text=requests, task=task)
     outputs = model.generate(**inputs, max_new_tokens=max_new_tokens)
-    return processor.post_process(outputs, inputs)[0]
+    return processor.post_process(outputs, inputs)
 
 
 def merge(results: list[SegmentationResult], requests: list[str]) -> SegmentationResult:
@@ -112,13 +113,14 @@ def merge(results: list[SegmentationResult], requests: list[str]) -> Segmentatio
     return replace(first, objects=objects, **texts)
 
 
-def write_results(results: list[SegmentationResult], requests: list[str], folder: Path) -> None:
-    """Write overlay, masks, COCO, result and answers into an existing folder, with a progress bar for videos.
+def write_results(results: list[SegmentationResult], requests: list[str], folder: Path, is_video: bool) -> None:
+    """Write overlay, masks, COCO, result and answers into an existing folder.
 
     Args:
         results: One per request, all about one visual.
         requests: The user's texts.
         folder: Target.
+        is_video: Whether the overlay becomes an mp4.
     """
     merged = results[0] if len(results) == 1 else merge(results, requests)
     merged.save_png(folder / "masks")
@@ -131,23 +133,7 @@ def write_results(results: list[SegmentationResult], requests: list[str], folder
         answer = {"request": request, "answer": result.text, "status": result.status, "reason": result.reason}
         answers.append({**answer, "objects": numbers})
     (folder / "answers.json").write_text(json.dumps(answers, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    if merged.num_frames > 1:
-        write_overlay_video(merged, folder / "overlay.mp4")
-    else:
-        merged.save_overlay(folder / "overlay.png")
-
-
-def write_overlay_video(result: SegmentationResult, path: Path) -> None:
-    """Write the overlay frame by frame: memory does not grow with the length of the video."""
-    from tqdm import tqdm
-
-    from desa2va.processing.export import DEFAULT_FPS, render_frame
-    from desa2va.processing.video_writer import VideoWriter
-
-    with VideoWriter(path, result.fps or DEFAULT_FPS) as writer:
-        frames = tqdm(result.source.iterate(), total=result.num_frames, desc="drawing", unit="frame")
-        for index, frame in enumerate(frames):
-            writer.write(render_frame(result, frame, index))
+    merged.save_overlay(folder / ("overlay.mp4" if is_video else "overlay.png"))
 
 
 def print_results(results: list[SegmentationResult], requests: list[str]) -> None:

@@ -34,7 +34,7 @@ def package(tmp_path, monkeypatch):
 
 
 def test_flat_files_run_where_the_package_is_absent(package, tmp_path):
-    """Guards against an import that is left pointing into the package (at the top, in parentheses, inside a function)."""
+    """Guards against an import left pointing into the package (at the top, in parentheses, inside a function)."""
     sources = collect_flat_sources("toy_house.upper.roof")
     assert sorted(sources) == ["brick.py", "roof.py", "stone.py"]
     flat = tmp_path / "elsewhere" / "flat"

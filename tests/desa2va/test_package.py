@@ -22,7 +22,7 @@ def run_python(code: str, cwd: Path = ROOT) -> str:
 
 
 def test_import_is_cheap_and_brings_no_stray_packages():
-    """`import desa2va` must not load torch, nor put `training` or `eval` beside other people's packages of that name."""
+    """`import desa2va` must not load torch, nor put `training` or `eval` beside other packages of that name."""
     code = "import sys, desa2va; print(' '.join(sorted({name.split('.')[0] for name in sys.modules})))"
     loaded = set(run_python(code).split())
     assert "desa2va" in loaded
@@ -68,7 +68,19 @@ def wheel(tmp_path_factory):
         shutil.copytree(ROOT / name, source / name, ignore=ignore)
     for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff"):
         shutil.copy(ROOT / name, source / name)
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-q", "-w", str(work), "."]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+        "-q",
+        "-w",
+        str(work),
+        ".",
+    ]
     done = subprocess.run(command, cwd=source, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     return next(work.glob("*.whl"))
@@ -91,7 +103,9 @@ def test_wheel_carries_every_module_and_asset(wheel):
         (path.relative_to(ROOT) if room == "desa2va" else Path("desa2va") / path.relative_to(ROOT)).as_posix()
         for room in ("desa2va", *ROOMS)
         for path in (ROOT / room).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts and path.suffix in {".py", ".jinja", ".yaml", ".safetensors", ".json"}
+        if path.is_file()
+        and "__pycache__" not in path.parts
+        and path.suffix in {".py", ".jinja", ".yaml", ".safetensors", ".json"}
     }
     assert "desa2va/templates/model_card.md.jinja" in expected
     assert expected <= names

@@ -81,13 +81,19 @@ def build(**options):
                 parameter.normal_(std=0.3)
         for decoder in (segmenter.sam.mask_decoder, segmenter.visual_decoder):
             decoder.pred_obj_score_head.proj_out.weight.mul_(6.0)
-            features, rows = segmenter.encode_frames(video()), torch.arange(LENGTH)
-            scores = [segmenter.decode(decoder, features, rows, image_embeddings=features.low).object_score]
-            scores.append(
-                segmenter.decode(decoder, features, rows, dense_masks=blobs(LENGTH)[:, ::4, ::4]).object_score
-            )
-            decoder.pred_obj_score_head.proj_out.bias.sub_(torch.cat(scores).median())
+    centre_scores(segmenter)
     return segmenter
+
+
+def centre_scores(segmenter):
+    """Moves the score head until about half of the followed frames show their object."""
+    prompts = {frame: [FramePrompt([row], masks=blobs(1, seed=row))] for row, frame in enumerate((2, 5, 3))}
+    heads = [d.pred_obj_score_head.proj_out.bias for d in (segmenter.sam.mask_decoder, segmenter.visual_decoder)]
+    for _ in range(6):
+        tracks = MemoryTracker(segmenter).track(CountingEncoder(segmenter, video()).encode, prompts, LENGTH, 3)
+        followed = tracks.object_score[tracks.object_score.abs() != 10]
+        for bias in heads:
+            bias.data -= followed.median()
 
 
 def video(length=LENGTH):

@@ -1,0 +1,46 @@
+"""A video as the commands read it: at most so many frames, and a progress bar on every pass over them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from tqdm import tqdm
+
+from desa2va.processing.frame_source import FrameSource, check_indices, frame_range
+
+
+class ShownFrames:
+    """The first frames of a video; every pass over them (tracking forwards, backwards, drawing) shows its progress.
+
+    A `FrameSource`: frames stay where they are and are decoded when asked for.
+
+    Args:
+        video: The whole video.
+        max_frames: How many frames count; all when `None`.
+    """
+
+    def __init__(self, video: FrameSource, max_frames: int | None = None) -> None:
+        self._video = video
+        count = len(video) if max_frames is None else min(max_frames, len(video))
+        self.name, self.height, self.width, self.fps = video.name, video.height, video.width, video.fps
+        self.timestamps = list(video.timestamps)[:count]
+
+    def __len__(self) -> int:
+        return len(self.timestamps)
+
+    def read(self, indices: Sequence[int]) -> list[np.ndarray]:
+        """Frames at these indices, in the order asked for."""
+        check_indices(len(self), indices)
+        return self._video.read(indices)
+
+    def iterate(self, start: int = 0, stop: int | None = None, step: int = 1) -> Iterator[np.ndarray]:
+        """Frames `range(start, stop, step)`, with a progress bar on standard error."""
+        numbers = frame_range(len(self), start, stop, step)
+        if not numbers:
+            return
+        frames = self._video.iterate(numbers.start, numbers.stop, step)
+        yield from tqdm(frames, total=len(numbers), desc="frames" if step > 0 else "frames, backwards", unit="frame")
+
+
+__all__ = ["ShownFrames"]
