@@ -122,6 +122,8 @@ class DeSa2VASegmenter(nn.Module):
             Logits (P, h, w) at a quarter of SAM-2's input, scores and mask token.
         """
         num_pairs = len(frame_index)
+        if num_pairs == 0:
+            return self._no_masks(decoder)
         sparse = self.embed_prompts(num_pairs, points, boxes)
         if prompts is not None:
             sparse = torch.cat([sparse, prompts.to(sparse.dtype)], dim=1)
@@ -139,6 +141,12 @@ class DeSa2VASegmenter(nn.Module):
             high_resolution_features=high,
         )
         return _best_mask(logits[:, 0], iou[:, 0], tokens[:, 0], object_score[:, 0, 0])
+
+    def _no_masks(self, decoder: nn.Module) -> MaskPrediction:
+        """Predictions for no pair at all, still connected to the decoder: a step without objects has gradients of zero."""
+        nothing = decoder.iou_token.weight[0] * 0.0
+        logits = nothing.sum() + nothing.new_zeros(0, *self.sam.prompt_encoder.mask_input_size)
+        return MaskPrediction(logits, logits.flatten(1).sum(1), logits.flatten(1).sum(1), nothing + logits.new_zeros(0, 1))
 
 
 def _best_mask(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import torch
 from transformers.utils import ModelOutput
@@ -198,14 +199,11 @@ def encode_lazily(
     def encode(frames: Sequence[int]) -> Iterator[ImageFeatures]:
         if not frames:
             return
-        device, pending = segmenter.sam.device, []
-        for number, pixels in enumerate(read(frames), start=1):
-            pending.append(pixels)
-            if len(pending) == batch_size or number == len(frames):
-                features = segmenter.encode_frames(torch.stack(pending).to(device))
-                pending = []
-                for row in range(len(features.low)):
-                    yield features.select(slice(row, row + 1))
+        pixels = iter(read(frames))
+        while pending := list(islice(pixels, batch_size)):
+            features = segmenter.encode_frames(torch.stack(pending).to(segmenter.sam.device))
+            for row in range(len(pending)):
+                yield features.select(slice(row, row + 1))
 
     return encode
 

@@ -50,7 +50,9 @@ def frame_range(num_frames: int, start: int, stop: int | None, step: int) -> ran
         raise ValueError(f"step={step}: frames are read one by one, use 1 or -1")
     numbers = range(start, (num_frames if step == 1 else -1) if stop is None else stop, step)
     if len(numbers) and not (0 <= numbers[0] < num_frames and 0 <= numbers[-1] < num_frames):
-        raise ValueError(f"frames {numbers[0]} to {numbers[-1]} are asked for, the video has 0 to {num_frames - 1}")
+        raise ValueError(
+            f"frames {numbers[0]} to {numbers[-1]} are asked for, the video has frames 0 to {num_frames - 1}"
+        )
     return numbers
 
 
@@ -58,7 +60,7 @@ def check_indices(num_frames: int, indices: Sequence[int]) -> None:
     """Raises `ValueError` naming the first index that is not a frame."""
     for index in indices:
         if not 0 <= index < num_frames:
-            raise ValueError(f"frame {index} is asked for, the video has 0 to {num_frames - 1}")
+            raise ValueError(f"frame {index} is asked for, the video has frames 0 to {num_frames - 1}")
 
 
 def check_sizes(names: Sequence[str], sizes: Sequence[tuple[int, int]], where: str) -> None:

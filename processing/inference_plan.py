@@ -26,7 +26,7 @@ def describe_visuals(
 
     Args:
         opened: `(kind, source)` from `open_visuals`.
-        key_frames: a strategy, a list of frame indices for every video, or a list with one of these for each visual.
+        key_frames: a strategy, frame indices for every video, or a list with one of these for each visual.
         num_key_frames: how many, for strategies.
         sam_image_processor: kept in the `VisualInfo`.
 
@@ -57,8 +57,8 @@ def check_aspect_ratio(visuals: list[VisualInfo]) -> None:
         longer, shorter = max(info.height, info.width), min(info.height, info.width)
         if longer > QWEN_MAX_ASPECT_RATIO * shorter:
             raise ValueError(
-                f"{info.source.name}: {info.width} x {info.height} pixels; Qwen-VL takes pictures whose longer side is "
-                f"at most {QWEN_MAX_ASPECT_RATIO} times the shorter one"
+                f"{info.source.name}: {info.width} x {info.height} pixels; Qwen-VL takes pictures whose longer side "
+                f"is at most {QWEN_MAX_ASPECT_RATIO} times the shorter one"
             )
 
 

@@ -9,6 +9,7 @@ them.
 from __future__ import annotations
 
 import bisect
+import itertools
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -44,7 +45,7 @@ class VideoFileSource:
         first = next(self._decode(0, 1), None)
         if first is None:
             raise ValueError(f"{self.path}: the video holds no frame that can be decoded")
-        self._size = first[1].shape[:2]
+        self._size = _array(first[1], None).shape[:2]
         self.height, self.width = self._size
 
     def _scan(self) -> None:
@@ -80,35 +81,34 @@ class VideoFileSource:
         return len(self._marks)
 
     def read(self, indices: Sequence[int]) -> list[np.ndarray]:
-        """Frames at these indices, in the order asked for. Frames that share a group of pictures are decoded once."""
+        """Frames at these indices, in the order asked for. Frames that share a key packet are decoded in one pass."""
         check_indices(len(self), indices)
         found: dict[int, np.ndarray] = {}
-        wanted = sorted(set(indices))
-        while wanted:
-            # One run reaches to the next wanted frame as long as that is nearer than a typical group of pictures.
-            end = next((i for i in range(1, len(wanted)) if wanted[i] - wanted[i - 1] > 32), len(wanted))
-            run, wanted = set(wanted[:end]), wanted[end:]
-            frames = self._decode(min(run), max(run) + 1)
-            found.update((index, frame) for index, frame in frames if index in run)
+        for _, group in itertools.groupby(sorted(set(indices)), key=self._key_place):
+            run = set(group)
+            for index, frame in self._decode(min(run), max(run) + 1):
+                if index in run:
+                    found[index] = _array(frame, self._size)
         return [found[index] for index in indices]
 
     def iterate(self, start: int = 0, stop: int | None = None, step: int = 1) -> Iterator[np.ndarray]:
         """Frames `range(start, stop, step)`, `step` 1 or -1. Backwards, a bounded chunk is decoded at a time."""
         numbers = frame_range(len(self), start, stop, step)
         if step == 1:
-            return (frame for _, frame in self._decode(numbers.start, numbers.stop)) if numbers else iter(())
+            frames = self._decode(numbers.start, numbers.stop) if numbers else ()
+            return (_array(frame, self._size) for _, frame in frames)
         return self._backwards(numbers)
 
     def _backwards(self, numbers: range) -> Iterator[np.ndarray]:
         chunk = max(1, min(64, REVERSE_CHUNK_BYTES // (self.height * self.width * 3)))
         for offset in range(0, len(numbers), chunk):
             part = numbers[offset : offset + chunk]
-            frames = [frame for _, frame in self._decode(part[-1], part[0] + 1)]
+            frames = [_array(frame, self._size) for _, frame in self._decode(part[-1], part[0] + 1)]
             while frames:
                 yield frames.pop()
 
-    def _decode(self, start: int, stop: int) -> Iterator[tuple[int, np.ndarray]]:
-        """Every frame of `[start, stop)` with its index; frames that can not be decoded are filled in."""
+    def _decode(self, start: int, stop: int) -> Iterator[tuple[int, Any]]:
+        """Every decoded frame of `[start, stop)` with its index; frames that can not be decoded are filled in."""
         expected = start
         last: Any = None
         for index, frame in self._good_frames(start):
@@ -116,7 +116,7 @@ class VideoFileSource:
                 end = min(index, stop)
                 yield from self._fill(expected, end, last if last is not None else frame)
                 if index < stop:
-                    yield index, _array(frame, self._size)
+                    yield index, frame
                 expected = max(end, index + 1)
                 if expected >= stop:
                     return
@@ -124,19 +124,21 @@ class VideoFileSource:
         if last is not None:
             yield from self._fill(expected, stop, last)
 
-    def _fill(self, start: int, stop: int, frame: Any) -> Iterator[tuple[int, np.ndarray]]:
+    def _fill(self, start: int, stop: int, frame: Any) -> Iterator[tuple[int, Any]]:
         """Repeats `frame` for the broken frames `[start, stop)`."""
         if start < stop:
-            warnings.warn(
-                f"{self.path}: frame(s) {start} to {stop - 1} can not be decoded; a neighbouring frame stands in",
-                stacklevel=2,
-            )
+            broken = f"frame {start}" if stop == start + 1 else f"frames {start} to {stop - 1}"
+            warnings.warn(f"{self.path}: {broken} can not be decoded; a neighbouring frame stands in", stacklevel=2)
         for index in range(start, stop):
-            yield index, _array(frame, self._size)
+            yield index, frame
+
+    def _key_place(self, index: int) -> int:
+        """Number of the key packet from which frame `index` is decoded, -1 without one."""
+        return bisect.bisect_right(self._keys, (index, float("inf"))) - 1
 
     def _good_frames(self, start: int) -> Iterator[tuple[int, Any]]:
         """Decoded frames with their index in rising order, from at or before `start` where one is good."""
-        place = bisect.bisect_right(self._keys, (start, float("inf"))) - 1
+        place = self._key_place(start)
         if self._searchable and place > 0:
             reached = False
             for index, frame in self._frames_from(self._keys[place][1]):

@@ -13,6 +13,10 @@ from transformers import TrainingArguments
 
 from desa2va.modeling_desa2va.losses import mask_loss
 
+LOSS_TERMS = (
+    "language", "visual_mask", "text_mask", "fused_mask", "label_mask", "alignment", "orthogonality", "iou", "object_score",
+    "adversarial", "club", "dense", "presence", "prompt_mask", "memory_mask", "reread_mask", "grounding", "attention", "word",
+)
 PHASES = ("vision", "segmenter", "grounding", "text_pretraining", "decoupling", "fusion")
 
 
@@ -55,11 +59,13 @@ class DataArguments:
     Attributes:
         dataset: `"refshapes"`, or a path to a fine-tune JSON (see docs/training.md).
         options: keyword arguments of `RefShapes`, or of the fine-tune loader.
+        parts: a mixture in place of one data set: mappings with `dataset`, `options` and `share`.
         seed: of the data alone; runs that compare methods share it.
     """
 
     dataset: str = "refshapes"
     options: dict[str, Any] = field(default_factory=dict)
+    parts: list[dict[str, Any]] = field(default_factory=list)
     seed: int = 0
 
 
@@ -129,6 +135,9 @@ class DeSa2VATrainingArguments(TrainingArguments):
         ):
             if value not in allowed:
                 raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(allowed)}")
+        unknown = sorted(set(self.weights) - set(LOSS_TERMS))
+        if unknown:
+            raise ValueError(f"weights holds unknown loss terms {unknown}; known are {', '.join(LOSS_TERMS)}")
         negative = {name: weight for name, weight in self.weights.items() if weight < 0}
         if negative:
             raise ValueError(f"loss weights must not be negative, got {negative}")

@@ -32,6 +32,7 @@ from .auxiliary import AuxiliaryNetworks
 from .data.build import build_dataset
 from .label_states import LabelReader
 from .language_adapters import attach_lora, merge_lora
+from .objectives.base import Objective
 from .phases import build_objective, free_parameters, trainable_prefixes
 from .processors import preset_processor
 from .trainer import DeSa2VATrainer
@@ -39,6 +40,7 @@ from .trainer import DeSa2VATrainer
 logger = logging.getLogger(__name__)
 CONFIG_FOLDER = Path(__file__).resolve().parent / "configs"
 STAGE_FILE = "stage.json"
+HEADS_FILE = "heads.pt"
 SECTIONS = ("model", "data", "mask_loss", "training", "stages", "output_dir", "seed", "init_from", "name")
 
 
@@ -130,6 +132,7 @@ def run_stage(config: dict[str, Any]) -> Path:
     if arguments.phase in ("decoupling", "fusion") and arguments.language_model == "lora":
         adapters = attach_lora(model, arguments)
     objective = build_objective(model, arguments, mask_loss, processor, reader)
+    load_heads(objective, config.get("init_from"))
     trainer = DeSa2VATrainer(
         model=objective,
         args=arguments,
@@ -175,6 +178,24 @@ def load_with_changes(source: str, fields: dict[str, Any]) -> DeSa2VAModel:
     """A saved model with some configuration fields changed; what the change adds starts from SAM-2's own decoder."""
     config = DeSa2VAModel.config_class.from_pretrained(source, **fields)
     return DeSa2VAModel.from_pretrained(source, config=config, dtype=torch.float32)
+
+
+def load_heads(objective: Objective, source: str | None) -> None:
+    """Continues with the throw-away heads of the stage before, where it had the same: fresh ones would first unteach."""
+    path = Path(source, HEADS_FILE) if source else None
+    if path is None or not path.is_file():
+        return
+    own = objective.state_dict()
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    fitting = {name: value for name, value in saved.items() if name in own and own[name].shape == value.shape}
+    objective.load_state_dict({**own, **fitting})
+
+
+def _save_heads(objective: Objective, folder: Path) -> None:
+    heads = {name: value for name, value in objective.state_dict().items() if not name.startswith("model.")}
+    heads.pop("step", None)
+    if heads:
+        torch.save(heads, folder / HEADS_FILE)
 
 
 def _needs_reader(model: DeSa2VAModel, arguments: DeSa2VATrainingArguments) -> bool:
@@ -234,6 +255,7 @@ def _finish(
     """Writes the model, its processor and what happened; `stage.json` last, so that its presence means finished."""
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
+    _save_heads(trainer.accelerator.unwrap_model(trainer.model), folder)
     trainer.state.save_to_json(str(folder / "trainer_state.json"))
     stage = {
         "config": config,

@@ -114,7 +114,7 @@ class DeSa2VATrainer(Trainer):
                 self._logged[name].append(float(value))
         if not torch.isfinite(loss):
             broken = [name for name, term in terms.items() if not torch.isfinite(term)]
-            raise FloatingPointError(f"step {self.state.global_step}: loss is {float(loss)}; non-finite terms: {broken}")
+            raise FloatingPointError(f"step {self.state.global_step}: loss is {loss.item()}; non-finite terms: {broken}")
         return (loss, output) if return_outputs else loss
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:

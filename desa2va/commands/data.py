@@ -1,4 +1,4 @@
-"""`desa2va data`: write the procedural data set RefShapes to disk, in one of several layouts."""
+"""`desa2va data`: write the procedural data set RefShapes to disk, or check a fine-tune file before training on it."""
 
 from __future__ import annotations
 
@@ -12,25 +12,33 @@ _EXAMPLES = """
   desa2va data refshapes --out shapes                                  200 training and 50 validation samples
   desa2va data refshapes --out shapes --split train --limit 5000 --level standard
   desa2va data refshapes --out mevis --format mevis --seed 3           videos, in the layout of MeViS
+  desa2va data check photos/train.json                                 what a fine-tune file holds, and what is wrong
 """
 _FORMATS = ("finetune", "refcoco", "mevis", "gcg")
 
 
 def add_parser(subparsers: Any) -> None:
-    """Describe the command."""
-    parser = add_command(subparsers, "data", "write a procedural data set to disk", _EXAMPLES)
-    parser.add_argument("dataset", choices=("refshapes",), help="which data set")
-    parser.add_argument("--out", required=True, metavar="DIR", help="target; must be absent or empty")
-    parser.add_argument("--format", choices=_FORMATS, default="finetune", help="layout on disk; default: %(default)s")
-    parser.add_argument(
+    """Describe the command and its two parts."""
+    parser = add_command(subparsers, "data", "write a procedural data set, or check a fine-tune file", _EXAMPLES)
+    parts = parser.add_subparsers(title="what to do", dest="dataset", metavar="refshapes|check", required=True)
+    shapes = add_command(parts, "refshapes", "write the procedural data set to disk", _EXAMPLES)
+    shapes.add_argument("--out", required=True, metavar="DIR", help="target; must be absent or empty")
+    shapes.add_argument("--format", choices=_FORMATS, default="finetune", help="layout on disk; default: %(default)s")
+    shapes.add_argument(
         "--level", choices=("easy", "standard", "full"), default="full", help="difficulty; default: %(default)s"
     )
-    parser.add_argument("--split", metavar="S", help="write this split alone; default: all splits of the format")
-    parser.add_argument("--seed", type=int, default=0, help="another seed gives another world; default: %(default)s")
-    parser.add_argument(
+    shapes.add_argument("--split", metavar="S", help="write this split alone; default: all splits of the format")
+    shapes.add_argument("--seed", type=int, default=0, help="another seed gives another world; default: %(default)s")
+    shapes.add_argument(
         "--limit", type=int, metavar="N", help="samples per split; default: a small number of each split"
     )
-    parser.set_defaults(run=run)
+    shapes.set_defaults(run=run)
+    check = add_command(parts, "check", "list what a fine-tune file holds and every problem in it", _EXAMPLES)
+    check.add_argument("file", metavar="FILE", help="a fine-tune JSON (docs/finetuning.md)")
+    check.add_argument(
+        "--images", metavar="DIR", help="where its file names start from; default: images/ beside it, or its folder"
+    )
+    check.set_defaults(run=run_check)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,3 +55,16 @@ def run(args: argparse.Namespace) -> int:
     files = sum(path.is_file() for path in Path(folder).rglob("*"))
     print(f"{folder}: {counts} samples in {files} files ({args.format}, level {args.level}, seed {args.seed})")
     return 0
+
+
+def run_check(args: argparse.Namespace) -> int:
+    """Read every record, mask and pixel; say what is there and what is wrong. Returns 1 where anything is."""
+    from desa2va.training.data.finetune_records import check_file, unreadable
+
+    report = check_file(args.file, args.images)
+    problems = report.problems + [problem for record in report.records for problem in unreadable(record)]
+    for problem in problems:
+        print(problem)
+    counts = ", ".join(f"{count} {name}" for name, count in report.counts().items())
+    print(f"{args.file}: {counts}; {len(problems) or 'no'} problem{'s' * (len(problems) != 1)}")
+    return int(bool(problems))

@@ -64,10 +64,7 @@ def held_out_score(model: str) -> str:
         return f"{model} carries no evaluation.json; `desa2va eval refshapes --model {model} --json FILE` makes one"
     reports = json.loads(path.read_text(encoding="utf-8"))
     report = reports if "ciou" in reports else next(value for value in reports.values() if isinstance(value, dict))
-    kinds = {
-        kind: entry.get("ciou") if isinstance(entry, dict) else entry
-        for kind, entry in report.get("by_kind", {}).items()
-    }
-    shown = ", ".join(f"{kind} {value:.3f}" for kind, value in kinds.items() if isinstance(value, float))
+    shown = ", ".join(f"{kind} {entry['ciou']:.3f}" for kind, entry in report.get("by_kind", {}).items())
+    error = f" ± {report['ciou_se']:.3f}" if report.get("ciou_se") is not None else ""
     title = " ".join(str(report[key]) for key in ("level", "split") if key in report)
-    return f"held-out score of {model} on RefShapes {title}: cIoU {report.get('ciou', float('nan')):.3f} ({shown})"
+    return f"held-out score of {model} on RefShapes {title}: cIoU {report['ciou']:.3f}{error} ({shown})"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from desa2va.eval.refshapes_arguments import add_refshapes_arguments
+
 from .common import add_command
 
 _EXAMPLES = """
   desa2va eval refshapes                                    the shipped model, standard level, test split
   desa2va eval refshapes --level easy --limit 300 --json easy.json
-  desa2va eval refshapes --model my-model --split validation --seed 1
+  desa2va eval refshapes --model my-model --split validation --seed 1 --videos 0
 """
 
 
@@ -18,11 +20,16 @@ def add_parser(subparsers: Any) -> None:
     """Describe the command."""
     parser = add_command(subparsers, "eval", "score a model on a benchmark", _EXAMPLES)
     parser.add_argument("benchmark", choices=("refshapes",), help="what to score on")
-    parser.set_defaults(run=run, passes_on=True)
+    add_refshapes_arguments(parser)
+    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Hand everything to the benchmark."""
-    from desa2va.eval.refshapes import main
+    """Score, write, and print the main figures."""
+    from desa2va.eval.refshapes import run as run_refshapes
+    from desa2va.eval.refshapes import summarise
 
-    return main([word for word in args.rest if word != args.benchmark]) or 0
+    print(summarise(run_refshapes(args)))
+    if args.json is not None:
+        print(f"written to {args.json}")
+    return 0

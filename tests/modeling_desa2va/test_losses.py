@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from desa2va.modeling_desa2va.losses import (
     dice_loss,
     iou_score_loss,

@@ -6,14 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
+from transformers import Sam2VideoConfig, Sam2VideoInferenceSession
+
 from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
 from desa2va.modeling_desa2va.memory import encode_memory
 from desa2va.modeling_desa2va.segmenter import DeSa2VASegmenter
 from desa2va.modeling_desa2va.track_strategies import TrackRequest, track_objects
 from desa2va.modeling_desa2va.tracker import encode_lazily
 from desa2va.modeling_desa2va.tracking import ClipPrediction, FrameSteps
-from safetensors.torch import load_file
-from transformers import Sam2VideoConfig, Sam2VideoInferenceSession
 
 SHARED = Path(os.environ.get("DESA2VA_SHARED", Path(__file__).resolve().parents[3] / "shared"))
 GOLDEN = SHARED / "peer_golden"

@@ -1,9 +1,13 @@
 """The memory tracker against transformers' own inference session, and as a training step."""
 
+import copy
+import functools
 import math
 
 import pytest
 import torch
+from transformers import Sam2VideoConfig, Sam2VideoInferenceSession
+
 from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
 from desa2va.modeling_desa2va import tracker as tracker_module
 from desa2va.modeling_desa2va.memory import MemoryBank
@@ -12,7 +16,6 @@ from desa2va.modeling_desa2va.segmenter import DeSa2VASegmenter
 from desa2va.modeling_desa2va.track_strategies import TrackRequest, track_objects
 from desa2va.modeling_desa2va.tracker import FramePrompt, MemoryTracker, encode_lazily
 from desa2va.modeling_desa2va.tracking import ClipPrediction, propagate_training
-from transformers import Sam2VideoConfig, Sam2VideoInferenceSession
 
 SIZE, WIDTH, LENGTH = 64, 128, 9
 SAM_20 = {"enable_temporal_pos_encoding_for_object_pointers": False, "enable_occlusion_spatial_embedding": False}
@@ -70,9 +73,15 @@ def sam_config(**options):
 
 
 def build(**options):
+    """A fresh copy of the segmenter for these options."""
+    return copy.deepcopy(reference(tuple(sorted(options.items()))))
+
+
+@functools.cache
+def reference(options):
     """Random weights of unit scale, so that prompts and memories matter; object scores of both signs."""
     torch.manual_seed(0)
-    segmenter = DeSa2VASegmenter(DeSa2VAConfig(sam_config=sam_config(**options), multimask_output=True)).eval()
+    segmenter = DeSa2VASegmenter(DeSa2VAConfig(sam_config=sam_config(**dict(options)), multimask_output=True)).eval()
     with torch.no_grad():
         for name, parameter in segmenter.named_parameters():
             if parameter.dim() >= 2:
@@ -89,7 +98,7 @@ def centre_scores(segmenter):
     """Moves the score head until about half of the followed frames show their object."""
     prompts = {frame: [FramePrompt([row], masks=blobs(1, seed=row))] for row, frame in enumerate((2, 5, 3))}
     heads = [d.pred_obj_score_head.proj_out.bias for d in (segmenter.sam.mask_decoder, segmenter.visual_decoder)]
-    for _ in range(6):
+    for _ in range(4):
         tracks = MemoryTracker(segmenter).track(CountingEncoder(segmenter, video()).encode, prompts, LENGTH, 3)
         followed = tracks.object_score[tracks.object_score.abs() != 10]
         for bias in heads:
@@ -191,17 +200,22 @@ def both_ways(segmenter, kind, direction="both", starts=STARTS):
     return tracks, expected, counter
 
 
-@pytest.mark.parametrize(
-    "options", [SAM_20, SAM_21, SAM_21 | {"max_cond_frame_num": 2}], ids=["2.0", "2.1", "closest"]
-)
-@pytest.mark.parametrize("kind", ["mask", "click", "clicks", "box"])
+CASES = [
+    pytest.param(kind, options, id=f"{kind}-{name}")
+    for name, options in (("2.0", SAM_20), ("2.1", SAM_21), ("closest", SAM_21 | {"max_cond_frame_num": 2}))
+    for kind in ("mask", "click", "clicks", "box")
+    if name != "closest" or kind == "mask"
+]
+
+
+@pytest.mark.parametrize(("kind", "options"), CASES)
 def test_equals_the_inference_session_object_by_object(exact_tracks, kind, options):
     """Wrong temporal encodings, memory selection, multimask rule, gating or backward start all show here."""
     starts = [(2, 4, 7), (2,), (4, 7), (3,)] if "max_cond_frame_num" in options else STARTS
     tracks, expected, counter = both_ways(build(**options), kind, starts=starts)
     scores = torch.stack([score for _, _, score in expected])
-    assert (scores > 0).any()
-    assert (scores < 0).any()
+    followed = scores[scores.abs() != 10]  # 10: the score SAM-2 gives a mask prompt
+    assert 0.1 < (followed > 0).float().mean() < 0.9
     for number, (order, logits, score) in enumerate(expected):
         assert order == list(range(LENGTH))
         torch.testing.assert_close(tracks.logits[number], logits, atol=1e-3, rtol=0)

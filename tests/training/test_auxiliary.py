@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+
 from desa2va.training.auxiliary import FEATURES, AuxiliaryNetworks, frozen
 from desa2va.training.discriminators import Discriminator
 from desa2va.training.gradient_reversal import reverse_gradient

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from desa2va.training.club import GaussianMixtureCLUB
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from desa2va.training.feature_queue import FeatureQueue
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from desa2va.training.gradient_reversal import adversarial_strength, reverse_gradient
 
 

@@ -5,12 +5,13 @@ import re
 
 import numpy as np
 import pytest
+from torch.utils.data import DataLoader
+
 from desa2va.training.data.refshapes import ALL_PICTURE_KINDS, RefShapes
 from desa2va.training.data.refshapes_geometry import inside_shape
 from desa2va.training.data.refshapes_language import vocabulary_corpus
 from desa2va.training.data.refshapes_scene import COLORS, RADII
 from desa2va.training.data.sample import SEG
-from torch.utils.data import DataLoader
 
 EVERYTHING = dict.fromkeys(ALL_PICTURE_KINDS, 1.0)
 WORD = re.compile(r"\[SEG\]|</?p>| ?[A-Za-z]+| ?\d| ?[^\sA-Za-z\d]")
@@ -47,6 +48,14 @@ def test_same_index_same_sample_in_any_order():
     for index in range(8):
         assert_same(one[index], backwards[index])
     assert_same(one[-1], one[7])
+
+
+def test_pictures_depend_neither_on_length_nor_on_the_number_of_conversations():
+    """Guards published pools: asking more about a scene must not change it."""
+    short, long = RefShapes("test", length=5, conversations=1), RefShapes("test", length=500, conversations=6)
+    for index in range(5):
+        assert np.array_equal(short[index].frames, long[index].frames)
+        assert short[index].scene["objects"] == long[index].scene["objects"]
 
 
 def test_parallel_workers_give_the_samples_of_one():

@@ -5,12 +5,13 @@ import pickle
 
 import numpy as np
 import pytest
-from desa2va.training.data import refshapes_disk
-from desa2va.training.data.refshapes import RefShapes
-from desa2va.training.data.refshapes_disk import DEFAULT_KINDS, FORMATS, write_refshapes
 from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
+
+from desa2va.training.data import refshapes_disk
+from desa2va.training.data.refshapes import RefShapes
+from desa2va.training.data.refshapes_disk import DEFAULT_KINDS, FORMATS, write_refshapes
 
 
 def write(folder, format, splits, **options):

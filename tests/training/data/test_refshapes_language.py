@@ -1,6 +1,7 @@
 """Every sentence about a scene is checked by a second reading of it that shares no code with the generator."""
 
 import pytest
+
 from desa2va.training.data.refshapes import RefShapes
 
 SHAPES = ("circle", "square", "triangle", "star", "cross", "ring")

@@ -1,9 +1,10 @@
 """RefShapes rows rebuild the very samples, in tables and in streams read by several workers."""
 
 import numpy as np
+from torch.utils.data import DataLoader
+
 from desa2va.training.data.refshapes import ALL_PICTURE_KINDS, RefShapes
 from desa2va.training.data.refshapes_table import refshapes_dataset, refshapes_stream, sample_from_row
-from torch.utils.data import DataLoader
 
 OPTIONS = {"level": "full", "length": 9, "video_fraction": 0.3, "size": 64}
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from desa2va.training.data.refshapes import RefShapes
 from desa2va.training.data.refshapes_geometry import inside_shape
 

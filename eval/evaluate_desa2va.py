@@ -1,0 +1,35 @@
+"""`python -m desa2va.eval.evaluate_desa2va BENCHMARK ...`: a model's scores without the command line `desa2va`.
+
+The name of a benchmark and its arguments enter, a JSON report and a summary in the log leave.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+
+BENCHMARKS = {"refshapes": "desa2va.eval.refshapes"}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Hand everything after the benchmark's name to its own `main`.
+
+    Args:
+        arguments: `sys.argv[1:]` when omitted.
+
+    Returns:
+        The exit code.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser(
+        prog="python -m desa2va.eval.evaluate_desa2va", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument("benchmark", choices=BENCHMARKS, help="what to score on; BENCHMARK --help lists its arguments")
+    parser.add_argument("rest", nargs=argparse.REMAINDER, help="arguments of the benchmark")
+    options = parser.parse_args(arguments)
+    return import_module(BENCHMARKS[options.benchmark]).main(options.rest)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,194 @@
+"""Scores on a fine-tune JSON: how well a model segments what the file asks for, with answers that it generates itself.
+
+A model and a file of records enter (`desa2va.training.data.finetune_records`); gIoU, cIoU, N-acc, T-acc and Precision@t
+at source resolution leave, with the figures of every expression. The model decides by itself whether to point: nothing
+is forced, and an answer without `[SEG]` is the verdict "nothing fits". (Paper section 4.1, the measures of gRefCOCO.)
+
+    python -m desa2va.eval.finetune --model runs/photos --data photos/train.json --json scores.json --overlays pictures
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import logging
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from desa2va.hub import load
+from desa2va.processing.export import write_json
+from desa2va.processing.visualization import overlay_masks
+from desa2va.training.data.finetune import read_frames, segment_request
+from desa2va.training.data.finetune_records import Record, check_file
+
+from .answering import evaluation_mode
+from .metrics.generalized import GeneralizedReferring
+from .metrics.video import jaccard
+from .provenance import describe_run
+
+logger = logging.getLogger(__name__)
+TILE_WIDTH = 320
+
+
+def evaluate(
+    model: Any,
+    processor: Any,
+    records: list[Record],
+    overlays: str | os.PathLike | None = None,
+    max_new_tokens: int = 128,
+) -> dict[str, Any]:
+    """Scores a model on checked records.
+
+    Args:
+        model: a `DeSa2VAModel`.
+        processor: its processor.
+        records: of `check_file`; those without expressions are passed over.
+        overlays: folder for one contact sheet per record: truth above, prediction below.
+        max_new_tokens: longest answer.
+
+    Returns:
+        `giou`, `ciou`, `n_acc`, `t_acc`, `precision@t` and their standard errors over all expressions; `expressions`: a
+        list with `record`, `text`, `answer`, `status`, `iou`. An expression about a video enters with the mean IoU of
+        its frames in `video_j`, and with all its pixels in the other figures.
+
+    Raises:
+        ValueError: no record holds an expression.
+    """
+    scores, video_scores, rows = GeneralizedReferring(), [], []
+    for record in records:
+        if not record.texts:
+            continue
+        predictions, results = predict(model, processor, record, max_new_tokens)
+        ious = []
+        for index, (prediction, result) in enumerate(zip(predictions, results, strict=True)):
+            truth = record.mask(index)
+            per_frame = jaccard(prediction, truth)
+            ious.append(float(per_frame.mean()))
+            if record.is_video:
+                video_scores.append(ious[-1])
+            scores.add(prediction, truth)
+            rows.append(
+                {
+                    "record": record.number,
+                    "file": os.path.basename(record.paths[0]),
+                    "text": record.texts[index],
+                    "target": record.codes[index] is not None,
+                    "answer": result.raw_text,
+                    "status": result.status,
+                    "iou": round(ious[-1], 4),
+                }
+            )
+        if overlays is not None:
+            _save_sheet(Path(overlays) / f"{record.number:05d}.png", record, predictions, ious)
+        logger.info("%s: %s", record.name, ", ".join(f"{iou:.2f}" for iou in ious))
+    if not rows:
+        raise ValueError("no record holds an expression with a mask; there is nothing to score")
+    figures: dict[str, Any] = scores.compute()
+    if video_scores:
+        figures["video_j"] = float(np.mean(video_scores))
+    return {**figures, "expressions": rows}
+
+
+def predict(
+    model: Any, processor: Any, record: Record, max_new_tokens: int = 128
+) -> tuple[list[np.ndarray], list[Any]]:
+    """Masks bool `(T, H, W)` of every expression of a record, and the results they come from.
+
+    All objects of an answer are united. The texts share one encoding of the visual.
+    """
+    source: Any = list(record.paths) if record.of_pictures else record.paths[0]
+    visual = {"videos": [source]} if record.is_video else {"images": record.paths[0]}
+    inputs = processor(**visual, text=[segment_request(text) for text in record.texts], task="auto")
+    with evaluation_mode(model):
+        outputs = model.generate(**inputs, max_new_tokens=max_new_tokens)
+    config = model.config
+    results = processor.post_process(
+        outputs,
+        inputs,
+        mask_threshold=config.mask_threshold,
+        object_score_threshold=config.object_score_threshold,
+    )
+    masks = []
+    for result in results:
+        united = np.zeros((record.num_frames, *record.size), bool)
+        for entry in result.objects:
+            united |= entry.masks
+        masks.append(united)
+    return masks, results
+
+
+def _save_sheet(path: Path, record: Record, predictions: list[np.ndarray], ious: list[float]) -> None:
+    """One column per expression, truth above prediction, on the frame where both together are largest."""
+    columns = []
+    for index, (prediction, iou) in enumerate(zip(predictions, ious, strict=True)):
+        truth = record.mask(index)
+        frame = int((prediction.sum(axis=(1, 2)) + truth.sum(axis=(1, 2))).argmax())
+        picture = read_frames(record, [frame])[0]
+        height = round(TILE_WIDTH * record.size[0] / record.size[1])
+        tiles = [
+            Image.fromarray(overlay_masks(picture, [mask[frame]], object_ids=[index])).resize((TILE_WIDTH, height))
+            for mask in (truth, prediction)
+        ]
+        columns.append(np.concatenate([np.asarray(tile) for tile in (*tiles, _caption(record.texts[index], iou))]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.concatenate(columns, axis=1)).save(path)
+
+
+def _caption(text: str, iou: float) -> Image.Image:
+    """A strip with the expression and its IoU."""
+    strip = Image.new("RGB", (TILE_WIDTH, 36), "white")
+    draw, font = ImageDraw.Draw(strip), ImageFont.load_default(size=12)
+    words, lines = text.split(), [""]
+    for word in words:
+        longer = f"{lines[-1]} {word}".strip()
+        if draw.textlength(longer, font=font) > TILE_WIDTH - 8:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    draw.multiline_text((4, 2), f"{lines[0]}\n{iou:.2f}  {' '.join(lines[1:])}", font=font, fill="black")
+    return strip
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; see the module docstring."""
+    parser = argparse.ArgumentParser(prog="desa2va eval finetune", description=__doc__.splitlines()[0])
+    parser.add_argument("--model", required=True, help="a model folder, desa2va-tiny, or a Hub id")
+    parser.add_argument("--data", required=True, help="the fine-tune JSON")
+    parser.add_argument("--images", help="where its file names start from; default: images/ beside it, or its folder")
+    parser.add_argument("--json", help="where the figures go")
+    parser.add_argument("--overlays", help="folder for pictures: truth above, prediction below")
+    parser.add_argument("--limit", type=int, help="only the first records")
+    parser.add_argument("--device", help="cpu, cuda, ...; default: cuda when present")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    report = check_file(options.data, options.images)
+    if report.problems:
+        raise ValueError(f"{options.data}: {len(report.problems)} wrong records, the first: {report.problems[0]}")
+    model, processor = load(options.model, device=options.device)
+    started = time.time()
+    figures = evaluate(model, processor, report.records[: options.limit], options.overlays)
+    about = {
+        "model": options.model,
+        "data": options.data,
+        "data_sha256": hashlib.sha256(Path(options.data).read_bytes()).hexdigest(),
+        "seconds": round(time.time() - started, 1),
+        **describe_run(model),
+    }
+    if options.json:
+        write_json(options.json, {**about, **figures}, overwrite=True)
+    summary = {name: value for name, value in {**about, **figures}.items() if name != "expressions"}
+    logger.info("%s", json.dumps(summary, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    main()
+
+
+__all__ = ["evaluate", "main", "predict"]

@@ -1,0 +1,46 @@
+"""gRefCOCO's measures for `evaluate.load("eval/metrics/generalized_referring_segmentation")` (paper section 4.1).
+
+Predicted and true masks `(H, W)` enter, one per expression, empty where it fits nothing; the figures of
+`GeneralizedReferring` leave.
+"""
+
+import datasets
+import evaluate
+
+from desa2va.eval.metrics.generalized import GeneralizedReferring
+
+_DESCRIPTION = "gIoU, cIoU, N-acc, T-acc and Precision@t where an expression may fit nothing, with standard errors."
+_INPUTS = """
+Args:
+    predictions: one bool mask (height, width) per expression; an empty one says that it fits nothing.
+    references: the true masks, of the predictions' sizes; empty where the expression fits nothing.
+    thresholds: the t of Precision@t, by default 0.7, 0.8, 0.9.
+"""
+_CITATION = """
+@inproceedings{liu2023gres,
+  title = {GRES: Generalized Referring Expression Segmentation},
+  author = {Liu, Chang and Ding, Henghui and Jiang, Xudong}, booktitle = {CVPR}, year = {2023}
+}
+"""
+
+
+class GeneralizedReferringSegmentationMetric(evaluate.Metric):
+    """`GeneralizedReferring` behind `add_batch` and `compute`."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        mask = datasets.Sequence(datasets.Sequence(datasets.Value("bool")))
+        return evaluate.MetricInfo(
+            description=_DESCRIPTION,
+            citation=_CITATION,
+            inputs_description=_INPUTS,
+            features=datasets.Features({"predictions": mask, "references": mask}),
+        )
+
+    def _compute(self, predictions, references, thresholds=(0.7, 0.8, 0.9)):
+        scores = GeneralizedReferring(thresholds)
+        for prediction, truth in zip(predictions, references, strict=True):
+            scores.add(prediction, truth)
+        return scores.compute()
+
+
+__all__ = ["GeneralizedReferringSegmentationMetric"]

@@ -1,0 +1,45 @@
+"""cIoU, gIoU and Precision@t for `evaluate.load("eval/metrics/referring_segmentation")` (paper section 4.1).
+
+Predicted and true masks `(H, W)` enter, one per expression, of any sizes; figures of `ReferringSegmentation` leave.
+"""
+
+import datasets
+import evaluate
+
+from desa2va.eval.metrics.referring import ReferringSegmentation
+
+_DESCRIPTION = "cIoU, gIoU (mean IoU) and Precision@t of referring segmentation, with standard errors."
+_INPUTS = """
+Args:
+    predictions: one bool mask (height, width) per expression; an empty one where nothing was predicted.
+    references: the true masks, of the predictions' sizes.
+    thresholds: the t of Precision@t, by default 0.5, 0.6, 0.7, 0.8, 0.9.
+"""
+_CITATION = """
+@article{dang2025desa2va,
+  title = {Decoupled Seg Tokens Make Stronger Reasoning Video Segmenter and Grounder},
+  author = {Dang, Jisheng and others}, journal = {arXiv preprint arXiv:2506.22880}, year = {2025}
+}
+"""
+
+
+class ReferringSegmentationMetric(evaluate.Metric):
+    """`ReferringSegmentation` behind `add_batch` and `compute`."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        mask = datasets.Sequence(datasets.Sequence(datasets.Value("bool")))
+        return evaluate.MetricInfo(
+            description=_DESCRIPTION,
+            citation=_CITATION,
+            inputs_description=_INPUTS,
+            features=datasets.Features({"predictions": mask, "references": mask}),
+        )
+
+    def _compute(self, predictions, references, thresholds=(0.5, 0.6, 0.7, 0.8, 0.9)):
+        scores = ReferringSegmentation(thresholds)
+        for prediction, truth in zip(predictions, references, strict=True):
+            scores.add(prediction, truth)
+        return scores.compute()
+
+
+__all__ = ["ReferringSegmentationMetric"]

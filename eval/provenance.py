@@ -1,0 +1,72 @@
+"""What a score was measured with: model, weights, versions, device.
+
+A model (and the folder it was loaded from) enters, plain values for a report leave. (Engineering; no paper section.)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import desa2va
+
+_LIBRARIES = ("torch", "transformers", "numpy")
+
+
+def describe_run(model: Any) -> dict[str, Any]:
+    """Versions, numeric type, device and mode.
+
+    Args:
+        model: a `DeSa2VAModel`.
+    """
+    parameters = list(model.parameters())
+    device = parameters[0].device
+    hardware = (
+        torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    )
+    return {
+        "prompt_mode": model.config.prompt_mode,
+        "parameters": sum(parameter.numel() for parameter in parameters),
+        "dtype": str(parameters[0].dtype).removeprefix("torch."),
+        "device": str(device),
+        "hardware": hardware,
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "desa2va": desa2va.__version__,
+        **{name: metadata.version(name) for name in _LIBRARIES},
+    }
+
+
+def weights_sha256(folder: str | os.PathLike) -> str:
+    """SHA-256 of the weights in a model folder: of its one safetensors file, or of all of them in order of names.
+
+    Raises:
+        FileNotFoundError: the folder holds no safetensors file.
+    """
+    files = sorted(Path(folder).glob("*.safetensors"))
+    if not files:
+        raise FileNotFoundError(f"the folder {os.fspath(folder)} holds no *.safetensors file")
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            while chunk := stream.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def model_folder(resolved: str) -> str:
+    """The folder of a loaded model: `resolved` itself, or where the Hub's cache keeps a Hub id's weights."""
+    if Path(resolved).is_dir():
+        return resolved
+    from huggingface_hub import snapshot_download
+
+    return snapshot_download(resolved, allow_patterns="*.safetensors", local_files_only=True)
+
+
+__all__ = ["describe_run", "model_folder", "weights_sha256"]

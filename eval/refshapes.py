@@ -1,0 +1,245 @@
+"""RefShapes, the procedural benchmark: what a model makes of held-out scenes when it has to find its own words.
+
+A model and its processor enter, a report of plain values leaves: masks by kind of expression with their floor and
+standard errors, expressions that fit nothing, questions, videos, and what it was measured with. `docs/evaluation.md`
+says what each figure is. (The paper names no procedural set; the measures are those of its section 4.1.)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import time
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from desa2va.processing.export import write_file
+from desa2va.training.data.refshapes import PICTURE_KINDS, VERSION, VIDEO_KINDS
+
+from .answering import Answerer, evaluation_mode, recorded_gates, track_strategy
+from .metrics.uncertainty import mean_with_error
+from .provenance import describe_run, model_folder, weights_sha256
+from .refshapes_arguments import add_refshapes_arguments
+from .refshapes_samples import draw_samples
+from .refshapes_scores import PictureScores, VideoScores, score_no_target, score_questions
+
+QUESTIONS = ("color", "count", "exist")
+MOST_QUESTIONS = 300
+MOST_VIDEOS_TOGETHER = 8
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate_refshapes(
+    model: Any,
+    processor: Any,
+    *,
+    level: str = "standard",
+    split: str = "test",
+    seed: int = 0,
+    limit: int = 1000,
+    videos: int = 100,
+    batch_size: int = 32,
+) -> dict[str, Any]:
+    """Score a model on RefShapes.
+
+    Args:
+        model: a `DeSa2VAModel` in any mode; put into eval mode and back.
+        processor: its `DeSa2VAProcessor`.
+        level: "easy", "standard" or "full".
+        split: "train", "validation" or "test"; any other name is a further split.
+        seed: of the data set; another seed gives another world.
+        limit: scenes, one expression each. Questions and expressions that fit nothing: at most 300 scenes each.
+        videos: videos, one expression each; 0 leaves the part out.
+        batch_size: pictures answered together.
+
+    Returns:
+        The report, ready for JSON; see `docs/evaluation.md`.
+
+    Raises:
+        ValueError: an unknown level, a negative seed, or a number that is too small.
+    """
+    _check(level, seed, limit, videos, batch_size)
+    bench = RefShapesBenchmark(model, processor, level, split, seed, batch_size)
+    few = min(limit, MOST_QUESTIONS)
+    started = time.perf_counter()
+    total = limit + few * (1 + len(QUESTIONS)) + 2 * videos
+    with evaluation_mode(model), tqdm(total=total, desc=f"refshapes {level} {split}", disable=None) as bar:
+        bench.progress = bar.update
+        report = bench.pictures(limit)
+        report["no_target"] |= bench.no_target(few)
+        report["qa"] = {name: bench.questions(f"qa_{name}", few) for name in QUESTIONS}
+        if videos:
+            report["video"] = bench.videos(videos)
+    mean_gate = report.pop("mean_gate")
+    return {
+        "level": level,
+        "split": split,
+        "seed": seed,
+        **report,
+        "provenance": {
+            **describe_run(model),
+            "mean_gate": mean_gate,
+            "data_version": VERSION,
+            "limit": limit,
+            "videos": videos,
+            "batch_size": batch_size,
+            "seconds": round(time.perf_counter() - started, 1),
+        },
+    }
+
+
+class RefShapesBenchmark:
+    """The parts of the report; every part draws its samples anew, so the order of the parts does not matter.
+
+    Args:
+        model: in eval mode.
+        processor: its processor.
+        level: as in `evaluate_refshapes`.
+        split: likewise.
+        seed: likewise.
+        batch_size: likewise.
+    """
+
+    def __init__(self, model: Any, processor: Any, level: str, split: str, seed: int, batch_size: int) -> None:
+        self.model = model
+        self.processor = processor
+        self.level = level
+        self.data = (split, level, seed)
+        self.batch_size = batch_size
+        self.progress: Any = None
+
+    def pictures(self, count: int) -> dict[str, Any]:
+        """Expressions in the level's own mix of kinds."""
+        kinds = PICTURE_KINDS[self.level]
+        scores = PictureScores(kinds)
+        with recorded_gates(self.model) as gates:
+            samples = draw_samples(*self.data, kinds, count)
+            for sample, result in self._ask()(samples, return_branches=True):
+                scores.add(sample, result)
+        mean_gate = mean_with_error(gates)[0] if gates else None
+        return {**scores.report(), "no_target": scores.target_accuracy, "mean_gate": mean_gate}
+
+    def no_target(self, count: int) -> dict[str, Any]:
+        """Expressions that fit nothing, whatever the level."""
+        return score_no_target(self._ask()(draw_samples(*self.data, {"no_target": 1.0}, count)))
+
+    def questions(self, kind: str, count: int) -> dict[str, Any]:
+        """Questions of one kind."""
+        return score_questions(self._ask()(draw_samples(*self.data, {kind: 1.0}, count)))
+
+    def videos(self, count: int) -> dict[str, Any]:
+        """Expressions about videos: with the processor's key frames, then with the first frame as the only one.
+
+        In the second protocol the words meet frame 0 alone; SAM-2's memory carries that mask through the rest.
+        """
+        kinds = VIDEO_KINDS[self.level]
+        scores = VideoScores(kinds)
+        together = min(self.batch_size, MOST_VIDEOS_TOGETHER)
+        samples = draw_samples(*self.data, kinds, count, videos=True)
+        while batch := list(islice(samples, together)):
+            for sample, result in self._ask()(batch):
+                scores.add(sample, result)
+            with track_strategy(self.model, "consistent"):
+                for sample, result in self._ask()(batch, key_frames="first", num_key_frames=1):
+                    scores.add_one_prompt(sample, result)
+        return scores.report()
+
+    def _ask(self) -> Answerer:
+        return Answerer(self.model, self.processor, self.batch_size, self.progress)
+
+
+def _check(level: str, seed: int, limit: int, videos: int, batch_size: int) -> None:
+    """Raises `ValueError` naming the argument that can not be."""
+    if level not in PICTURE_KINDS:
+        raise ValueError(f"level must be one of {', '.join(PICTURE_KINDS)}, got {level!r}")
+    for name, value, least in (
+        ("seed", seed, 0),
+        ("limit", limit, 1),
+        ("videos", videos, 0),
+        ("batch_size", batch_size, 1),
+    ):
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}")
+
+
+def summarise(report: dict[str, Any]) -> str:
+    """The main figures as a few lines of text."""
+    lines = [f"RefShapes {report['level']}, {report['split']} split, seed {report['seed']}, {report['n']} scenes"]
+    lines += [f"{'':14}{'cIoU':>15}{'floor':>7}{'gIoU':>7}{'n':>6}"]
+    rows = {"all": {**report, "floor_ciou": report["floor"]["ciou"]}, **report["by_kind"]}
+    for name, row in rows.items():
+        figures = f"{_shown(row, 'ciou'):>15}{row['floor_ciou']:7.3f}{row['giou']:7.3f}{row['n']:6}"
+        lines.append(f"{name:14}{figures}")
+    lines.append("by branch: " + ", ".join(f"{name} {value:.3f}" for name, value in report["by_branch"].items()))
+    lines.append(
+        f"answers with [SEG]: {_shown(report, 'seg_rate')}; masks where something fits:"
+        f" {_shown(report['no_target'], 't_acc')}; none where nothing fits: {_shown(report['no_target'], 'n_acc')}"
+    )
+    for name, row in report["qa"].items():
+        lines.append(f"questions, {name}: {_shown(row, 'accuracy')} (majority {row['majority']:.3f}, n {row['n']})")
+    for name, row in report.get("video", {}).items():
+        lines.append(
+            f"video, {name}: J&F {_shown(row, 'jf')}, mean IoU {_shown(row, 'mean_iou')}, with one prompt "
+            f"{_shown(row, 'one_prompt_iou')} (n {row['n']})"
+        )
+    return "\n".join(lines)
+
+
+def _shown(row: dict[str, Any], name: str) -> str:
+    """A figure with its standard error, where there are any."""
+    if row[name] is None:
+        return "-"
+    error = row.get(f"{name}_se")
+    return f"{row[name]:.3f}" if error is None else f"{row[name]:.3f} ± {error:.3f}"
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Load a model, score it, write the report.
+
+    Args:
+        args: as `add_refshapes_arguments` describes them.
+
+    Raises:
+        FileNotFoundError: the folder of `--json` or the model does not exist.
+        IsADirectoryError: `--json` is a folder.
+    """
+    # The command line's floor; imported here because nothing else of this room may know it.
+    from desa2va.hub import load, resolve
+
+    if args.json is not None:
+        _check_target(args.json)
+    _check(args.level, args.seed, args.limit, args.videos, args.batch_size)
+    model, processor = load(args.model, device=args.device, dtype=args.dtype)
+    weights = {"model": str(args.model), "weights_sha256": weights_sha256(model_folder(resolve(args.model)))}
+    names = ("level", "split", "seed", "limit", "videos", "batch_size")
+    report = evaluate_refshapes(model, processor, **{name: getattr(args, name) for name in names})
+    report["provenance"] = {**weights, **report["provenance"]}
+    if args.json is not None:
+        text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        write_file(args.json, lambda path: path.write_text(text, encoding="utf-8"), overwrite=True)
+    return report
+
+
+def _check_target(path: Path) -> None:
+    """Raises before minutes are spent."""
+    if path.is_dir():
+        raise IsADirectoryError(f"--json {path} is a folder; give the name of a file")
+    if not path.absolute().parent.is_dir():
+        raise FileNotFoundError(f"--json {path}: the folder {path.absolute().parent} does not exist")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; `desa2va eval refshapes` is the same with the summary on standard output."""
+    parser = argparse.ArgumentParser(prog="refshapes", description=__doc__.split("\n")[0])
+    add_refshapes_arguments(parser)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logger.info("%s", summarise(run(parser.parse_args(arguments))))
+    return 0
+
+
+__all__ = ["RefShapesBenchmark", "evaluate_refshapes", "main", "run", "summarise"]

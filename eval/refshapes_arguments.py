@@ -1,0 +1,36 @@
+"""The arguments of `desa2va eval refshapes`; imports nothing heavy, so `--help` is quick."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_refshapes_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `desa2va.eval.refshapes.run`."""
+    model = parser.add_argument_group("model")
+    model.add_argument(
+        "--model",
+        default="desa2va-tiny",
+        metavar="M",
+        help="desa2va-tiny (shipped), a folder or a Hub id; default: %(default)s",
+    )
+    model.add_argument("--device", help="cpu, cuda, cuda:1, ...; default: cuda when present, else cpu")
+    model.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="type of the weights")
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--level", choices=("easy", "standard", "full"), default="standard", help="difficulty; default: %(default)s"
+    )
+    data.add_argument("--split", default="test", metavar="S", help="train, validation or test; default: %(default)s")
+    data.add_argument("--seed", type=int, default=0, metavar="N", help="another world; default: %(default)s")
+    data.add_argument(
+        "--limit", type=int, default=1000, metavar="N", help="scenes, one expression each; default: %(default)s"
+    )
+    data.add_argument("--videos", type=int, default=100, metavar="V", help="0 for none; default: %(default)s")
+    parser.add_argument(
+        "--batch-size", type=int, default=32, metavar="B", help="pictures answered together; default: %(default)s"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the whole report here")
+
+
+__all__ = ["add_refshapes_arguments"]

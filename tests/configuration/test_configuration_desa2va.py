@@ -1,0 +1,70 @@
+"""The configuration: defaults, round trips, and errors that name the field."""
+
+import json
+
+import pytest
+from transformers import AutoConfig
+
+from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
+from desa2va.configuration.presets import preset_config, preset_names
+from desa2va.processing.processing_desa2va import DeSa2VAProcessor
+
+
+def test_no_arguments_give_a_printable_configuration():
+    """Sa2VA's configuration raises inside `__repr__` and takes `from_pretrained` down with it."""
+    config = DeSa2VAConfig()
+    assert config.mllm_config.model_type == "internvl"
+    assert config.mask_size == 256
+    assert "sam_config" in repr(config)
+
+
+def test_auto_config_without_arguments():
+    import desa2va.auto  # noqa: F401
+
+    assert isinstance(AutoConfig.for_model("desa2va"), DeSa2VAConfig)
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_json_round_trip(name, tmp_path):
+    config = preset_config(name, num_reprompts=2, fusion="pixel")
+    config.save_pretrained(tmp_path)
+    again = DeSa2VAConfig.from_pretrained(tmp_path)
+    assert again.to_dict() == config.to_dict()
+    assert json.loads((tmp_path / "config.json").read_text())["fusion"] == "pixel"
+    assert type(again.mllm_config) is type(config.mllm_config)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "named"),
+    [
+        ("prompt_mode", "lisa", "desa2va, sa2va"),
+        ("fusion", "sum", "gate, mean, pixel"),
+        ("projection", "", "linear, mlp"),
+        ("num_reprompts", -1, ">= 0"),
+        ("num_key_frames", 0, ">= 1"),
+        ("num_key_frames", 2.5, ">= 1"),
+        ("num_seg_frames", 3, "one token per object"),
+        ("seg_token_ids", [10**9], "vocabulary"),
+        ("seg_token_ids", [1, 2], "needs 1"),
+        ("track_strategy", "magic", "consistent, memory, per_frame"),
+    ],
+)
+def test_an_impossible_value_is_named(field, value, named):
+    with pytest.raises(ValueError, match=named) as error:
+        DeSa2VAConfig(**{field: value})
+    assert field in str(error.value) or "seg_design" in str(error.value)
+
+
+def test_unknown_preset_lists_the_known_ones():
+    with pytest.raises(ValueError, match=r"'2t'.*tiny.*qwen3-vl-4b"):
+        preset_config("2t")
+
+
+def test_tiny_ids_are_where_the_tokenizer_puts_them(processor: DeSa2VAProcessor):
+    """The preset's ids are constants; a tokenizer that moves them would silently break padding and image tokens."""
+    config = preset_config("tiny")
+    tokenizer = processor.tokenizer
+    assert config.mllm_config.image_token_id == tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>")
+    assert config.get_text_config().pad_token_id == tokenizer.pad_token_id
+    assert config.get_text_config().eos_token_id == tokenizer.eos_token_id
+    assert len(tokenizer) <= config.get_text_config().vocab_size

@@ -1,0 +1,54 @@
+"""Factories of the whole suite: a tiny model with weights large enough to show differences, its processor, a few scenes."""
+
+import os
+
+import pytest
+import torch
+
+from desa2va.configuration.presets import preset_config
+from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
+from desa2va.training.data.refshapes import RefShapes
+from desa2va.training.processors import preset_processor
+from desa2va.training.warm_start import fan_in
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+
+
+@pytest.fixture(scope="session")
+def processor():
+    """The tiny preset's processor."""
+    return preset_processor("tiny", {})
+
+
+@pytest.fixture(scope="session")
+def make_model():
+    """Builds a tiny model in eval mode; `seed` and configuration overrides as keywords."""
+
+    def make(seed=0, **overrides):
+        torch.manual_seed(seed)
+        fields = {"seg_token_ids": [6], **overrides}
+        model = DeSa2VAModel(preset_config("tiny", **fields))
+        fan_in(model)
+        return model.eval()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def model(make_model):
+    """One tiny model, not to be changed."""
+    return make_model()
+
+
+@pytest.fixture(scope="session")
+def scenes():
+    """Eight pictures with two conversations each."""
+    dataset = RefShapes("train", conversations=2, length=8)
+    return [dataset[index] for index in range(8)]
+
+
+@pytest.fixture(scope="session")
+def batch(processor, scenes):
+    """The first four of `scenes`, collated."""
+    return processor.collate(scenes[:4])

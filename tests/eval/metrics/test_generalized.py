@@ -1,0 +1,63 @@
+"""gRefCOCO's measures."""
+
+import numpy as np
+import pytest
+
+from desa2va.eval.metrics.generalized import GeneralizedReferring
+from desa2va.eval.metrics.referring import ReferringSegmentation
+
+
+def mask(*pixels):
+    """A row of 8 pixels of which some are set."""
+    row = np.zeros((1, 8), bool)
+    row[0, list(pixels)] = True
+    return row
+
+
+def test_the_four_cases_by_hand():
+    """One of each case.
+
+    Nothing/nothing: 1. Nothing, but 2 pixels predicted: 0, union 2. Something, said nothing but with a raw mask of
+    pixels 0, 1 against truth 1, 2: 0, union 3. Something, IoU 3/4. So gIoU = 1.75/4, cIoU = 3/(2+3+4).
+    """
+    scores = GeneralizedReferring()
+    scores.add(mask(), mask())
+    scores.add(mask(0, 1), mask())
+    scores.add(mask(0, 1), mask(1, 2), says_nothing=True)
+    scores.add(mask(0, 1, 2), mask(0, 1, 2, 3))
+    figures = scores.compute()
+    assert figures["giou"] == pytest.approx(1.75 / 4)
+    assert figures["ciou"] == pytest.approx(3 / 9)
+    assert figures["n_acc"] == figures["t_acc"] == 0.5
+    assert (figures["n"], figures["n_no_target"]) == (4, 2)
+    assert figures["precision@0.7"] == 0.5  # of the two with a target
+    assert figures["precision@0.8"] == 0
+
+
+def test_precision_includes_the_threshold():
+    """ReLA's evaluator counts an IoU of exactly t, unlike Precision@t of RefCOCO."""
+    scores = GeneralizedReferring(thresholds=(0.75,))
+    scores.add(mask(0, 1, 2), mask(0, 1, 2, 3))
+    assert scores.compute()["precision@0.75"] == 1
+
+
+def test_a_measure_without_expressions_is_none():
+    """N-acc of a set where everything fits something is unknown, not 0 or 1."""
+    scores = GeneralizedReferring()
+    scores.add(mask(0), mask(0))
+    assert scores.compute()["n_acc"] is None
+    assert scores.compute()["t_acc"] == 1
+    with pytest.raises(ValueError, match="no expression"):
+        GeneralizedReferring().compute()
+
+
+def test_equals_plain_measures_where_everything_fits():
+    """Both classes define the same gIoU and cIoU where every expression has a target and a mask."""
+    rng = np.random.default_rng(0)
+    plain, general = ReferringSegmentation(), GeneralizedReferring()
+    for _ in range(5):
+        prediction, truth = rng.random((2, 6, 7)) < 0.5
+        plain.add(prediction, truth)
+        general.add(prediction, truth)
+    for name in ("ciou", "ciou_se", "giou", "giou_se"):
+        assert plain.compute()[name] == pytest.approx(general.compute()[name])

@@ -1,0 +1,108 @@
+"""Decoding against transformers' own SAM-2, fed with the same prompts."""
+
+import pytest
+import torch
+
+TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    torch.manual_seed(1)
+    return torch.randn(3, 3, 128, 128)
+
+
+def reference(sam, pixels, **prompts):
+    """transformers' single-frame forward for one picture; raw masks, scores."""
+    features = sam.get_image_features(pixels[None], return_dict=True).fpn_hidden_states
+    features[-1] = features[-1] + sam.no_memory_embedding
+    maps = [f.permute(1, 2, 0).reshape(1, -1, *s) for f, s in zip(features, sam.backbone_feature_sizes, strict=True)]
+    sparse, dense = sam.prompt_encoder(**{"input_points": None, "input_labels": None, "input_boxes": None, "input_masks": None} | prompts)
+    masks, iou, _, score = sam.mask_decoder(
+        image_embeddings=maps[-1],
+        image_positional_embeddings=sam.get_image_wide_positional_embeddings(),
+        sparse_prompt_embeddings=sparse,
+        dense_prompt_embeddings=dense,
+        multimask_output=False,
+        high_resolution_features=maps[:-1],
+    )
+    return masks[0, 0, 0], iou[0, 0, 0], score[0, 0, 0]
+
+
+@torch.no_grad()
+def test_clicks_of_several_objects_equal_transformers_one_by_one(model, pixels):
+    """Three objects on three frames in one call; the second frame shows none, the third two."""
+    segmenter = model.segmenter
+    frame_index = torch.tensor([2, 0, 2])
+    points, labels = torch.rand(3, 2, 2) * 128, torch.tensor([[1, 0], [1, 1], [1, -1]])
+    features = segmenter.encode_frames(pixels)
+    ours = segmenter.decode(segmenter.sam.mask_decoder, features, frame_index, points=(points, labels))
+    for row, frame in enumerate(frame_index.tolist()):
+        mask, iou, score = reference(
+            segmenter.sam, pixels[frame], input_points=points[None, None, row], input_labels=labels[None, None, row].int()
+        )
+        torch.testing.assert_close(ours.logits[row], mask, **TOLERANCE)
+        torch.testing.assert_close(ours.iou[row], iou, **TOLERANCE)
+        torch.testing.assert_close(ours.object_score[row], score, **TOLERANCE)
+
+
+@torch.no_grad()
+def test_mask_prompt_equals_transformers(model, pixels):
+    segmenter = model.segmenter
+    mask = torch.randn(1, 32, 32) * 5
+    ours = segmenter.decode(
+        segmenter.sam.mask_decoder, segmenter.encode_frames(pixels[:1]), torch.tensor([0]), dense_masks=mask
+    )
+    theirs, _, _ = reference(
+        segmenter.sam,
+        pixels[0],
+        input_points=torch.zeros(1, 1, 1, 2),
+        input_labels=-torch.ones(1, 1, 1, dtype=torch.int32),
+        input_masks=mask[None],
+    )
+    torch.testing.assert_close(ours.logits[0], theirs, **TOLERANCE)
+
+
+@torch.no_grad()
+def test_decoders_start_as_copies_of_sam_s(make_model, pixels):
+    segmenter = make_model(3).segmenter
+    segmenter.copy_decoders()
+    features, index = segmenter.encode_frames(pixels[:1]), torch.tensor([0])
+    prompt = torch.randn(1, 1, 64)
+    own = segmenter.decode(segmenter.sam.mask_decoder, features, index, prompt).logits
+    for decoder in (segmenter.text_decoder, segmenter.visual_decoder):
+        torch.testing.assert_close(segmenter.decode(decoder, features, index, prompt).logits, own)
+
+
+@torch.no_grad()
+def test_language_prompt_matters(model, pixels):
+    """A prompt token that the decoder ignores would pass every shape test."""
+    segmenter = model.segmenter
+    features = segmenter.encode_frames(pixels[:1])
+    masks = segmenter.decode(segmenter.visual_decoder, features, torch.zeros(2, dtype=torch.long), torch.randn(2, 1, 64))
+    assert (masks.logits[0] - masks.logits[1]).abs().max() > 1e-2
+
+
+@torch.no_grad()
+def test_encoding_in_pieces_is_the_same(model, pixels):
+    whole, pieces = model.segmenter.encode_frames(pixels), model.segmenter.encode_frames(pixels, batch_size=2)
+    torch.testing.assert_close(whole.low, pieces.low, **TOLERANCE)
+    torch.testing.assert_close(whole.high0, pieces.high0, **TOLERANCE)
+
+
+def test_wrong_pixel_size_is_named(model):
+    with pytest.raises(ValueError, match="128x128"):
+        model.segmenter.encode_frames(torch.zeros(1, 3, 64, 64))
+
+
+@torch.no_grad()
+def test_multimask_keeps_the_best_by_predicted_iou(model, pixels):
+    segmenter = model.segmenter
+    features, index = segmenter.encode_frames(pixels[:1]), torch.tensor([0])
+    decoder, prompt = segmenter.visual_decoder, torch.randn(1, 1, 64)
+    seen = {}
+    handle = decoder.register_forward_hook(lambda m, a, out: seen.update(masks=out[0], iou=out[1]))
+    best = segmenter.decode(decoder, features, index, prompt, multimask=True)
+    handle.remove()
+    assert seen["masks"].shape[2] == 3
+    torch.testing.assert_close(best.logits[0], seen["masks"][0, 0, seen["iou"][0, 0].argmax()])

@@ -1,0 +1,92 @@
+"""Each phase moves exactly its parameters, and one step of every objective lowers nothing but what it may."""
+
+import pytest
+import torch
+
+from desa2va.training.arguments import DeSa2VATrainingArguments, MaskLossArguments
+from desa2va.training.label_states import LabelReader
+from desa2va.training.phases import PHASES_LEARN, build_objective, free_parameters, trainable_prefixes
+
+LOSS = MaskLossArguments(mask_target_size=32)
+
+
+def one_step(model, phase, batch, processor, tmp_path, **fields):
+    """Names of the parameters that one optimizer step changes."""
+    arguments = DeSa2VATrainingArguments(output_dir=str(tmp_path), phase=phase, max_steps=1, use_cpu=True, **fields)
+    reader = LabelReader(model, processor.tokenizer)
+    free_parameters(model, trainable_prefixes(arguments))
+    objective = build_objective(model, arguments, LOSS, processor, reader).train()
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    output = objective(**batch)
+    sum(output["terms"].values()).backward()
+    torch.optim.SGD([p for p in model.parameters() if p.grad is not None], lr=0.1).step()
+    return {name for name, value in model.named_parameters() if not torch.equal(before[name], value)}
+
+
+@pytest.mark.parametrize("phase", sorted(PHASES_LEARN))
+def test_a_phase_moves_its_parameters_and_no_other(make_model, processor, batch, tmp_path, phase):
+    """A text decoder that drifts in phase 2 would silently change the teacher of the text mask."""
+    model = make_model()
+    moved = one_step(model, phase, batch, processor, tmp_path, language_model="full")
+    allowed = tuple(PHASES_LEARN[phase])
+    assert moved
+    assert not [name for name in moved if not name.startswith(allowed)]
+    for prefix in allowed:
+        assert any(name.startswith(prefix) for name in moved), f"{prefix} did not move"
+
+
+def test_phase_two_leaves_the_text_decoder_the_label_projection_and_sam_alone(make_model, processor, batch, tmp_path):
+    moved = one_step(make_model(), "decoupling", batch, processor, tmp_path, language_model="full")
+    frozen = ("segmenter.text_decoder", "decoupling.label", "segmenter.sam")
+    assert not [name for name in moved if name.startswith(frozen)]
+
+
+def test_text_mask_is_taught_by_the_label_not_by_the_ground_truth(make_model, processor, batch, tmp_path):
+    """Paper section 3.4: m_t is compared with m_l. Moving the ground truth must leave the text term where it is."""
+    model = make_model()
+    arguments = DeSa2VATrainingArguments(output_dir=str(tmp_path), phase="decoupling", language_model="full", use_cpu=True)
+    objective = build_objective(model, arguments, LOSS, processor, LabelReader(model, processor.tokenizer))
+    moved = {**batch, "mask_labels": [masks.flip(-1) for masks in batch["mask_labels"]]}
+    first, second = objective(**batch)["terms"], objective(**moved)["terms"]
+    torch.testing.assert_close(first["text_mask"], second["text_mask"])
+    assert not torch.allclose(first["visual_mask"], second["visual_mask"])
+
+
+def test_label_masks_give_no_gradient_to_their_own_prompt(make_model, processor, batch, tmp_path):
+    model = make_model()
+    arguments = DeSa2VATrainingArguments(output_dir=str(tmp_path), phase="decoupling", language_model="full", use_cpu=True)
+    objective = build_objective(model, arguments, LOSS, processor, LabelReader(model, processor.tokenizer))
+    objective(**batch)["terms"]["text_mask"].backward()
+    assert model.decoupling.label.layers[0].weight.grad is None
+    assert model.decoupling.text.layers[0].weight.grad.abs().sum() > 0
+
+
+def test_fusion_supervises_every_pass(make_model, processor, batch, tmp_path):
+    """Phase 3 decodes twice, phase 2 once."""
+    calls = {}
+    for phase in ("decoupling", "fusion"):
+        model = make_model()
+        arguments = DeSa2VATrainingArguments(output_dir=str(tmp_path), phase=phase, language_model="full", use_cpu=True)
+        objective = build_objective(model, arguments, LOSS, processor, LabelReader(model, processor.tokenizer))
+        seen = []
+        model.segmenter.visual_decoder.register_forward_hook(lambda m, a, o, seen=seen: seen.append(1))
+        objective(**batch)
+        calls[phase] = len(seen)
+    assert calls == {"decoupling": 1, "fusion": 2}
+
+
+def test_a_prefix_that_names_nothing_is_an_error(make_model):
+    with pytest.raises(ValueError, match="segmenter.sma"):
+        free_parameters(make_model(), ("segmenter.sma",))
+
+
+@pytest.mark.parametrize(("field", "value"), [("phase", "warmup"), ("language_model", "half"), ("adversarial_pairing", "mixed")])
+def test_unknown_choices_are_named(tmp_path, field, value):
+    with pytest.raises(ValueError, match=value):
+        DeSa2VATrainingArguments(output_dir=str(tmp_path), **{field: value})
+
+
+def test_unknown_loss_terms_are_named(tmp_path):
+    """A misspelt weight would silently count zero."""
+    with pytest.raises(ValueError, match="visual_msk"):
+        DeSa2VATrainingArguments(output_dir=str(tmp_path), weights={"visual_msk": 1.0})

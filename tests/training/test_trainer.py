@@ -1,0 +1,193 @@
+"""The trainer: accumulation, resuming, logging, auxiliary networks, what a stage leaves behind."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from desa2va.training.arguments import DeSa2VATrainingArguments, MaskLossArguments
+from desa2va.training.auxiliary import AuxiliaryNetworks
+from desa2va.training.data.refshapes import RefShapes
+from desa2va.training.label_states import LabelReader
+from desa2va.training.phases import build_objective, free_parameters, trainable_prefixes
+from desa2va.training.train import apply_overrides, read_config, run_recipe
+from desa2va.training.trainer import DeSa2VATrainer
+
+QUIET = {"use_cpu": True, "disable_tqdm": True, "lr_scheduler_type": "constant", "seed": 0, "data_seed": 0}
+WEIGHTS = {"language": 1.0, "visual_mask": 1.0, "text_mask": 0.5, "fused_mask": 1.0, "iou": 0.1, "object_score": 0.1}
+
+
+def trainer_of(make_model, processor, folder, weights=WEIGHTS, phase="decoupling", auxiliary=False, **fields):
+    arguments = DeSa2VATrainingArguments(
+        output_dir=str(folder), phase=phase, language_model="full", weights=weights, **{**QUIET, **fields}
+    )
+    model = make_model()
+    reader = LabelReader(model, processor.tokenizer)
+    free_parameters(model, trainable_prefixes(arguments))
+    objective = build_objective(model, arguments, MaskLossArguments(mask_target_size=32), processor, reader)
+    torch.manual_seed(0)
+    networks = AuxiliaryNetworks(model.config.prompt_dim, queue_size=32) if auxiliary else None
+    return DeSa2VATrainer(
+        model=objective,
+        args=arguments,
+        auxiliary=networks,
+        train_dataset=RefShapes("train", level="full", conversations=2, length=64),
+        data_collator=processor.collate,
+    )
+
+
+def weights_of(trainer):
+    return {name: value.detach().clone() for name, value in trainer.model.model.named_parameters()}
+
+
+def test_eight_accumulated_singles_equal_one_batch_of_eight(make_model, processor, tmp_path):
+    """Objects are ragged: a plain mean of eight means would weigh a scene with one object like one with six."""
+    results = []
+    for size, accumulation in ((8, 1), (1, 8)):
+        trainer = trainer_of(
+            make_model,
+            processor,
+            tmp_path / f"{size}",
+            per_device_train_batch_size=size,
+            gradient_accumulation_steps=accumulation,
+            max_steps=1,
+            learning_rate=1e-2,
+            max_grad_norm=0.0,
+            optim="sgd",
+            save_strategy="no",
+        )
+        trainer.optimizer = torch.optim.SGD([p for p in trainer.model.parameters() if p.requires_grad], lr=1e-2)
+        trainer.train()
+        results.append(weights_of(trainer))
+    for name, value in results[0].items():
+        torch.testing.assert_close(results[1][name], value, rtol=1e-3, atol=2e-5, msg=lambda m, name=name: f"{name}: {m}")
+
+
+def test_resume_continues_bit_for_bit(make_model, processor, tmp_path):
+    """Model, Muon, AdamW, schedule, random state, discriminators, CLUB and queue all come back."""
+    weights = {**WEIGHTS, "adversarial": 0.1, "club": 0.1}
+    fields = {
+        "per_device_train_batch_size": 2,
+        "max_steps": 4,
+        "save_steps": 2,
+        "muon_learning_rate": 0.01,
+        "muon_modules": ["mllm.model.language_model.layers"],
+        "lr_scheduler_type": "cosine",
+        "auxiliary": True,
+    }
+    straight = trainer_of(make_model, processor, tmp_path / "straight", weights, **fields)
+    straight.train()
+    again = trainer_of(make_model, processor, tmp_path / "again", weights, **fields)
+    again.train(resume_from_checkpoint=str(tmp_path / "straight" / "checkpoint-2"))
+    for name, value in weights_of(straight).items():
+        assert torch.equal(value, weights_of(again)[name]), name
+    for name, value in straight.auxiliary.state_dict().items():
+        assert torch.equal(value, again.auxiliary.state_dict()[name]), name
+
+
+def test_every_term_is_logged_and_the_auxiliary_networks_learn(make_model, processor, tmp_path):
+    weights = {**WEIGHTS, "adversarial": 0.1, "club": 0.1, "orthogonality": 0.1}
+    trainer = trainer_of(
+        make_model, processor, tmp_path, weights, auxiliary=True, per_device_train_batch_size=2, max_steps=2,
+        logging_steps=1, save_strategy="no",
+    )
+    before = {name: value.clone() for name, value in trainer.auxiliary.named_parameters()}
+    trainer.train()
+    entry = trainer.state.log_history[0]
+    for name in weights:
+        assert np.isfinite(entry[f"loss_{name}"]), name
+    for name in ("accuracy_text", "accuracy_visual", "mutual_information", "gate", "fused_iou"):
+        assert np.isfinite(entry[name]), name
+    assert any(not torch.equal(before[name], value) for name, value in trainer.auxiliary.named_parameters())
+
+
+def test_auxiliary_networks_are_no_part_of_what_is_saved(make_model, processor, tmp_path):
+    trainer = trainer_of(make_model, processor, tmp_path, auxiliary=True, per_device_train_batch_size=2, max_steps=1, save_steps=1)
+    trainer.train()
+    saved = torch.load(tmp_path / "checkpoint-1" / "objective.pt", weights_only=True)
+    assert not [name for name in saved if "discriminator" in name or "club" in name]
+    assert (tmp_path / "checkpoint-1" / "auxiliary.pt").is_file()
+
+
+def test_a_batch_without_objects_trains(make_model, processor, tmp_path):
+    """Questions alone: no [SEG], no mask; every term that remains is finite and the step is taken."""
+    trainer = trainer_of(make_model, processor, tmp_path, auxiliary=True, per_device_train_batch_size=2, max_steps=1, save_strategy="no", weights={**WEIGHTS, "adversarial": 0.1, "club": 0.1, "orthogonality": 0.1})
+    trainer.train_dataset = RefShapes("train", conversations=1, length=8, kinds={"qa_color": 1.0})
+    trainer.train()
+    assert np.isfinite(trainer.state.log_history[-1]["train_loss"])
+
+
+def test_a_broken_loss_stops_with_the_names_of_the_terms(make_model, processor, tmp_path):
+    trainer = trainer_of(make_model, processor, tmp_path, per_device_train_batch_size=2, max_steps=1, save_strategy="no")
+    with torch.no_grad():
+        trainer.model.model.decoupling.visual.layers[0].weight.fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="visual_mask"):
+        trainer.train()
+
+
+@pytest.fixture
+def stage(tmp_path):
+    """A configuration file of two short stages."""
+    common = {"per_device_train_batch_size": 2, "max_steps": 2, "save_steps": 1, **QUIET}
+    stages = [
+        {"name": "first", "training": {"phase": "text_pretraining", "weights": {"label_mask": 1.0}, "warm_start": ["fan_in", "pca", "copy_decoders", "whiten_labels"]}},
+        {"name": "second", "training": {"phase": "decoupling", "language_model": "lora", "lora_rank": 4, "weights": WEIGHTS, "warm_start": ["fit_prompts", "visual_from_text"]}},
+    ]
+    config = {
+        "output_dir": str(tmp_path / "runs"),
+        "model": {"preset": "tiny"},
+        "mask_loss": {"mask_target_size": 32},
+        "data": {"options": {"conversations": 1}},
+        "training": common,
+        "stages": stages,
+    }
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def test_a_recipe_runs_its_stages_and_skips_finished_ones(stage, tmp_path):
+    """Two phases in a row; LoRA is merged, so the result loads without peft and a second call does nothing."""
+    from desa2va.hub import load
+
+    folder = run_recipe(read_config(str(stage)))
+    assert folder == tmp_path / "runs" / "second"
+    report = json.loads((folder / "stage.json").read_text())
+    assert report["steps"] == 2
+    model, processor = load(folder)
+    assert not [name for name, _ in model.named_parameters() if "lora" in name]
+    assert processor.seg_token_ids == model.config.seg_token_ids
+    stamp = (folder / "model.safetensors").stat().st_mtime_ns
+    run_recipe(read_config(str(stage)))
+    assert (folder / "model.safetensors").stat().st_mtime_ns == stamp
+
+
+def test_overrides_and_errors_of_the_command(stage):
+    config = apply_overrides(read_config(str(stage)), ["training.max_steps=7", "output_dir=elsewhere"])
+    assert config["training"]["max_steps"] == 7
+    assert config["output_dir"] == "elsewhere"
+    with pytest.raises(ValueError, match="section.key=value"):
+        apply_overrides({}, ["training.max_steps"])
+    with pytest.raises(FileNotFoundError, match="tiny"):
+        read_config("no_such_recipe")
+
+
+def test_a_misspelt_section_is_named(tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_text("trainig: {}\n")
+    with pytest.raises(ValueError, match="trainig"):
+        read_config(str(path))
+
+
+def test_packaged_configurations_are_valid(tmp_path):
+    """A typo in a shipped YAML shows here, not after an hour of training."""
+    from desa2va.training.train import CONFIG_FOLDER, _training_arguments
+
+    names = [str(p.relative_to(CONFIG_FOLDER).with_suffix("")) for p in CONFIG_FOLDER.rglob("*.yaml")]
+    assert "tiny" in names
+    for name in names:
+        config = read_config(name)
+        if "stages" not in config:
+            _training_arguments(config, tmp_path, 0)
