@@ -8,6 +8,7 @@ interrupted one resumes from its newest checkpoint. Leaves: a folder per stage w
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import logging
 import os
@@ -126,6 +127,9 @@ def run_stage(config: dict[str, Any]) -> Path:
     reader = LabelReader(model, processor.tokenizer) if _needs_reader(model, arguments) else None
     if get_last_checkpoint(str(folder)) is None if folder.is_dir() else True:
         _warm_start(model, processor, dataset, reader, arguments)
+    fields = {name: value for name, value in config.get("model", {}).items() if name != "preset"}
+    if fields and config.get("init_from"):
+        model = with_fields(model, fields)
     prefixes = trainable_prefixes(arguments)
     learning = free_parameters(model, prefixes)
     adapters = None
@@ -159,7 +163,7 @@ def _training_arguments(config: dict[str, Any], folder: Path, seed: int) -> DeSa
 
 
 def _start(config: dict[str, Any]) -> tuple[DeSa2VAModel, DeSa2VAProcessor]:
-    """The model a stage begins with: `init_from`, or a fresh one of the preset; `model` overrides configuration fields."""
+    """The model a stage begins with: `init_from` as it was saved, or a fresh one of the preset with the fields of `model`."""
     fields = dict(config.get("model", {}))
     preset = fields.pop("preset", "tiny")
     source = config.get("init_from")
@@ -167,17 +171,28 @@ def _start(config: dict[str, Any]) -> tuple[DeSa2VAModel, DeSa2VAProcessor]:
         from desa2va.hub import resolve
 
         source = resolve(source)
-        processor = DeSa2VAProcessor.from_pretrained(source)
-        return load_with_changes(source, fields), processor
+        return DeSa2VAModel.from_pretrained(source, dtype=torch.float32), DeSa2VAProcessor.from_pretrained(source)
     processor = preset_processor(preset, fields)
     model = DeSa2VAModel(preset_config(preset, seg_token_ids=processor.seg_token_ids, **fields))
     return model, processor
 
 
-def load_with_changes(source: str, fields: dict[str, Any]) -> DeSa2VAModel:
-    """A saved model with some configuration fields changed; what the change adds starts from SAM-2's own decoder."""
-    config = DeSa2VAModel.config_class.from_pretrained(source, **fields)
-    return DeSa2VAModel.from_pretrained(source, config=config, dtype=torch.float32)
+def with_fields(model: DeSa2VAModel, fields: dict[str, Any]) -> DeSa2VAModel:
+    """The model under a configuration with other `fields`; parts that both have keep their weights.
+
+    Called after the warm start, so that a baseline (`prompt_mode="sa2va"`) can begin from what text pre-training taught.
+    """
+    config = copy.deepcopy(model.config)
+    for name, value in fields.items():
+        if not hasattr(config, name):
+            raise ValueError(f"section model: {name!r} is no field of the configuration")
+        setattr(config, name, value)
+    config.check()
+    changed = DeSa2VAModel(config)
+    own = changed.state_dict()
+    kept = {name: value for name, value in model.state_dict().items() if name in own and own[name].shape == value.shape}
+    changed.load_state_dict({**own, **kept})
+    return changed
 
 
 def load_heads(objective: Objective, source: str | None) -> None:

@@ -97,6 +97,7 @@ def write_video():
     return write
 
 
-def grey(frames):
-    """Mean of each frame in steps of ten: the index `write_video` gave it."""
-    return [int(np.rint(frame.mean() / 10)) for frame in frames]
+@pytest.fixture
+def grey():
+    """Function: mean of each frame in steps of ten, the index `write_video` gave it."""
+    return lambda frames: [int(np.rint(frame.mean() / 10)) for frame in frames]

@@ -1,0 +1,122 @@
+"""Scores on a fine-tune JSON: truth scores 1, wrong answers what the definition says, files hold what they promise."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from desa2va.eval import finetune
+from desa2va.training.data.finetune_records import check_file
+from PIL import Image
+
+HEIGHT, WIDTH = 40, 60
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A picture with a block on the left, one expression for it, one for nothing; a video of two frames."""
+    folder = tmp_path / "images"
+    (folder / "clip").mkdir(parents=True)
+    for name in ("a.png", "clip/0.png", "clip/1.png"):
+        Image.fromarray(np.full((HEIGHT, WIDTH, 3), 90, np.uint8)).save(folder / name)
+    square = [[0, 0, 30, 0, 30, 40, 0, 40]]
+    records = [
+        {"image": "a.png", "text": ["the block", "the dog"], "mask": [square, None]},
+        {"image": "a.png", "caption": "A block."},
+        {"video": ["clip/0.png", "clip/1.png"], "text": ["the block"], "mask": [[square, None]]},
+    ]
+    path = tmp_path / "train.json"
+    path.write_text(json.dumps(records), encoding="utf-8")
+    return path
+
+
+def answer(masks, text="Sure, it is [SEG]."):
+    """A result with these masks (T, H, W), one per object."""
+    objects = [SimpleNamespace(masks=mask) for mask in masks]
+    return SimpleNamespace(objects=objects, raw_text=text, status="ok" if objects else "no_seg_token")
+
+
+def stub(monkeypatch, replies):
+    """Lets `predict` meet a model whose results are `replies`, one list per record with expressions."""
+    waiting = iter(replies)
+
+    class Processor:
+        def __call__(self, text, task, **visual):
+            assert task == "auto"
+            assert all(entry.startswith("Please segment") for entry in text)
+            return {}
+
+        def post_process(self, outputs, inputs, **thresholds):
+            return next(waiting)
+
+    config = SimpleNamespace(mask_threshold=0.0, object_score_threshold=0.0)
+    model = SimpleNamespace(generate=lambda **_: None, config=config, training=False, eval=lambda: None, train=bool)
+    return model, Processor()
+
+
+def masks_of(*columns, frames=1):
+    """Bool (frames, H, W) with these columns set."""
+    mask = np.zeros((frames, HEIGHT, WIDTH), bool)
+    mask[:, :, slice(*columns)] = True
+    return mask
+
+
+def test_truth_scores_one_and_halves_are_united(data, monkeypatch, tmp_path):
+    """Guards the union of several predicted objects, empty on empty, and the mean over expressions."""
+    clip = masks_of(0, 30, frames=2)
+    clip[1] = False
+    replies = [[answer([masks_of(0, 20), masks_of(10, 30)]), answer([], "There is no dog.")], [answer([clip])]]
+    model, processor = stub(monkeypatch, replies)
+    figures = finetune.evaluate(model, processor, check_file(data).records, overlays=tmp_path / "sheets")
+    assert figures["giou"] == figures["ciou"] == figures["n_acc"] == figures["t_acc"] == figures["video_j"] == 1.0
+    assert [row["iou"] for row in figures["expressions"]] == [1.0] * 3
+    assert [row["target"] for row in figures["expressions"]] == [True, False, True]
+    assert figures["expressions"][1]["answer"] == "There is no dog."
+    sheets = sorted(path.name for path in (tmp_path / "sheets").iterdir())
+    assert sheets == ["00000.png", "00002.png"]
+    assert Image.open(tmp_path / "sheets" / "00000.png").width == 2 * finetune.TILE_WIDTH
+
+
+def test_wrong_answers_count_as_defined(data, monkeypatch):
+    """Half the block is IoU 1/2; a mask for nothing is 0; a missed video is 0 on one frame and 1 on the empty one."""
+    replies = [[answer([masks_of(0, 15)]), answer([masks_of(0, 6)])], [answer([])]]
+    model, processor = stub(monkeypatch, replies)
+    figures = finetune.evaluate(model, processor, check_file(data).records)
+    assert [row["iou"] for row in figures["expressions"]] == [0.5, 0.0, 0.5]
+    assert figures["giou"] == pytest.approx((0.5 + 0 + 0) / 3)
+    assert figures["ciou"] == pytest.approx(15 / (30 + 6 + 30))
+    assert figures["n_acc"] == 0.0
+    assert figures["t_acc"] == 0.5
+    assert figures["video_j"] == 0.5
+
+
+def test_nothing_to_score(data):
+    """Guards against a mean over no expressions."""
+    records = [record for record in check_file(data).records if not record.texts]
+    with pytest.raises(ValueError, match="nothing to score"):
+        finetune.evaluate(None, None, records)
+
+
+def test_command_with_a_real_model(data, make_model, processor, tmp_path):
+    """Guards the command: an untrained model runs through pictures and videos and the file names what was measured."""
+    folder = tmp_path / "model"
+    model = make_model()
+    model.processor = processor
+    model.save_pretrained(folder)
+    target = tmp_path / "scores.json"
+    arguments = ["--model", str(folder), "--data", str(data), "--json", str(target), "--device", "cpu"]
+    assert finetune.main([*arguments, "--overlays", str(tmp_path / "sheets")]) == 0
+    report = json.loads(target.read_text(encoding="utf-8"))
+    assert report["n"] == 3
+    assert report["n_no_target"] == 1
+    assert 0 <= report["giou"] <= 1
+    assert len(report["data_sha256"]) == 64
+    assert report["parameters"] == sum(parameter.numel() for parameter in model.parameters())
+    assert (tmp_path / "sheets" / "00002.png").is_file()
+
+
+def test_wrong_data_is_refused(data):
+    """Guards against scores of the records that happened to be right."""
+    data.write_text(json.dumps([{"image": "b.png", "text": [], "mask": []}]), encoding="utf-8")
+    with pytest.raises(ValueError, match="record 0 .*no file"):
+        finetune.main(["--model", "desa2va-tiny", "--data", str(data)])

@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+
+from desa2va.processing.video_decoding import VideoFileSource
+from desa2va.processing.video_writer import VideoWriter
+
+
+def test_written_video_has_every_frame_at_its_rate(tmp_path, grey):
+    """Odd sides are what 4:2:0 video can not store; frames must not be lost to the encoder's delay."""
+    path = tmp_path / "out.mp4"
+    with VideoWriter(path, 29.97) as writer:
+        for index in range(7):
+            writer.write(np.full((31, 45, 3), 10 * index, np.uint8))
+    source = VideoFileSource(path)
+    assert grey(source.iterate()) == list(range(7))
+    assert source.fps == pytest.approx(29.97, abs=1e-3)
+    assert (source.height, source.width) == (32, 46)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out.mp4"]
+
+
+def test_existing_file_is_kept_unless_asked(tmp_path):
+    path = tmp_path / "out.mp4"
+    path.write_text("precious")
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        VideoWriter(path, 10)
+    assert path.read_text() == "precious"
+    with VideoWriter(path, 10, overwrite=True) as writer:
+        writer.write(np.zeros((8, 8, 3), np.uint8))
+    assert len(VideoFileSource(path)) == 1
+
+
+def test_nothing_is_left_behind_after_an_error(tmp_path):
+    with (
+        pytest.raises(ValueError, match=r"frame 1 has shape \(9, 8, 3\)"),
+        VideoWriter(tmp_path / "a.mp4", 10) as writer,
+    ):
+        writer.write(np.zeros((8, 8, 3), np.uint8))
+        writer.write(np.zeros((9, 8, 3), np.uint8))
+    with pytest.raises(ValueError, match="no frame was written"), VideoWriter(tmp_path / "b.mp4", 10):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_frames_and_rates_are_errors(tmp_path):
+    with pytest.raises(ValueError, match="fps=0"):
+        VideoWriter(tmp_path / "a.mp4", 0)
+    with pytest.raises(ValueError, match="uint8"), VideoWriter(tmp_path / "a.mp4", 10) as writer:
+        writer.write(np.zeros((8, 8, 3)))

@@ -1,0 +1,52 @@
+"""Computed start values: each must do what it is for, or training starts from noise without a word."""
+
+import torch
+from torch import nn
+
+from desa2va.training import warm_start
+from desa2va.training.label_states import LabelReader
+from desa2va.training.objectives.base import model_inputs
+
+
+def test_whitened_patches_have_unit_spread_and_no_mean():
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(3, 16, 4, stride=4)
+    pixels = torch.randn(20, 3, 32, 32) * torch.tensor([5.0, 1.0, 0.2])[None, :, None, None] + 3
+    warm_start.whiten_patches(convolution, pixels, flat_after=8)
+    out = convolution(pixels).detach().transpose(0, 1).flatten(1)
+    torch.testing.assert_close(out.mean(dim=1), torch.zeros(16), rtol=0, atol=1e-3)
+    torch.testing.assert_close(out.std(), torch.tensor(1.0), rtol=1e-2, atol=0)
+
+
+def test_label_prompts_do_not_collapse_to_the_loudest_factor(make_model, processor):
+    """States that vary 20 times more along one direction: after whitening no direction holds most of the variance."""
+    model = make_model()
+    states = torch.randn(200, 128) * torch.cat([torch.full((1,), 20.0), torch.ones(9), torch.zeros(118)])
+    warm_start.whiten_labels(model, lambda phrases: states, [str(i) for i in range(200)])
+    prompts = model.decoupling.label(states).detach()
+    share = torch.linalg.svdvals(prompts - prompts.mean(0)).square()
+    assert share[0] / share.sum() < 0.15
+    assert (share / share.sum() > 0.05).sum() == 10
+    torch.testing.assert_close(prompts.std(dim=0).square().mean().sqrt(), torch.tensor(0.8), rtol=0.1, atol=0)
+
+
+def test_fitted_prompts_resemble_the_label_prompts(make_model, processor, scenes):
+    """W_t of [SEG] states must land nearer to W_l of the labels than the labels' own spread."""
+    model = make_model()
+    reader = LabelReader(model, processor.tokenizer)
+    batches = [processor.collate(scenes[i : i + 4]) for i in (0, 4)]
+    warm_start.fit_prompts(model, batches, reader)
+    with torch.no_grad():
+        output = model(**model_inputs(batches[0]))
+        target = model.decoupling.label(reader(batches[0]["object_labels"]))
+    error = (output.text_prompts[:, 0] - target).square().mean()
+    assert error < 0.5 * target.var(dim=0).mean()
+    torch.testing.assert_close(output.text_prompts, output.visual_prompts)
+
+
+def test_visual_decoder_becomes_the_text_decoder(make_model):
+    model = make_model()
+    warm_start.visual_from_text(model)
+    for a, b in zip(model.segmenter.text_decoder.parameters(), model.segmenter.visual_decoder.parameters(), strict=True):
+        assert torch.equal(a, b)
+        assert a is not b
