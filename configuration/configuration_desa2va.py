@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig, Sam2VideoConfig
+from transformers.models.sam2_video.configuration_sam2_video import Sam2VideoMaskDecoderConfig
 
 CHOICES = {
     "prompt_mode": ("desa2va", "sa2va"),
@@ -141,7 +142,13 @@ def _language_config(value: PreTrainedConfig | dict[str, Any] | None) -> PreTrai
 
 
 def _sam_config(value: PreTrainedConfig | dict[str, Any] | None) -> Sam2VideoConfig:
-    return value if isinstance(value, PreTrainedConfig) else Sam2VideoConfig(**(value or {}))
+    if isinstance(value, PreTrainedConfig):
+        return value
+    value = dict(value or {})
+    if isinstance(value.get("mask_decoder_config"), dict):
+        # transformers 5.17 turns this dict into a prompt encoder's configuration.
+        value["mask_decoder_config"] = Sam2VideoMaskDecoderConfig(**value["mask_decoder_config"])
+    return Sam2VideoConfig(**value)
 
 
 __all__ = ["DeSa2VAConfig"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from transformers import AutoConfig, Sam2VideoConfig
+from transformers.models.sam2_video.configuration_sam2_video import Sam2VideoMaskDecoderConfig
 
 from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
 
@@ -50,14 +51,14 @@ def tiny_sam_config(image_size: int = TINY_IMAGE_SIZE) -> Sam2VideoConfig:
             "num_feature_levels": 3,
         },
         prompt_encoder_config={"hidden_size": width, "image_size": image_size, "patch_size": 16},
-        mask_decoder_config={
-            "hidden_size": width,
-            "mlp_dim": 128,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "iou_head_hidden_dim": width,
-            "dynamic_multimask_via_stability": False,
-        },
+        mask_decoder_config=Sam2VideoMaskDecoderConfig(
+            hidden_size=width,
+            mlp_dim=128,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            iou_head_hidden_dim=width,
+            dynamic_multimask_via_stability=False,
+        ),
         image_size=image_size,
         num_maskmem=4,
         max_object_pointers_in_encoder=4,

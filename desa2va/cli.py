@@ -7,8 +7,12 @@ What enters: `argv`. What leaves: an exit code: 0 done, 1 something is wrong (`d
 from __future__ import annotations
 
 import argparse
+import re
 import sys
+import warnings
+from collections.abc import Callable
 from importlib import import_module
+from typing import Any
 
 from . import __version__
 
@@ -67,7 +71,9 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"unknown arguments: {' '.join(unknown)}; see `desa2va {args.command} --help`")
     args.rest = words[words.index(args.command) + 1 :] if passes_on else []
     try:
-        return args.run(args) or 0
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn_once()
+            return args.run(args) or 0
     except KeyboardInterrupt:
         print("desa2va: interrupted", file=sys.stderr)
         return 130
@@ -78,7 +84,20 @@ def main(argv: list[str] | None = None) -> int:
         return 2
 
 
-def _one_line(error: BaseException) -> str:
+def _warn_once() -> Callable[..., None]:
+    """Return a `warnings.showwarning` that prints one line, once for warnings that differ in numbers alone."""
+    seen: set[str] = set()
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        kind = re.sub(r"\d+", "#", str(message))
+        if kind not in seen:
+            seen.add(kind)
+            print(f"desa2va: warning: {_one_line(message)}", file=sys.stderr)
+
+    return show
+
+
+def _one_line(error: BaseException | str) -> str:
     """Return the message of `error` on one line."""
     return " ".join(str(error).split()) or type(error).__name__
 

@@ -72,7 +72,9 @@ def image_size(path: str | os.PathLike) -> tuple[int, int]:
     """
     with _open(path, os.fspath(path)) as image:
         width, height = image.size
-        rotated = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+        # Asked for the EXIF of a PNG without one, PIL decodes the whole picture to look behind its pixels.
+        has_exif = image.format != "PNG" or "exif" in image.info
+        rotated = has_exif and image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
     return (width, height) if rotated else (height, width)
 
 

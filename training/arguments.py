@@ -15,7 +15,7 @@ from desa2va.modeling_desa2va.losses import mask_loss
 
 LOSS_TERMS = (
     "language", "visual_mask", "text_mask", "fused_mask", "label_mask", "alignment", "orthogonality", "iou", "object_score",
-    "adversarial", "club", "dense", "presence", "prompt_mask", "memory_mask", "reread_mask", "grounding", "attention", "word",
+    "adversarial", "club", "dense", "presence", "prompt_mask", "named_mask", "memory_mask", "reread_mask", "grounding", "attention", "word",
 )
 PHASES = ("vision", "segmenter", "grounding", "text_pretraining", "decoupling", "fusion")
 

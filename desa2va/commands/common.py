@@ -49,8 +49,11 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 def load_model(args: argparse.Namespace) -> tuple[Any, Any]:
     """Load model and processor as `add_model_arguments` describes them."""
+    from transformers.utils.logging import disable_progress_bar
+
     from desa2va.hub import load
 
+    disable_progress_bar()
     return load(args.model, device=args.device, dtype=args.dtype)
 
 

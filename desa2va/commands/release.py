@@ -17,17 +17,24 @@ from typing import Any
 from .common import output_folder
 
 
-def find_stages(run: Path) -> list[Path]:
-    """Return the finished stages of a run in the order in which they ended.
+def find_stages(runs: list[Path]) -> list[Path]:
+    """Return the finished stages of the given folders, in order; the stages inside one folder as they ended.
+
+    Args:
+        runs: Folders of stages, or folders that hold them.
 
     Raises:
-        FileNotFoundError: If there is none.
+        FileNotFoundError: If a folder has no finished stage.
     """
-    stages = sorted(
-        (path.parent for path in run.glob("**/stage.json")), key=lambda path: (path / "stage.json").stat().st_mtime
-    )
-    if not stages:
-        raise FileNotFoundError(f"{run} holds no finished stage (stage.json); give the output_dir of `desa2va train`")
+    stages = []
+    for run in runs:
+        inside = sorted(run.glob("*/stage.json"), key=lambda path: path.stat().st_mtime)
+        found = [run] if (run / "stage.json").is_file() else [path.parent for path in inside]
+        if not found:
+            raise FileNotFoundError(
+                f"{run} holds no finished stage (stage.json); give the output_dir of `desa2va train`"
+            )
+        stages.extend(found)
     return stages
 
 
@@ -52,7 +59,7 @@ def summarise(stages: list[Path], command: str) -> dict[str, Any]:
                 "last loss": record.get("final", {}).get("train_loss"),
             }
         )
-    datasets = {record["config"].get("data", {}).get("dataset", "refshapes") for record in records}
+    datasets = {Path(record["config"].get("data", {}).get("dataset", "refshapes")).name for record in records}
     last = records[-1]
     return {
         "command": command,
@@ -123,11 +130,11 @@ def gather_evaluations(files: list[Path]) -> dict[str, Any]:
     return named
 
 
-def release(run: Path, out: Path, evaluations: list[Path], command: str, name: str, dtype: str) -> Path:
+def release(runs: list[Path], out: Path, evaluations: list[Path], command: str, name: str, dtype: str) -> Path:
     """Write the folder; see the module's docstring.
 
     Args:
-        run: Output folder of a training.
+        runs: Output folders of a training, see `find_stages`; the last stage's model is released.
         out: Target folder; must be absent or empty.
         evaluations: JSON files of `desa2va eval`.
         command: Repeats the training.
@@ -137,7 +144,7 @@ def release(run: Path, out: Path, evaluations: list[Path], command: str, name: s
     from desa2va.card import write_card
     from desa2va.hub import load
 
-    stages = find_stages(run)
+    stages = find_stages(runs)
     model, _ = load(stages[-1], device="cpu", dtype=dtype)
     with output_folder(out) as folder:
         (folder / "training_summary.json").write_text(
@@ -171,7 +178,9 @@ def strip_code(folder: Path) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Parse arguments and release."""
     parser = argparse.ArgumentParser(prog="python -m desa2va.commands.release", description=__doc__.split("\n")[0])
-    parser.add_argument("run", type=Path, help="output folder of a finished training")
+    parser.add_argument(
+        "runs", type=Path, nargs="+", metavar="RUN", help="output folders of a finished training, in order"
+    )
     parser.add_argument("--out", type=Path, required=True, help="target; must be absent or empty")
     parser.add_argument(
         "--evaluation", type=Path, nargs="*", default=[], metavar="FILE", help="JSON of `desa2va eval`"
@@ -182,7 +191,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--name", default="desa2va-tiny", help="title of the card; default: %(default)s")
     parser.add_argument("--dtype", default="bfloat16", help="type of the stored weights; default: %(default)s")
     args = parser.parse_args(argv)
-    out = release(args.run, args.out, args.evaluation, args.command, args.name, args.dtype)
+    out = release(args.runs, args.out, args.evaluation, args.command, args.name, args.dtype)
     print(f"{out}: {sum(path.stat().st_size for path in out.iterdir()) / 1e6:.1f} MB")
     return 0
 

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import types
+import warnings
 
 import numpy as np
 import pytest
@@ -71,6 +72,19 @@ def test_debug_shows_the_traceback(tmp_path):
     """Whoever reports a bug needs it; the word may stand anywhere."""
     with pytest.raises(FileNotFoundError):
         main(["segment", str(tmp_path / "nowhere.png"), "the circle", "--debug"])
+
+
+def test_warnings_are_one_line_and_not_repeated_per_frame(monkeypatch, capsys):
+    """A video of 300 frames must not print 300 warnings that differ in the frame's number."""
+
+    def run(args):
+        for frame in range(3):
+            warnings.warn(f"frame {frame} is broken", stacklevel=1)
+        return 0
+
+    monkeypatch.setattr(doctor, "run", run)
+    assert main(["doctor"]) == 0
+    assert capsys.readouterr().err == "desa2va: warning: frame 0 is broken\n"
 
 
 def test_unknown_arguments_are_refused(capsys):

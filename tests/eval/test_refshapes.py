@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from desa2va.eval import answering
 from desa2va.eval.evaluate_desa2va import main
 from desa2va.eval.refshapes import evaluate_refshapes, run, summarise
 from desa2va.eval.refshapes_arguments import add_refshapes_arguments
-
 
 KINDS = ("attribute", "relation", "superlative", "negation", "multiple", "no_target")
 
@@ -128,16 +128,20 @@ def test_one_prompt_means_the_first_frame_and_memory(make_fake, processor, repli
     fake = make_fake(replies.truth, "easy", 1, 3)
     evaluate_refshapes(fake, processor, level="easy", limit=1, videos=3, batch_size=2)
     of_videos = fake.calls[-4:]
-    assert [frames for frames, _ in of_videos] == [[[0, 1, 2, 3, 5]] * 2, [[0]] * 2, [[0, 1, 2, 3, 5]], [[0]]]
+    assert [frames for frames, _ in of_videos] == [[[0, 1, 3, 4, 5]] * 2, [[0]] * 2, [[0, 1, 3, 4, 5]], [[0]]]
     assert [strategy for _, strategy in of_videos] == ["memory", "consistent"] * 2
     assert fake.config.track_strategy == "memory"
 
 
 @pytest.mark.parametrize("mode", ["desa2va", "sa2va"])
-def test_an_untrained_model_gets_a_report(make_model, processor, mode):
+def test_an_untrained_model_gets_a_report(make_model, processor, mode, monkeypatch):
     """The real path: generation, both branches, tracking; the report is JSON and the same twice."""
+    monkeypatch.setattr(answering, "MAX_NEW_TOKENS", 2)  # untrained models do not stop by themselves
     model = make_model(prompt_mode=mode).train()
-    options = {"level": "full", "limit": 4, "videos": 2, "batch_size": 3, "seed": 1}
+    (seg,) = processor.seg_token_ids
+    favour_seg = torch.zeros(model.config.get_text_config().vocab_size).index_fill(0, torch.tensor([seg]), 1e4)
+    model.get_output_embeddings().register_forward_hook(lambda _, inputs, logits: logits + favour_seg)
+    options = {"level": "full", "limit": 3, "videos": 2, "batch_size": 2, "seed": 1}
     reports = [evaluate_refshapes(model, processor, **options) for _ in range(2)]
     first, second = (json.loads(json.dumps(report, allow_nan=False)) for report in reports)
     provenance = first.pop("provenance")
@@ -147,9 +151,13 @@ def test_an_untrained_model_gets_a_report(make_model, processor, mode):
     assert not model.fusion._forward_hooks
     assert provenance["prompt_mode"] == mode
     assert provenance["parameters"] == sum(parameter.numel() for parameter in model.parameters())
-    if provenance["mean_gate"] is not None:
-        assert mode == "desa2va"
+    assert first["seg_rate"] == 1
+    if mode == "sa2va":
+        assert provenance["mean_gate"] is None
+        assert set(first["by_branch"]) == {"fused"}
+    else:
         assert 0 < provenance["mean_gate"] < 1
+        assert set(first["by_branch"]) == {"text", "visual", "fused"}
     assert "all" in summarise(first)
 
 
@@ -171,8 +179,9 @@ def saved_model(make_model, processor, tmp_path_factory):
     return folder
 
 
-def test_command_line_writes_the_report(saved_model, tmp_path, caplog):
+def test_command_line_writes_the_report(saved_model, tmp_path, caplog, monkeypatch):
     """The report names its model by the checksum that `sha256sum model.safetensors` prints; an old one is replaced."""
+    monkeypatch.setattr(answering, "MAX_NEW_TOKENS", 4)
     target = tmp_path / "scores.json"
     target.write_text("old")
     with caplog.at_level("INFO"):

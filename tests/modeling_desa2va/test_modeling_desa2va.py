@@ -165,7 +165,7 @@ def test_activation_checkpointing_gives_the_same_gradients(make_model, batch):
 def test_attention_implementation_per_part(make_model, batch):
     model = make_model()
     expected = model(**model_inputs(batch)).masks.logits
-    model.set_attn_implementation({"mllm_config": {"text_config": "eager"}, "sam_config": "sdpa"})
+    model.set_attn_implementation({"mllm_config": "eager", "sam_config": "sdpa"})
     assert model.mllm.model.language_model.config._attn_implementation == "eager"
     torch.testing.assert_close(model(**model_inputs(batch)).masks.logits, expected, **CLOSE)
 

@@ -79,7 +79,7 @@ def make_sample():
 
 @pytest.fixture
 def write_video():
-    """Writes a video of grey frames (value 10 * index) and returns the packets as (position, size) in the file."""
+    """Writes a video of grey frames (value 10 * index, at most 250) and returns (position, size) of its packets."""
 
     def write(path, num_frames=12, codec="mjpeg", size=(32, 48), gop=4):
         with av.open(str(path), "w") as container:
@@ -88,7 +88,7 @@ def write_video():
             stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
             stream.gop_size = gop
             for index in range(num_frames):
-                frame = np.full((*size, 3), 10 * index, np.uint8)
+                frame = np.full((*size, 3), min(250, 10 * index), np.uint8)
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
             container.mux(stream.encode())
         with av.open(str(path)) as container:

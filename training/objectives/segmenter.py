@@ -1,23 +1,24 @@
 """Phase 0 of SAM-2 as SAM-2: clicks, boxes, masks, memory, object scores, and dense attributes of the image encoder.
 
-Enters: scenes and clips with every object's mask. Leaves: `dense`, `prompt_mask`, `memory_mask`, `iou`, `object_score`.
+Enters: scenes and clips with every object's mask. Leaves: `dense`, `named_mask`, `prompt_mask`, `memory_mask`, `iou`, `object_score`.
 Published checkpoints bring all of this along; only the tiny preset learns it. Afterwards SAM-2 counts as pristine.
 """
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
 from torch import nn
 
-from desa2va.modeling_desa2va.losses import iou_score_loss, object_score_loss
+from desa2va.modeling_desa2va.losses import iou_score_loss, mask_iou, object_score_loss
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 from desa2va.modeling_desa2va.outputs import ImageFeatures, MaskPrediction
 from desa2va.modeling_desa2va.tracking import propagate_training
 from desa2va.training.arguments import MaskLossArguments
 from desa2va.training.data.sample import Sample
-from desa2va.training.dense_targets import factor_maps
+from desa2va.training.dense_targets import FACTORS, factor_indices, factor_maps
 from desa2va.training.mask_targets import mask_targets
 
 from .base import Objective
@@ -41,6 +42,8 @@ class SegmenterObjective(Objective):
         super().__init__(model)
         width = model.config.prompt_dim
         self.readers = nn.ModuleList([DenseReader(width, background_weight=0.2) for _ in range(2)])
+        self.names = nn.ModuleList([nn.Embedding(len(values), width) for _, values in FACTORS])
+        self.name_decoder = copy.deepcopy(model.segmenter.sam.mask_decoder)
         self.mask_loss_arguments = mask_loss_arguments
         self.teacher_steps = teacher_steps
         self.clip_frames = clip_frames
@@ -56,6 +59,7 @@ class SegmenterObjective(Objective):
         masks, frame_rows, clips = _scene_masks(samples, self.clip_frames, features.low.device)
         terms, metrics = self._dense(features, samples)
         self._prompted(features, masks, frame_rows, terms)
+        self._named(features, samples, terms, metrics)
         if clips:
             self._followed(features, clips, terms)
         return {"terms": terms, "metrics": metrics}
@@ -85,6 +89,31 @@ class SegmenterObjective(Objective):
                 prompt["dense_masks"] = coarse_logits(truth, self.model.config.mask_size)
             prediction = segmenter.decode(decoder, features, frame_rows[rows], **prompt)
             self._score(prediction, truth, "prompt_mask", len(rows) / len(order), terms)
+
+    def _named(self, features: ImageFeatures, samples: list[Sample], terms: dict, metrics: dict) -> None:
+        """Objects of the first frames, prompted by nothing but what they are; the decoder for it is thrown away.
+
+        Published encoders know what they see. This asks the tiny one for the same: telling objects apart by their looks.
+        """
+        masks, rows, factors, start = [], [], [], 0
+        for sample in samples:
+            ids = torch.from_numpy(sample.scene["instance_map"][0]).to(features.low.device)
+            names = [factor_indices(item) for item in sample.scene["objects"]]
+            for number, name in enumerate(names):
+                mask = ids == number + 1
+                if names.count(name) == 1 and mask.sum() > MIN_PIXELS:
+                    masks.append(mask)
+                    rows.append(start)
+                    factors.append(name)
+            start += len(sample.scene["instance_map"])
+        truth = torch.stack(masks).float()
+        index = torch.tensor(rows, device=truth.device)
+        columns = torch.tensor(factors, device=truth.device).T
+        prompts = torch.stack([table(column) for table, column in zip(self.names, columns, strict=True)]).sum(dim=0)
+        prediction = self.model.segmenter.decode(self.name_decoder, features, index, prompts[:, None])
+        targets = mask_targets([truth], self.mask_loss_arguments.mask_target_size, truth.device)
+        terms["named_mask"] = self.mask_loss_arguments(prediction.logits, targets, len(targets))
+        metrics["named_iou"] = mask_iou(prediction.logits.detach(), targets).mean()
 
     def _followed(self, features: ImageFeatures, clips: dict[str, torch.Tensor], terms: dict[str, torch.Tensor]) -> None:
         """Clips: the truth on the first frame, then memory alone."""

@@ -22,7 +22,7 @@ REAL = Path(os.environ.get("DESA2VA_SHARED", Path(__file__).resolve().parents[4]
 
 
 def test_boundary_map_by_hand():
-    """One pixel: it, its left, its upper and its upper left neighbour differ from a neighbour to the right or below."""
+    """One pixel: it, its left, upper and upper left neighbour differ from a neighbour to the right or below."""
     mask = np.zeros((4, 4), bool)
     mask[2, 2] = True
     expected = np.zeros((4, 4), bool)

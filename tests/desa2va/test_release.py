@@ -1,0 +1,85 @@
+"""From a finished training to the folder that is shipped."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from desa2va.commands import release
+
+
+def stage_record(phase: str, seconds: float) -> dict:
+    """What training leaves about one stage."""
+    return {
+        "config": {"seed": 7, "training": {"phase": phase, "per_device_train_batch_size": 16}, "data": {}},
+        "seconds": seconds,
+        "steps": 40,
+        "final": {"train_loss": 0.25},
+        "processes": 1,
+        "threads": 2,
+        "hardware": "x86_64",
+        "device": "cpu",
+        "versions": {"torch": "2"},
+    }
+
+
+@pytest.fixture
+def run(saved_model, tmp_path):
+    """A training of two stages; the second one's model is the result."""
+    folder = tmp_path / "run"
+    history = [{"step": step, "loss": 1.0, "loss_mask": 1.0 / step} for step in (10, 20)]
+    for name, phase in (("first", "grounding"), ("second", "fusion")):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "stage.json").write_text(json.dumps(stage_record(phase, 90.0)))
+        (folder / name / "trainer_state.json").write_text(json.dumps({"log_history": history}))
+    shutil.copytree(saved_model, folder / "second", dirs_exist_ok=True)
+    return folder
+
+
+def test_release_ships_weights_scores_and_history_but_no_code(run, saved_model, tmp_path, capsys):
+    """The shipped folder must be small, loadable by the package, and say how the model came about."""
+    from desa2va.hub import load
+
+    pytest.importorskip("matplotlib")
+    scores = tmp_path / "scores.json"
+    scores.write_text(json.dumps({"ciou": 0.75, "level": "standard", "split": "test"}))
+    out = tmp_path / "shipped"
+    assert release.main([str(run), "--out", str(out), "--evaluation", str(scores)]) == 0
+    assert not list(out.glob("*.py"))
+    assert "auto_map" not in json.loads((out / "config.json").read_text())
+    old, new = load_file(saved_model / "model.safetensors"), load_file(out / "model.safetensors")
+    assert {tensor.dtype for tensor in new.values()} == {torch.bfloat16}
+    assert (out / "model.safetensors").stat().st_size < 0.6 * (saved_model / "model.safetensors").stat().st_size
+    assert all(torch.equal(new[name], old[name].bfloat16()) for name in old)
+    summary = json.loads((out / "training_summary.json").read_text())
+    assert [phase["phase"] for phase in summary["phases"]] == ["grounding", "fusion"]
+    assert (summary["seeds"], summary["total minutes"]) == ([7], 3.0)
+    card = (out / "README.md").read_text()
+    for part in ("# desa2va-tiny", "| second | fusion | 40 |", "0.750", "![curves.png](curves.png)"):
+        assert part in card
+    assert str(tmp_path) not in card
+    assert load(out, device="cpu")[0].dtype == torch.float32
+
+
+def test_evaluations_are_named_by_level_and_split(tmp_path):
+    """A second report of one level must not replace the first."""
+    files = []
+    for name, level in (("a", "easy"), ("b", "standard"), ("c", "easy")):
+        files.append(tmp_path / f"{name}.json")
+        files[-1].write_text(json.dumps({"level": level, "split": "test", "ciou": 0.5}))
+    assert list(release.gather_evaluations(files)) == ["easy test", "standard test", "c"]
+    assert release.gather_evaluations(files[:1])["level"] == "easy"
+
+
+def test_an_unfinished_training_is_refused(tmp_path):
+    """`stage.json` is written last; without it the model is not what the recipe promises."""
+    with pytest.raises(FileNotFoundError, match=r"stage\.json"):
+        release.find_stages([tmp_path])
+
+
+def test_stages_keep_the_order_they_are_given_in(run):
+    """The last stage is the one that is shipped."""
+    names = [path.name for path in release.find_stages([run / "second", run / "first"])]
+    assert names == ["second", "first"]
