@@ -1,7 +1,8 @@
 """The model's configuration: two nested configurations and what DeSa2VA adds between them.
 
 Enters: any language-model configuration transformers knows, a `Sam2VideoConfig`, and the typed fields below.
-Leaves: a validated `DeSa2VAConfig` that is saved with the weights (METHOD: decoupling, fusion, re-prompting, inference).
+Leaves: a validated `DeSa2VAConfig` that is saved with the weights (METHOD: decoupling, fusion, re-prompting,
+inference).
 """
 
 from __future__ import annotations
@@ -25,16 +26,17 @@ class DeSa2VAConfig(PreTrainedConfig):
     """Configuration of `DeSa2VAModel`.
 
     Args:
-        mllm_config (`PreTrainedConfig` or `dict`, *optional*): language model with vision (InternVL, Qwen2.5-VL, Qwen3-VL);
-            InternVL's defaults when omitted.
+        mllm_config (`PreTrainedConfig` or `dict`, *optional*): language model with vision (InternVL, Qwen2.5-VL,
+            Qwen3-VL); InternVL's defaults when omitted.
         sam_config (`Sam2VideoConfig` or `dict`, *optional*): SAM-2; its defaults (Hiera tiny, 1024 px) when omitted.
         prompt_mode (`str`): `"desa2va"`, or `"sa2va"` for the baseline: one projection, one decoder, no text branch.
         projection (`str`): `"linear"` (paper Eq. 1, 2) or `"mlp"` (Linear, ReLU, Linear: Sa2VA's).
         fusion (`str`): `"gate"` (one gate per object and frame), `"pixel"` (one per pixel), `"mean"`.
-        num_reprompts (`int`): passes in which the fused mask is the dense prompt of both decoders (paper Eq. 11); >= 0.
+        num_reprompts (`int`): passes in which the fused mask is the dense prompt of both decoders (paper Eq. 11); >=
+            0.
         reprompt_guard (`bool`): keep the earlier mask of an object where its predicted IoU is higher.
-        seg_design (`str`): `"single"` (one `[SEG]` for all frames), `"repetitive"` (one repeated per frame) or `"unique"`
-            (one token of its own per frame); Sa2VA table 12.
+        seg_design (`str`): `"single"` (one `[SEG]` for all frames), `"repetitive"` (one repeated per frame) or
+            `"unique"` (one token of its own per frame); Sa2VA table 12.
         num_seg_frames (`int`): tokens per object; 1 for `"single"`.
         seg_token_ids (`list[int]`): ids of the segmentation tokens: one, or `num_seg_frames` for `"unique"`.
         multimask_output (`bool`): language prompts are decoded to three masks and the best by predicted IoU is kept.

@@ -19,10 +19,11 @@ TINY_TOKEN_IDS = {"pad": 0, "eos": 2, "image": 5}
 
 
 def tiny_sam_config(image_size: int = TINY_IMAGE_SIZE) -> Sam2VideoConfig:
-    """SAM-2 in miniature: a three-stage Hiera, 64 wide, mask logits at a quarter of `image_size` (pixels, multiple of 32).
+    """SAM-2 in miniature: a three-stage Hiera, 64 wide, mask logits at a quarter of `image_size` (pixels, multiple
+    of 32).
 
-    Three departures from SAM-2's defaults, each because untrained parts would otherwise act (they are never trained here):
-    no multimask outputs, no dynamic multimask, no dropout in the memory attention.
+    Three departures from SAM-2's defaults, each because untrained parts would otherwise act (they are never trained
+    here): no multimask outputs, no dynamic multimask, no dropout in the memory attention.
     """
     if image_size % 32 or image_size < 64:
         raise ValueError(f"image_size={image_size} must be a multiple of 32 and at least 64")
@@ -201,7 +202,10 @@ def qwen_config(name: str, **overrides: Any) -> DeSa2VAConfig:
     else:
         text |= {"head_dim": 128}
         text["rope_parameters"] = {
-            "rope_type": "default", "rope_theta": 5e6, "mrope_section": [24, 20, 20], "mrope_interleaved": True,
+            "rope_type": "default",
+            "rope_theta": 5e6,
+            "mrope_section": [24, 20, 20],
+            "mrope_interleaved": True,
         }
         vision = {"depth": 24, "hidden_size": 1024, "intermediate_size": 4096, "num_heads": 16, "patch_size": 16}
         vision |= {"deepstack_visual_indexes": [5, 11, 17], "out_hidden_size": text["hidden_size"]}

@@ -1,8 +1,9 @@
-"""Scores on a fine-tune JSON: how well a model segments what the file asks for, with answers that it generates itself.
+"""Scores on a fine-tune JSON: how well a model segments what the file asks for, with answers that it generates.
 
-A model and a file of records enter (`desa2va.training.data.finetune_records`); gIoU, cIoU, N-acc, T-acc and Precision@t
-at source resolution leave, with the figures of every expression. The model decides by itself whether to point: nothing
-is forced, and an answer without `[SEG]` is the verdict "nothing fits". (Paper section 4.1, the measures of gRefCOCO.)
+A model and a file of records enter (`desa2va.training.data.finetune_records`); gIoU, cIoU, N-acc, T-acc and
+Precision@t at source resolution leave, with the figures of every expression. The model decides by itself whether to
+point: nothing is forced, and an answer without `[SEG]` is the verdict "nothing fits". (Paper section 4.1, the measures
+of gRefCOCO.)
 
     python -m desa2va.eval.finetune --model runs/photos --data photos/train.json --json scores.json --overlays pictures
 """
@@ -53,9 +54,9 @@ def evaluate(
         max_new_tokens: longest answer.
 
     Returns:
-        `giou`, `ciou`, `n_acc`, `t_acc`, `precision@t` and their standard errors over all expressions; `expressions`: a
-        list with `record`, `text`, `answer`, `status`, `iou`. An expression about a video enters with the mean IoU of
-        its frames in `video_j`, and with all its pixels in the other figures.
+        `giou`, `ciou`, `n_acc`, `t_acc`, `precision@t` and their standard errors over all expressions; `expressions`:
+        a list with `record`, `text`, `answer`, `status`, `iou`. An expression about a video enters with the mean IoU
+        of its frames in `video_j`, and with all its pixels in the other figures.
 
     Raises:
         ValueError: no record holds an expression.

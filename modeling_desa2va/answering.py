@@ -1,7 +1,8 @@
 """From a request to an answer with masks on every frame (METHOD section 6).
 
-Enters: a batch of `DeSa2VAProcessor`. Leaves: `DeSa2VAGenerateOutput`. The language model answers; the states of its `[SEG]` tokens
-prompt the key frames; the tracker carries the masks to the other frames. Clicks alone go to pristine SAM-2 without any language.
+Enters: a batch of `DeSa2VAProcessor`. Leaves: `DeSa2VAGenerateOutput`. The language model answers; the states of its
+`[SEG]` tokens prompt the key frames; the tracker carries the masks to the other frames. Clicks alone go to pristine
+SAM-2 without any language.
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ class AnsweringMixin(nn.Module):
             input_ids, attention_mask: (B, N), left-padded; absent where clicks alone are given.
             sam_pixel_values: (F, 3, S, S) key frames. sam_frame_visual: (F,). sequence_visual: (B,).
             visuals: one `VisualInfo` per visual; without it the key frames are taken for the whole visual.
-            task: `"auto"`, `"segment"` (a `[SEG]` is forced where the model gives none), `"chat"` (forbidden), `"gcg"`.
+            task: `"auto"`, `"segment"` (a `[SEG]` is forced where the model gives none), `"chat"` (forbidden),
+                `"gcg"`.
             return_branches: also return the text and the visual mask on key frames.
             inputs: the language model's vision inputs, prompts (`prompt_points`, ...), and generation arguments
                 (`max_new_tokens`, 512 when omitted; `do_sample`, `streamer`, ...).
@@ -150,7 +152,9 @@ class AnsweringMixin(nn.Module):
         return {**defaults, **inputs}
 
     def _pick_up(self, sequences: torch.Tensor, states: torch.Tensor, probabilities: torch.Tensor) -> Answer:
-        """States (n + 1, B, D) of the segmentation tokens in (B, n) new ids; see `record_last_states` for the shift."""
+        """States (n + 1, B, D) of the segmentation tokens in (B, n) new ids; see `record_last_states` for the
+        shift.
+        """
         size = self.config.num_seg_frames
         is_seg = torch.isin(sequences, torch.tensor(self.config.seg_token_ids, device=sequences.device))
         # The budget may have cut a group short; what is incomplete is no object.
@@ -319,7 +323,9 @@ def _frame_prompts(prompts: dict[str, torch.Tensor], objects: list[int], device:
             continue
         points = None
         if given[0]:
-            points = tuple(prompts[name][number : number + 1].to(device) for name in ("prompt_points", "prompt_point_labels"))
+            points = tuple(
+                prompts[name][number : number + 1].to(device) for name in ("prompt_points", "prompt_point_labels")
+            )
         boxes = prompts["prompt_boxes"][number : number + 1].to(device) if given[1] else None
         result.append(FramePrompt([row], points=points, boxes=boxes))
     return result

@@ -33,7 +33,8 @@ class Projection(nn.Module):
 
 
 class Decoupling(nn.Module):
-    """The three projections: text and visual (Eq. 1, 2) and label (section 3.2), or the visual one alone in mode `sa2va`.
+    """The three projections: text and visual (Eq. 1, 2) and label (section 3.2), or the visual one alone in mode
+    `sa2va`.
 
     Args:
         prompt_mode: `"desa2va"` or `"sa2va"`. kind: see `Projection`. in_features: D. out_features: C.

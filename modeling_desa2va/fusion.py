@@ -16,8 +16,8 @@ class MaskFusion(nn.Module):
     """Fuses two masks.
 
     Args:
-        kind: `"gate"`: one g per pair from both prompts and both predicted IoUs; `"pixel"`: one per pixel, from the same and
-            the two masks; `"mean"`: g = 1/2, no parameters.
+        kind: `"gate"`: one g per pair from both prompts and both predicted IoUs; `"pixel"`: one per pixel, from the
+            same and the two masks; `"mean"`: g = 1/2, no parameters.
         width: C, the prompt width.
     """
 
@@ -55,7 +55,9 @@ class MaskFusion(nn.Module):
             return MaskPass(fused=visual, visual=visual, gate=torch.ones_like(visual.iou))
         gate = torch.sigmoid(self.gate_logits(text, visual, text_prompt, visual_prompt)).to(visual.logits.dtype)
         per_pair = gate.mean(dim=(1, 2))
-        mix = [per_pair * getattr(visual, name) + (1 - per_pair) * getattr(text, name) for name in ("iou", "object_score")]
+        mix = [
+            per_pair * getattr(visual, name) + (1 - per_pair) * getattr(text, name) for name in ("iou", "object_score")
+        ]
         fused = MaskPrediction(
             logits=gate * visual.logits + (1 - gate) * text.logits,
             iou=mix[0],

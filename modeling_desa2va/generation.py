@@ -68,7 +68,7 @@ class SegmentationTokenControl(LogitsProcessor):
         for place in range(self.group_size):
             token = self.seg_token_ids[place % len(self.seg_token_ids)]
             if place == 0:
-                later = [other for other in self.seg_token_ids[1:]]
+                later = self.seg_token_ids[1:]
                 if later:
                     blocked = scores.clone()
                     blocked[:, later] = float("-inf")

@@ -1,8 +1,9 @@
 """DeSa2VA, told top to bottom.
 
-Enters: token ids, pixels of the language model, pixels of SAM-2. The language model answers; the states of its `[SEG]` tokens are
-picked up, decoupled into a textual and a visual prompt (paper section 3.2), decoded to two masks (3.3), fused (3.4) and re-prompted
-once (Eq. 11); in videos the masks of key frames condition SAM-2's pristine tracker. Leaves: an answer and masks.
+Enters: token ids, pixels of the language model, pixels of SAM-2. The language model answers; the states of its
+`[SEG]` tokens are picked up, decoupled into a textual and a visual prompt (paper section 3.2), decoded to two masks
+(3.3), fused (3.4) and re-prompted once (Eq. 11); in videos the masks of key frames condition SAM-2's pristine
+tracker. Leaves: an answer and masks.
 """
 
 from __future__ import annotations
@@ -104,8 +105,8 @@ class DeSa2VAModel(AnsweringMixin, DeSa2VAPreTrainedModel):
     ) -> dict[str, Any]:
         """What the language model reads.
 
-        With `image_index` (InternVL) the images are encoded once and put into every sequence that shows them; other backbones
-        get their own vision inputs unchanged.
+        With `image_index` (InternVL) the images are encoded once and put into every sequence that shows them; other
+        backbones get their own vision inputs unchanged.
 
         Args:
             input_ids: (B, N). image_index: (M,) image shown by each placeholder run, in reading order.
@@ -139,10 +140,12 @@ class DeSa2VAModel(AnsweringMixin, DeSa2VAPreTrainedModel):
 
         Args:
             features: SAM-2 encodings of F frames. frame_index: (P,) row of each pair.
-            text, visual: (P, C) prompts; `text` is `None` in mode `sa2va`. num_reprompts: the configuration's when omitted.
+            text, visual: (P, C) prompts; `text` is `None` in mode `sa2va`. num_reprompts: the configuration's when
+                omitted.
 
         Returns:
-            All passes, and the prediction kept: the last pass, or with `reprompt_guard` (in eval mode) for every pair the
+            All passes, and the prediction kept: the last pass, or with `reprompt_guard` (in eval mode) for every
+                pair the
             pass with the highest predicted IoU.
         """
         passes = [self._decode_once(features, frame_index, text, visual, None)]
@@ -168,9 +171,7 @@ class DeSa2VAModel(AnsweringMixin, DeSa2VAPreTrainedModel):
             if prompt is None:
                 decoded.append(None)
                 continue
-            decoded.append(
-                segmenter.decode(decoder, features, frame_index, prompt[:, None], dense_masks=dense_masks)
-            )
+            decoded.append(segmenter.decode(decoder, features, frame_index, prompt[:, None], dense_masks=dense_masks))
         return self.fusion(decoded[0], decoded[1], text, visual)
 
     # ------------------------------------------------------------------------------------------------ teacher-forced
@@ -194,7 +195,8 @@ class DeSa2VAModel(AnsweringMixin, DeSa2VAPreTrainedModel):
 
         Args:
             input_ids, attention_mask: (B, N). pixel_values, image_index, num_tiles, vision: see `language_inputs`.
-            sam_pixel_values: (F, 3, S, S); no masks are decoded without them. sam_frame_visual: (F,) visual of each frame.
+            sam_pixel_values: (F, 3, S, S); no masks are decoded without them. sam_frame_visual: (F,) visual of each
+                frame.
             sequence_visual: (B,) visual of each sequence, -1 for text only. labels: (B, N), -100 is ignored.
             label_states: (O, D) states of the ground-truth phrases, read alone (paper section 3.3).
             num_reprompts: overrides the configuration.
@@ -228,7 +230,9 @@ class DeSa2VAModel(AnsweringMixin, DeSa2VAPreTrainedModel):
         return F.cross_entropy(logits.float(), targets[counted].to(logits.device))
 
     def _visual_anchor(self, input_ids: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
-        """V of METHOD section 5: W_v of the mean image-token state, (M, C), one row per sequence that shows an image."""
+        """V of METHOD section 5: W_v of the mean image-token state, (M, C), one row per sequence that shows an
+        image.
+        """
         places = (input_ids == self.config.mllm_config.image_token_id).to(states.dtype)
         count = places.sum(dim=1, keepdim=True)
         pooled = torch.einsum("bn,bnd->bd", places, states) / count.clamp(min=1)

@@ -1,6 +1,7 @@
 """Where the objects of a batch are: which `[SEG]` tokens, in which sequence, on which frames.
 
-Enters: token ids and the maps sequence -> visual -> frames. Leaves: flat, ragged indices; nothing is padded, dropped or repeated.
+Enters: token ids and the maps sequence -> visual -> frames. Leaves: flat, ragged indices; nothing is padded, dropped
+or repeated.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ class ObjectIndex:
 
     Attributes:
         sequence: (O,) row of `input_ids`. positions: (O, S) columns of the object's S segmentation tokens.
-        pair_object: (P,) object of each pair. pair_frame: (P,) row of the SAM-2 frames. pair_token: (P,) which of the S
+        pair_object: (P,) object of each pair. pair_frame: (P,) row of the SAM-2 frames. pair_token: (P,) which of
+            the S
             tokens prompts the pair: the frame's place in its visual, the last token for frames beyond.
     """
 
@@ -42,7 +44,8 @@ def find_objects(
 
     Args:
         input_ids: (B, N). seg_token_ids: ids that count. group_size: S, tokens per object.
-        frame_visual: (F,) visual of each frame, frames of one visual adjacent. sequence_visual: (B,), -1 for text only.
+        frame_visual: (F,) visual of each frame, frames of one visual adjacent. sequence_visual: (B,), -1 for text
+            only.
 
     Raises:
         ValueError: a sequence whose number of segmentation tokens is no multiple of `group_size`.

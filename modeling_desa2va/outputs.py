@@ -1,5 +1,5 @@
-"""What the model returns, field by field. Shape legend of the package: B sequences, T frames, O objects (one `[SEG]` group
-each), P object-frame pairs, N tokens, D language width, C prompt width, h x w low-resolution mask.
+"""What the model returns, field by field. Shape legend of the package: B sequences, T frames, O objects (one `[SEG]`
+group each), P object-frame pairs, N tokens, D language width, C prompt width, h x w low-resolution mask.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class MaskPass(ModelOutput):
     """One pass of the two decoders and their fusion (paper sections 3.2, 3.4).
 
     Attributes:
-        fused: `MaskPrediction` of the fused mask. visual: of the visual decoder. text: of the text decoder (`None` in mode
-            `sa2va`). gate: (P,) weight of the visual mask in [0, 1] (mean over pixels for `fusion="pixel"`).
+        fused: `MaskPrediction` of the fused mask. visual: of the visual decoder. text: of the text decoder (`None`
+            in mode `sa2va`). gate: (P,) weight of the visual mask in [0, 1] (mean over pixels for `fusion="pixel"`).
     """
 
     fused: MaskPrediction | None = None
@@ -65,12 +65,14 @@ class DeSa2VAOutput(ModelOutput):
 
     Attributes:
         loss: language-modelling loss, where `labels` were given. logits: (B, N, vocabulary).
-        last_hidden_state: (B, N, D) after the final norm. seg_states: (O, S, D) states at the object's S `[SEG]` inputs.
+        last_hidden_state: (B, N, D) after the final norm. seg_states: (O, S, D) states at the object's S `[SEG]`
+            inputs.
         text_prompts, visual_prompts, label_prompts: (O, S, C), (O, S, C), (O, C).
         visual_anchor: (M, C) visual projection of the pooled image-token states of every sequence that shows an image.
         passes: list of `MaskPass`: the first decode, then one per re-prompt. masks: `MaskPrediction` kept in the end.
         label_masks: `MaskPrediction` of the text decoder reading the label, where `label_states` were given.
-        object_sequence: (O,) sequence of each object. pair_object, pair_frame: (P,) object, and row of the SAM-2 frames.
+        object_sequence: (O,) sequence of each object. pair_object, pair_frame: (P,) object, and row of the SAM-2
+            frames.
     """
 
     loss: torch.Tensor | None = None

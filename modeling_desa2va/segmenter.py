@@ -1,7 +1,7 @@
 """SAM-2, complete and untouched, and beside it a text decoder and a visual decoder (METHOD section 2).
 
-Enters: SAM-2 pixels and language prompts. Leaves: mask logits of object-frame pairs. Every frame is encoded once, whatever the
-number of objects, decoders and re-prompts; pairs are decoded together.
+Enters: SAM-2 pixels and language prompts. Leaves: mask logits of object-frame pairs. Every frame is encoded once,
+whatever the number of objects, decoders and re-prompts; pairs are decoded together.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ class DeSa2VASegmenter(nn.Module):
         """SAM-2's own sparse tokens: clicks and boxes, or the two not-a-point tokens where there are none.
 
         Args:
-            points: (P, k, 2) SAM pixels (x, y) and (P, k) labels (1 in, 0 out, -1 padding). boxes: (P, 4) xyxy SAM pixels.
+            points: (P, k, 2) SAM pixels (x, y) and (P, k) labels (1 in, 0 out, -1 padding). boxes: (P, 4) xyxy SAM
+                pixels.
 
         Returns:
             (P, K, C).
@@ -92,7 +93,9 @@ class DeSa2VASegmenter(nn.Module):
         """Dense prompt (P, C, g, g) of mask logits (P, h, w), or SAM-2's no-mask embedding."""
         encoder = self.sam.prompt_encoder
         if masks is None:
-            return encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(num_pairs, -1, *encoder.image_embedding_size)
+            return encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(
+                num_pairs, -1, *encoder.image_embedding_size
+            )
         return encoder.mask_embed(masks[:, None].to(encoder.no_mask_embed.weight.dtype))
 
     def decode(
@@ -113,7 +116,8 @@ class DeSa2VASegmenter(nn.Module):
         Args:
             decoder: `self.sam.mask_decoder`, `self.text_decoder` or `self.visual_decoder`.
             features: encodings of F frames. frame_index: (P,) row of `features` for every pair.
-            prompts: (P, K, C) language tokens, appended after SAM-2's own. dense_masks: (P, h, w) mask logits as prompt.
+            prompts: (P, K, C) language tokens, appended after SAM-2's own. dense_masks: (P, h, w) mask logits as
+                prompt.
             image_embeddings: (P, C, g, g) memory-conditioned features that replace the low level.
             points, boxes: see `embed_prompts`. multimask: three masks, the best by predicted IoU kept; the
                 configuration's choice when omitted.
@@ -143,10 +147,14 @@ class DeSa2VASegmenter(nn.Module):
         return _best_mask(logits[:, 0], iou[:, 0], tokens[:, 0], object_score[:, 0, 0])
 
     def _no_masks(self, decoder: nn.Module) -> MaskPrediction:
-        """Predictions for no pair at all, still connected to the decoder: a step without objects has gradients of zero."""
+        """Predictions for no pair at all, still connected to the decoder: a step without objects has gradients of
+        zero.
+        """
         nothing = decoder.iou_token.weight[0] * 0.0
         logits = nothing.sum() + nothing.new_zeros(0, *self.sam.prompt_encoder.mask_input_size)
-        return MaskPrediction(logits, logits.flatten(1).sum(1), logits.flatten(1).sum(1), nothing + logits.new_zeros(0, 1))
+        return MaskPrediction(
+            logits, logits.flatten(1).sum(1), logits.flatten(1).sum(1), nothing + logits.new_zeros(0, 1)
+        )
 
 
 def _best_mask(

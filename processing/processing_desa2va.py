@@ -15,13 +15,14 @@ from transformers import ProcessorMixin
 from desa2va.flat_export import FlatExportMixin
 
 from .answer_text import AnswerParser
-from .batch_assembly import PLACEHOLDERS, BatchAssembler, BatchPlan, SequencePlan
+from .batch_assembly import PLACEHOLDERS, BatchAssembler
 from .chat_encoding import ChatEncoder
 from .chat_messages import parse_messages
 from .inference_plan import check_aspect_ratio, describe_visuals, plan_inference, prompts_of_visuals
 from .results import SegmentationResult, Thresholds, build_results
+from .training_plan import plan_training
 from .user_request import DeSa2VABatch, open_visuals, plan_requests
-from .visual_prompts import draw_regions, sam_prompts
+from .visual_prompts import sam_prompts
 
 SEG = "[SEG]"
 GCG_INSTRUCTION = (
@@ -99,9 +100,11 @@ class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
         expected = self.num_seg_frames if self.seg_design == "unique" else 1
         if len(self.seg_tokens) != expected:
             raise ValueError(f"seg_design={self.seg_design!r} needs {expected} seg_tokens, got {self.seg_tokens}")
-        if self.mllm_type != "internvl" and self.merge_size != self.image_processor.merge_size:
+        merge_size = self.image_processor.to_dict().get("merge_size")
+        if self.mllm_type != "internvl" and self.merge_size != merge_size:
             raise ValueError(
-                f"merge_size={self.merge_size}, but the image processor merges {self.image_processor.merge_size}"
+                f"merge_size={self.merge_size}, but {type(self.image_processor).__name__} has {merge_size}; "
+                f"mllm_type={self.mllm_type!r} needs the image processor of Qwen-VL and its merge_size"
             )
         vocabulary = self.tokenizer.get_vocab()
         missing = [token for token in (*self.seg_tokens, *PLACEHOLDERS[self.mllm_type]) if token not in vocabulary]
@@ -250,62 +253,19 @@ class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
             ValueError: no samples, masks that do not fit the frames or the `[SEG]` of the answers, regions without a
                 picture, or a sequence longer than `max_length`; the message names the sample.
         """
-        if not samples:
-            raise ValueError("collate needs at least one sample, got an empty list")
-        plan = BatchPlan()
-        object_labels: list[str] = []
-        mask_labels: list[torch.Tensor] = []
-        num_visuals = 0
-        for sample in samples:
-            visual = -1
-            if sample.frames is not None:
-                visual, num_visuals = num_visuals, num_visuals + 1
-                plan.add_sam_frames(list(sample.frames), visual)
-            self._plan_conversations(plan, sample, visual)
-            for conversation in sample.conversations:
-                object_labels.extend(conversation.labels)
-                mask_labels.extend(torch.from_numpy(mask.astype(np.uint8)) for mask in conversation.masks)
+        plan = plan_training(samples, self.max_tiles)
         batch: dict[str, Any] = self.assembler.assemble(plan, training=True)
-        return {**batch, "object_labels": object_labels, "mask_labels": mask_labels, "samples": list(samples)}
-
-    def _plan_conversations(self, plan: BatchPlan, sample: Any, visual: int) -> None:
-        """Adds the conversations of a training sample to the plan; they share its images where nothing is drawn."""
-        tiles = 1 if sample.is_video else self.max_tiles
-        shared: dict[int, int] = {}
-        for conversation in sample.conversations:
-            _check_conversation(sample, conversation)
-            images = []
-            for index, frame in enumerate(() if sample.frames is None else sample.frames):
-                if index == 0 and conversation.regions is not None:
-                    images.append(plan.add_image(draw_regions(frame, conversation.regions), tiles))
-                    continue
-                if index not in shared:
-                    shared[index] = plan.add_image(frame, tiles)
-                images.append(shared[index])
-            messages = []
-            for question, answer in conversation.turns:
-                messages += [("user", question), ("assistant", answer)]
-            name = f"sample {sample.name!r}, {conversation.kind or 'conversation'}"
-            plan.sequences.append(SequencePlan(messages, images, visual, sample.is_video, name))
-
-
-def _check_conversation(sample: Any, conversation: Any) -> None:
-    """Raises `ValueError` naming the sample when masks, `[SEG]`, labels or regions do not fit together."""
-    num_seg = sum(answer.count(SEG) for _, answer in conversation.turns)
-    if not num_seg == len(conversation.masks) == len(conversation.labels):
-        raise ValueError(
-            f"sample {sample.name!r}: {num_seg} [SEG] in the answers, {len(conversation.masks)} masks and "
-            f"{len(conversation.labels)} labels; the three numbers must agree"
-        )
-    if sample.frames is None:
-        if num_seg or conversation.regions is not None:
-            raise ValueError(f"sample {sample.name!r} has no picture, but masks or regions; give frames")
-        return
-    if num_seg and conversation.masks.shape[1:] != sample.frames.shape[:3]:
-        raise ValueError(
-            f"sample {sample.name!r}: masks are (frames, height, width) = {conversation.masks.shape[1:]}, the frames "
-            f"are {sample.frames.shape[:3]}; masks must have the frames' number and size"
-        )
+        conversations = [conversation for sample in samples for conversation in sample.conversations]
+        return {
+            **batch,
+            "object_labels": [label for conversation in conversations for label in conversation.labels],
+            "mask_labels": [
+                torch.from_numpy(mask.astype(np.uint8))
+                for conversation in conversations
+                for mask in conversation.masks
+            ],
+            "samples": list(samples),
+        }
 
 
 __all__ = ["DeSa2VAProcessor"]

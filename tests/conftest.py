@@ -1,4 +1,5 @@
-"""Factories of the whole suite: a tiny model with weights large enough to show differences, its processor, a few scenes."""
+"""Factories of the whole suite: a tiny model with weights large enough to show differences, its processor, a few
+scenes."""
 
 import os
 

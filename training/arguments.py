@@ -1,6 +1,8 @@
-"""Training arguments: transformers' own, and what DeSa2VA adds. One field per switch, each with its default and reason.
+"""Training arguments: transformers' own, and what DeSa2VA adds. One field per switch, each with its default and
+reason.
 
-Enters: a YAML of differences. Leaves: validated dataclasses. The weights of all loss terms live here and meet them in the trainer.
+Enters: a YAML of differences. Leaves: validated dataclasses. The weights of all loss terms live here and meet them
+in the trainer.
 """
 
 from __future__ import annotations
@@ -14,8 +16,26 @@ from transformers import TrainingArguments
 from desa2va.modeling_desa2va.losses import mask_loss
 
 LOSS_TERMS = (
-    "language", "visual_mask", "text_mask", "fused_mask", "label_mask", "alignment", "orthogonality", "iou", "object_score",
-    "adversarial", "club", "dense", "presence", "prompt_mask", "named_mask", "memory_mask", "reread_mask", "grounding", "attention", "word",
+    "language",
+    "visual_mask",
+    "text_mask",
+    "fused_mask",
+    "label_mask",
+    "alignment",
+    "orthogonality",
+    "iou",
+    "object_score",
+    "adversarial",
+    "club",
+    "dense",
+    "presence",
+    "prompt_mask",
+    "named_mask",
+    "memory_mask",
+    "reread_mask",
+    "grounding",
+    "attention",
+    "word",
 )
 PHASES = ("vision", "segmenter", "grounding", "text_pretraining", "decoupling", "fusion")
 
@@ -81,10 +101,11 @@ class DeSa2VATrainingArguments(TrainingArguments):
 
     Attributes:
         phase: one of `PHASES`; METHOD section 5 calls vision, segmenter and grounding phase 0, the others 1, 2, 3.
-        weights: weight of every loss term by its name; a term that is missing here counts 0 and is not computed where that
-            saves work. Defaults: phase 2 of METHOD section 5.
+        weights: weight of every loss term by its name; a term that is missing here counts 0 and is not computed
+            where that saves work. Defaults: phase 2 of METHOD section 5.
         muon_learning_rate: rate of Muon on the matrices of `muon_modules`; 0 trains them with AdamW like the rest.
-        muon_modules: prefixes of modules whose 2-D weights Muon trains (both vision encoders and the language layers learn
+        muon_modules: prefixes of modules whose 2-D weights Muon trains (both vision encoders and the language layers
+            learn
             shape several times faster: CALIBRATION).
         trainable: prefixes of the parameters that learn in place of the phase's own list; `None` keeps the phase's.
         language_model: how the language model learns in phases 2 and 3: `"lora"`, `"full"`, `"frozen"`.
@@ -92,7 +113,8 @@ class DeSa2VATrainingArguments(TrainingArguments):
         warm_start: start values computed at the beginning of the phase: any of `"fan_in"`, `"pca"`, `"copy_decoders"`,
             `"whiten_labels"`, `"fit_prompts"`, `"visual_from_text"`, `"copy_prompts"`; see `training/warm_start.py`.
         teacher_fraction: part of the steps over which memory training goes from true to own masks.
-        adversarial_pairing: `"crossed"` (paper), `"matched"` or `"literal"`. adversarial_warmup: steps to full strength.
+        adversarial_pairing: `"crossed"` (paper), `"matched"` or `"literal"`. adversarial_warmup: steps to full
+            strength.
         auxiliary_learning_rate, auxiliary_every: optimizer of discriminators and CLUB; a step every k steps.
         club_components: K of the Gaussian mixture (Eq. 5). queue_size: features remembered as negatives.
     """

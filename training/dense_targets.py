@@ -28,7 +28,9 @@ def factor_table(sample: Sample) -> np.ndarray:
 
 
 def cell_instances(instance_map: np.ndarray, grid: int, foreground_weight: float = 2.0) -> np.ndarray:
-    """(T, H, W) ids -> (T, grid, grid): the id that covers most of a cell, objects counted `foreground_weight` times."""
+    """(T, H, W) ids -> (T, grid, grid): the id that covers most of a cell, objects counted `foreground_weight`
+    times.
+    """
     frames, height, width = instance_map.shape
     blocks = instance_map.reshape(frames, grid, height // grid, grid, width // grid).swapaxes(2, 3)
     blocks = blocks.reshape(frames, grid, grid, -1)
@@ -53,7 +55,9 @@ def factor_maps(samples: list[Sample], grid: int, majority: bool) -> torch.Tenso
 
 
 def token_presence(samples: list[Sample], grid: int) -> torch.Tensor:
-    """(F, (grid / 2) ** 2, NUM_PRESENCE): which colours, shapes and pairs the four cells behind each image token show."""
+    """(F, (grid / 2) ** 2, NUM_PRESENCE): which colours, shapes and pairs the four cells behind each image token
+    show.
+    """
     rows = []
     for sample in samples:
         cells = factor_table(sample)[:, cell_instances(sample.scene["instance_map"], grid)]

@@ -1,6 +1,7 @@
 """Ground-truth phrases, read alone by the frozen language model (paper section 3.2: the input of the third linear).
 
-Enters: phrases. Leaves: (O, D) pooled last hidden states, remembered, because a data set has few phrases and the reader is frozen.
+Enters: phrases. Leaves: (O, D) pooled last hidden states, remembered, because a data set has few phrases and the
+reader is frozen.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Ground-truth masks of a batch as one flat tensor in the order of the model's object-frame pairs.
 
-Enters: the collator's ragged list of masks. Leaves: (P, R, R) soft targets: a pixel holds the covered share of its area.
+Enters: the collator's ragged list of masks. Leaves: (P, R, R) soft targets: a pixel holds the covered share of its
+area.
 """
 
 from __future__ import annotations

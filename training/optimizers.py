@@ -1,6 +1,7 @@
 """One optimizer object made of two: Muon for the matrices of chosen modules, AdamW for everything else.
 
-Enters: named parameters and arguments. Leaves: an `Optimizer` that transformers' Trainer, its schedulers and accelerate can drive.
+Enters: named parameters and arguments. Leaves: an `Optimizer` that transformers' Trainer, its schedulers and
+accelerate can drive.
 """
 
 from __future__ import annotations
@@ -75,7 +76,11 @@ def build_optimizer(
     if not muon and not decayed and not plain:
         raise ValueError("no parameter requires a gradient; check `trainable` and `language_model`")
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    adamw = torch.optim.AdamW([group for group in groups if group["params"]], lr=learning_rate, betas=betas) if decayed or plain else None
+    adamw = (
+        torch.optim.AdamW([group for group in groups if group["params"]], lr=learning_rate, betas=betas)
+        if decayed or plain
+        else None
+    )
     if not muon:
         return adamw
     parts = [torch.optim.Muon(muon, lr=muon_learning_rate, weight_decay=weight_decay)]

@@ -35,7 +35,7 @@ TRAINABLE = {
     "decoupling": DECODERS,
     "fusion": DECODERS,
 }
-# Parts of SAM-2 that no loss reaches here: fixed frequencies, and the multimask tokens' heads of the single-mask presets.
+# SAM-2's fixed frequencies: a constant of its architecture, stored as parameters.
 NEVER = ("segmenter.sam.shared_image_embedding", "segmenter.sam.prompt_encoder.shared_embedding")
 
 

@@ -19,14 +19,21 @@ def preset_processor(preset: str, fields: dict[str, Any]) -> DeSa2VAProcessor:
     """The processor that belongs to a fresh model of `preset`.
 
     Args:
-        fields: the model's overrides; `seg_design`, `num_seg_frames`, `key_frames`, `num_key_frames` are shared with it.
+        fields: the model's overrides; `seg_design`, `num_seg_frames`, `key_frames`, `num_key_frames` are shared with
+            it.
 
     Raises:
         ValueError: a preset whose processor is published with its weights.
     """
     if preset != "tiny":
-        raise ValueError(f"preset {preset!r} is trained from published weights: give `init_from` a converted model folder")
-    shared = {name: fields[name] for name in ("seg_design", "num_seg_frames", "key_frames", "num_key_frames") if name in fields}
+        raise ValueError(
+            f"preset {preset!r} is trained from published weights: give `init_from` a converted model folder"
+        )
+    shared = {
+        name: fields[name]
+        for name in ("seg_design", "num_seg_frames", "key_frames", "num_key_frames")
+        if name in fields
+    }
     tokenizer = build_tiny_tokenizer(vocabulary_corpus(), max_size=TINY_VOCABULARY)
     if shared.get("seg_design") == "unique":
         tokens = [f"[SEG{number}]" for number in range(shared["num_seg_frames"])]

@@ -1,8 +1,10 @@
 """`desa2va train CONFIG` and `accelerate launch -m desa2va.training.train CONFIG`: the same program.
 
-Enters: a configuration: a YAML of differences, or the name of one that comes with the package (`tiny`, `tiny/text_pretraining`).
-A configuration with `stages` is a recipe: its stages run in order, each from the last one's model; finished stages are skipped and an
-interrupted one resumes from its newest checkpoint. Leaves: a folder per stage with the model, its processor and `stage.json`.
+Enters: a configuration: a YAML of differences, or the name of one that comes with the package (`tiny`,
+`tiny/text_pretraining`).
+A configuration with `stages` is a recipe: its stages run in order, each from the last one's model; finished stages
+are skipped and an interrupted one resumes from its newest checkpoint. Leaves: a folder per stage with the model, its
+processor and `stage.json`.
 """
 
 from __future__ import annotations
@@ -163,7 +165,9 @@ def _training_arguments(config: dict[str, Any], folder: Path, seed: int) -> DeSa
 
 
 def _start(config: dict[str, Any]) -> tuple[DeSa2VAModel, DeSa2VAProcessor]:
-    """The model a stage begins with: `init_from` as it was saved, or a fresh one of the preset with the fields of `model`."""
+    """The model a stage begins with: `init_from` as it was saved, or a fresh one of the preset with the fields of
+    `model`.
+    """
     fields = dict(config.get("model", {}))
     preset = fields.pop("preset", "tiny")
     source = config.get("init_from")
@@ -180,7 +184,8 @@ def _start(config: dict[str, Any]) -> tuple[DeSa2VAModel, DeSa2VAProcessor]:
 def with_fields(model: DeSa2VAModel, fields: dict[str, Any]) -> DeSa2VAModel:
     """The model under a configuration with other `fields`; parts that both have keep their weights.
 
-    Called after the warm start, so that a baseline (`prompt_mode="sa2va"`) can begin from what text pre-training taught.
+    Called after the warm start, so that a baseline (`prompt_mode="sa2va"`) can begin from what text pre-training
+    taught.
     """
     config = copy.deepcopy(model.config)
     for name, value in fields.items():
@@ -190,13 +195,17 @@ def with_fields(model: DeSa2VAModel, fields: dict[str, Any]) -> DeSa2VAModel:
     config.check()
     changed = DeSa2VAModel(config)
     own = changed.state_dict()
-    kept = {name: value for name, value in model.state_dict().items() if name in own and own[name].shape == value.shape}
+    kept = {
+        name: value for name, value in model.state_dict().items() if name in own and own[name].shape == value.shape
+    }
     changed.load_state_dict({**own, **kept})
     return changed
 
 
 def load_heads(objective: Objective, source: str | None) -> None:
-    """Continues with the throw-away heads of the stage before, where it had the same: fresh ones would first unteach."""
+    """Continues with the throw-away heads of the stage before, where it had the same: fresh ones would first
+    unteach.
+    """
     path = Path(source, HEADS_FILE) if source else None
     if path is None or not path.is_file():
         return
@@ -282,7 +291,11 @@ def _finish(
         "threads": torch.get_num_threads(),
         "hardware": platform.processor() or platform.machine(),
         "device": str(trainer.args.device),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__},
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
     }
     temporary = folder / f"{STAGE_FILE}.tmp"
     temporary.write_text(json.dumps(stage, indent=2, default=str) + "\n")
@@ -293,7 +306,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Command line: CONFIG, then any number of `section.key=value`."""
     parser = argparse.ArgumentParser(prog="desa2va train", description=__doc__)
     parser.add_argument("config", help="a YAML file, or the name of a packaged configuration such as tiny")
-    parser.add_argument("overrides", nargs="*", help="section.key=value, e.g. training.max_steps=100 output_dir=runs/x")
+    parser.add_argument(
+        "overrides", nargs="*", help="section.key=value, e.g. training.max_steps=100 output_dir=runs/x"
+    )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     if threads := os.environ.get("OMP_NUM_THREADS"):

@@ -1,9 +1,10 @@
 """`DeSa2VATrainer`: transformers' Trainer around an objective, with the auxiliary networks beside it.
 
-Enters: an `Objective`, arguments, data. Leaves: a trained model. This is the one place where weights meet loss terms. A step reads:
-forward, add the auxiliary networks' terms, backward (stock), optimizer step (stock), then refresh the auxiliary networks on the
-detached features and remember those. Auxiliary networks have their own optimizer and are outside the wrapped model, so that DDP and
-FSDP treat the model alone, and a released checkpoint cannot contain them.
+Enters: an `Objective`, arguments, data. Leaves: a trained model. This is the one place where weights meet loss
+terms. A step reads: forward, add the auxiliary networks' terms, backward (stock), optimizer step (stock), then
+refresh the auxiliary networks on the detached features and remember those. Auxiliary networks have their own
+optimizer and are outside the wrapped model, so that DDP and FSDP treat the model alone, and a released checkpoint
+cannot contain them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from .optimizers import build_optimizer
 
 OBJECTIVE_FILE = "objective.pt"
 AUXILIARY_FILE = "auxiliary.pt"
-# What a term is the mean of: label tokens, non-empty masks, or object-frame pairs. Other terms are means over the batch.
+# What a term is the mean of: label tokens, non-empty masks, object-frame pairs. Others are means over the batch.
 COUNTED_BY = {
     "language": "tokens",
     "visual_mask": "masks",
@@ -114,7 +115,9 @@ class DeSa2VATrainer(Trainer):
                 self._logged[name].append(float(value))
         if not torch.isfinite(loss):
             broken = [name for name, term in terms.items() if not torch.isfinite(term)]
-            raise FloatingPointError(f"step {self.state.global_step}: loss is {loss.item()}; non-finite terms: {broken}")
+            raise FloatingPointError(
+                f"step {self.state.global_step}: loss is {loss.item()}; non-finite terms: {broken}"
+            )
         return (loss, output) if return_outputs else loss
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -127,15 +130,20 @@ class DeSa2VATrainer(Trainer):
         return loss
 
     def _refresh_auxiliary(self, features: dict[str, torch.Tensor]) -> None:
-        """Every k steps one optimizer step on detached features, summed over processes; then the queue remembers them."""
+        """Every k steps one optimizer step on detached features, summed over processes; then the queue remembers
+        them.
+        """
         if self.state.global_step % self.args.auxiliary_every == 0:
             counts = torch.tensor([float(len(features["text"]))], device=self.args.device)
             losses = self.auxiliary.update_terms(features, num_objects=1.0)
             parameters = [p for p in self.auxiliary.parameters() if p.requires_grad]
             gradients = torch.autograd.grad(sum(losses.values()), parameters, allow_unused=True)
-            flat = torch.cat([
-                (torch.zeros_like(p) if g is None else g).flatten() for p, g in zip(parameters, gradients, strict=True)
-            ])
+            flat = torch.cat(
+                [
+                    (torch.zeros_like(p) if g is None else g).flatten()
+                    for p, g in zip(parameters, gradients, strict=True)
+                ]
+            )
             if dist.is_initialized():
                 dist.all_reduce(flat)
                 dist.all_reduce(counts)

@@ -1,7 +1,7 @@
 """Start values that are computed, not learned: what a phase does to the model before its first step.
 
-Enters: a model and a few batches. Leaves: the model, changed in place. Each function says why it exists; the tiny preset has no
-pre-trained parts, so it needs them all, a published backbone needs the copies and fits only.
+Enters: a model and a few batches. Leaves: the model, changed in place. Each function says why it exists; the tiny
+preset has no pre-trained parts, so it needs them all, a published backbone needs the copies and fits only.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def whiten_patches(convolution: nn.Conv2d, pixels: torch.Tensor, flat_after: int
     Natural patches vary in brightness first; without whitening colour is learned at once and shape hardly at all.
 
     Args:
-        convolution: (width, 3, k, k). pixels: (n, 3, S, S) as the convolution sees them. flat_after: directions beyond this
-            one are not amplified further.
+        convolution: (width, 3, k, k). pixels: (n, 3, S, S) as the convolution sees them. flat_after: directions
+            beyond this one are not amplified further.
     """
     size, width = convolution.kernel_size[0], convolution.out_channels
     patches = F.unfold(pixels, size, padding=convolution.padding, stride=convolution.stride)
@@ -111,14 +111,19 @@ def whiten_labels(model: DeSa2VAModel, reader: LabelReader, phrases: list[str], 
 
 
 @torch.no_grad()
-def fit_prompts(model: DeSa2VAModel, batches: Iterable[dict[str, Any]], reader: LabelReader, ridge: float = 1e-2) -> None:
+def fit_prompts(
+    model: DeSa2VAModel, batches: Iterable[dict[str, Any]], reader: LabelReader, ridge: float = 1e-2
+) -> None:
     """Starts W_t and W_v from the least-squares map of `[SEG]` states to label prompts, where they are linear.
 
     The text decoder understands label prompts; a random projection would make it start from noise.
     """
     states, prompts = [], []
     for batch in batches:
-        inputs = {name: batch.get(name) for name in ("input_ids", "attention_mask", "pixel_values", "image_index", "num_tiles")}
+        inputs = {
+            name: batch.get(name)
+            for name in ("input_ids", "attention_mask", "pixel_values", "image_index", "num_tiles")
+        }
         states.append(model(**inputs).seg_states[:, 0].float())
         prompts.append(model.decoupling.label(reader(batch["object_labels"])).float())
     x, y = torch.cat(states), torch.cat(prompts)

@@ -5,9 +5,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from desa2va.eval import finetune
 from desa2va.training.data.finetune_records import check_file
-from PIL import Image
 
 HEIGHT, WIDTH = 40, 60
 

@@ -75,8 +75,12 @@ def test_several_sentences_share_every_encoding(model, processor):
     image, texts = pictures(1)[0], ["the red circle", "the blue square", "find the star"]
     counts = {"tower": 0, "sam": 0}
     hooks = [
-        model.mllm.model.vision_tower.register_forward_hook(lambda m, a, k, o: counts.update(tower=counts["tower"] + len(k["pixel_values"])), with_kwargs=True),
-        model.segmenter.sam.vision_encoder.register_forward_hook(lambda m, a, o: counts.update(sam=counts["sam"] + len(a[0]))),
+        model.mllm.model.vision_tower.register_forward_hook(
+            lambda m, a, k, o: counts.update(tower=counts["tower"] + len(k["pixel_values"])), with_kwargs=True
+        ),
+        model.segmenter.sam.vision_encoder.register_forward_hook(
+            lambda m, a, o: counts.update(sam=counts["sam"] + len(a[0]))
+        ),
     ]
     together = model.generate(**processor(images=image, text=texts, task="segment"), max_new_tokens=3)
     for hook in hooks:
@@ -91,7 +95,13 @@ def test_several_sentences_share_every_encoding(model, processor):
 def test_video_gets_a_mask_on_every_frame_from_one_encoding_each(make_model, processor, strategy):
     model = make_model(track_strategy=strategy)
     video = pictures(1)[0][None].repeat(9, axis=0)
-    inputs = processor(videos=[video], text="the red circle", task="segment", key_frames="first" if strategy == "memory" else "uniform", num_key_frames=3)
+    inputs = processor(
+        videos=[video],
+        text="the red circle",
+        task="segment",
+        key_frames="first" if strategy == "memory" else "uniform",
+        num_key_frames=3,
+    )
     encoded = []
     hook = model.segmenter.sam.vision_encoder.register_forward_hook(lambda m, a, o: encoded.append(len(a[0])))
     output = model.generate(**inputs, max_new_tokens=2)
@@ -134,7 +144,9 @@ def test_branches_on_request(model, processor):
     assert model.generate(**inputs, max_new_tokens=2).text_logits is None
 
 
-@pytest.mark.parametrize(("options", "named"), [({"task": "draw"}, "auto, segment, chat, gcg"), ({"num_beams": 3}, "num_beams")])
+@pytest.mark.parametrize(
+    ("options", "named"), [({"task": "draw"}, "auto, segment, chat, gcg"), ({"num_beams": 3}, "num_beams")]
+)
 def test_impossible_requests_are_named(model, processor, options, named):
     inputs = {**processor(images=pictures(1)[0], text="the red circle"), **options}
     with pytest.raises(ValueError, match=named):

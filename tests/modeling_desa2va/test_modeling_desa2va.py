@@ -99,7 +99,9 @@ def test_text_only_and_unmasked_sequences_among_others(model, processor, scenes)
     nothing = np.zeros((0, 1, 1, 1), bool)
     chat = Sample(None, (Conversation((("Is there a red circle?", "no"),), nothing),), name="chat")
     blank = Sample(
-        scenes[0].frames, (Conversation((("Is there a red circle?", "yes"),), np.zeros((0, 1, 128, 128), bool)),), name="q"
+        scenes[0].frames,
+        (Conversation((("Is there a red circle?", "yes"),), np.zeros((0, 1, 128, 128), bool)),),
+        name="q",
     )
     mixed = processor.collate([chat, scenes[1], blank])
     output = model(**model_inputs(mixed))
@@ -208,19 +210,36 @@ def test_other_backbones_share_the_path(backbone):
 
     torch.manual_seed(0)
     text = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
-    text |= {"num_attention_heads": 4, "num_key_value_heads": 2, "pad_token_id": 0, "bos_token_id": None, "eos_token_id": 2}
+    text |= {
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "pad_token_id": 0,
+        "bos_token_id": None,
+        "eos_token_id": 2,
+    }
     vision = {"depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "out_hidden_size": 32}
     vision |= {"patch_size": 14, "spatial_merge_size": 2, "temporal_patch_size": 2}
     if backbone == "qwen3_vl":
         text |= {"head_dim": 8}
-        text["rope_parameters"] = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2, 1, 1], "mrope_interleaved": True}
+        text["rope_parameters"] = {
+            "rope_type": "default",
+            "rope_theta": 1e6,
+            "mrope_section": [2, 1, 1],
+            "mrope_interleaved": True,
+        }
         vision |= {"num_position_embeddings": 64, "deepstack_visual_indexes": [0]}
     else:
         text["rope_parameters"] = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [1, 1, 2]}
         vision |= {"window_size": 56, "fullatt_block_indexes": [1]}
     mllm = AutoConfig.for_model(
-        backbone, text_config=text, vision_config=vision, image_token_id=5, video_token_id=6,
-        vision_start_token_id=7, vision_end_token_id=8, tie_word_embeddings=False,
+        backbone,
+        text_config=text,
+        vision_config=vision,
+        image_token_id=5,
+        video_token_id=6,
+        vision_start_token_id=7,
+        vision_end_token_id=8,
+        tie_word_embeddings=False,
     )
     model = DeSa2VAModel(DeSa2VAConfig(mllm, tiny_sam_config(), seg_token_ids=[9])).eval()
     ids = torch.tensor([[1, 7, 5, 5, 5, 5, 8, 3, 9, 2]])

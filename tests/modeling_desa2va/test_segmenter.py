@@ -17,7 +17,9 @@ def reference(sam, pixels, **prompts):
     features = sam.get_image_features(pixels[None], return_dict=True).fpn_hidden_states
     features[-1] = features[-1] + sam.no_memory_embedding
     maps = [f.permute(1, 2, 0).reshape(1, -1, *s) for f, s in zip(features, sam.backbone_feature_sizes, strict=True)]
-    sparse, dense = sam.prompt_encoder(**{"input_points": None, "input_labels": None, "input_boxes": None, "input_masks": None} | prompts)
+    sparse, dense = sam.prompt_encoder(
+        **{"input_points": None, "input_labels": None, "input_boxes": None, "input_masks": None} | prompts
+    )
     masks, iou, _, score = sam.mask_decoder(
         image_embeddings=maps[-1],
         image_positional_embeddings=sam.get_image_wide_positional_embeddings(),
@@ -39,7 +41,10 @@ def test_clicks_of_several_objects_equal_transformers_one_by_one(model, pixels):
     ours = segmenter.decode(segmenter.sam.mask_decoder, features, frame_index, points=(points, labels))
     for row, frame in enumerate(frame_index.tolist()):
         mask, iou, score = reference(
-            segmenter.sam, pixels[frame], input_points=points[None, None, row], input_labels=labels[None, None, row].int()
+            segmenter.sam,
+            pixels[frame],
+            input_points=points[None, None, row],
+            input_labels=labels[None, None, row].int(),
         )
         torch.testing.assert_close(ours.logits[row], mask, **TOLERANCE)
         torch.testing.assert_close(ours.iou[row], iou, **TOLERANCE)
@@ -79,7 +84,9 @@ def test_language_prompt_matters(model, pixels):
     """A prompt token that the decoder ignores would pass every shape test."""
     segmenter = model.segmenter
     features = segmenter.encode_frames(pixels[:1])
-    masks = segmenter.decode(segmenter.visual_decoder, features, torch.zeros(2, dtype=torch.long), torch.randn(2, 1, 64))
+    masks = segmenter.decode(
+        segmenter.visual_decoder, features, torch.zeros(2, dtype=torch.long), torch.randn(2, 1, 64)
+    )
     assert (masks.logits[0] - masks.logits[1]).abs().max() > 1e-2
 
 

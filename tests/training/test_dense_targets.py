@@ -7,7 +7,8 @@ from desa2va.training.dense_targets import factor_maps, token_presence
 
 
 def scene():
-    """8 x 8 pixels: a small red circle fills the upper left quarter, a large blue square one pixel of the lower right."""
+    """8 x 8 pixels: a small red circle fills the upper left quarter, a large blue square one pixel of the lower
+    right."""
     ids = np.zeros((1, 8, 8), np.uint8)
     ids[0, :4, :4] = 1
     ids[0, 7, 7] = 2
@@ -29,11 +30,14 @@ def test_cells_show_colour_shape_and_size():
 
 
 def test_presence_names_colour_shape_and_pair():
-    """Grid 4 -> 2 x 2 tokens: the first sees the red circle, the last (four cells, one of them blue) the blue square."""
+    """Grid 4 -> 2 x 2 tokens: the first sees the red circle, the last (four cells, one of them blue) the blue
+    square."""
     presence = token_presence([scene()], 4)[0]
     assert presence[0].nonzero()[:, 0].tolist() == [0, 8, 14]
     assert presence[1].sum() == 0
     ids = scene().scene["instance_map"]
     ids[0, 6:, 6:] = 2
-    again = token_presence([Sample(scene().frames, (), scene={"instance_map": ids, "objects": scene().scene["objects"]})], 4)[0]
+    again = token_presence(
+        [Sample(scene().frames, (), scene={"instance_map": ids, "objects": scene().scene["objects"]})], 4
+    )[0]
     assert again[3].nonzero()[:, 0].tolist() == [2, 8 + 1, 14 + 2 * 6 + 1]

@@ -44,7 +44,9 @@ def test_phase_two_leaves_the_text_decoder_the_label_projection_and_sam_alone(ma
 def test_text_mask_is_taught_by_the_label_not_by_the_ground_truth(make_model, processor, batch, tmp_path):
     """Paper section 3.4: m_t is compared with m_l. Moving the ground truth must leave the text term where it is."""
     model = make_model()
-    arguments = DeSa2VATrainingArguments(output_dir=str(tmp_path), phase="decoupling", language_model="full", use_cpu=True)
+    arguments = DeSa2VATrainingArguments(
+        output_dir=str(tmp_path), phase="decoupling", language_model="full", use_cpu=True
+    )
     objective = build_objective(model, arguments, LOSS, processor, LabelReader(model, processor.tokenizer))
     moved = {**batch, "mask_labels": [masks.flip(-1) for masks in batch["mask_labels"]]}
     first, second = objective(**batch)["terms"], objective(**moved)["terms"]
@@ -54,7 +56,9 @@ def test_text_mask_is_taught_by_the_label_not_by_the_ground_truth(make_model, pr
 
 def test_label_masks_give_no_gradient_to_their_own_prompt(make_model, processor, batch, tmp_path):
     model = make_model()
-    arguments = DeSa2VATrainingArguments(output_dir=str(tmp_path), phase="decoupling", language_model="full", use_cpu=True)
+    arguments = DeSa2VATrainingArguments(
+        output_dir=str(tmp_path), phase="decoupling", language_model="full", use_cpu=True
+    )
     objective = build_objective(model, arguments, LOSS, processor, LabelReader(model, processor.tokenizer))
     objective(**batch)["terms"]["text_mask"].backward()
     assert model.decoupling.label.layers[0].weight.grad is None
@@ -66,7 +70,9 @@ def test_fusion_supervises_every_pass(make_model, processor, batch, tmp_path):
     calls = {}
     for phase in ("decoupling", "fusion"):
         model = make_model()
-        arguments = DeSa2VATrainingArguments(output_dir=str(tmp_path), phase=phase, language_model="full", use_cpu=True)
+        arguments = DeSa2VATrainingArguments(
+            output_dir=str(tmp_path), phase=phase, language_model="full", use_cpu=True
+        )
         objective = build_objective(model, arguments, LOSS, processor, LabelReader(model, processor.tokenizer))
         seen = []
         model.segmenter.visual_decoder.register_forward_hook(lambda m, a, o, seen=seen: seen.append(1))
@@ -80,7 +86,9 @@ def test_a_prefix_that_names_nothing_is_an_error(make_model):
         free_parameters(make_model(), ("segmenter.sma",))
 
 
-@pytest.mark.parametrize(("field", "value"), [("phase", "warmup"), ("language_model", "half"), ("adversarial_pairing", "mixed")])
+@pytest.mark.parametrize(
+    ("field", "value"), [("phase", "warmup"), ("language_model", "half"), ("adversarial_pairing", "mixed")]
+)
 def test_unknown_choices_are_named(tmp_path, field, value):
     with pytest.raises(ValueError, match=value):
         DeSa2VATrainingArguments(output_dir=str(tmp_path), **{field: value})

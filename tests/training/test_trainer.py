@@ -62,7 +62,9 @@ def test_eight_accumulated_singles_equal_one_batch_of_eight(make_model, processo
         trainer.train()
         results.append(weights_of(trainer))
     for name, value in results[0].items():
-        torch.testing.assert_close(results[1][name], value, rtol=1e-3, atol=2e-5, msg=lambda m, name=name: f"{name}: {m}")
+        torch.testing.assert_close(
+            results[1][name], value, rtol=1e-3, atol=2e-5, msg=lambda m, name=name: f"{name}: {m}"
+        )
 
 
 def test_resume_continues_bit_for_bit(make_model, processor, tmp_path):
@@ -90,8 +92,15 @@ def test_resume_continues_bit_for_bit(make_model, processor, tmp_path):
 def test_every_term_is_logged_and_the_auxiliary_networks_learn(make_model, processor, tmp_path):
     weights = {**WEIGHTS, "adversarial": 0.1, "club": 0.1, "orthogonality": 0.1}
     trainer = trainer_of(
-        make_model, processor, tmp_path, weights, auxiliary=True, per_device_train_batch_size=2, max_steps=2,
-        logging_steps=1, save_strategy="no",
+        make_model,
+        processor,
+        tmp_path,
+        weights,
+        auxiliary=True,
+        per_device_train_batch_size=2,
+        max_steps=2,
+        logging_steps=1,
+        save_strategy="no",
     )
     before = {name: value.clone() for name, value in trainer.auxiliary.named_parameters()}
     trainer.train()
@@ -104,7 +113,9 @@ def test_every_term_is_logged_and_the_auxiliary_networks_learn(make_model, proce
 
 
 def test_auxiliary_networks_are_no_part_of_what_is_saved(make_model, processor, tmp_path):
-    trainer = trainer_of(make_model, processor, tmp_path, auxiliary=True, per_device_train_batch_size=2, max_steps=1, save_steps=1)
+    trainer = trainer_of(
+        make_model, processor, tmp_path, auxiliary=True, per_device_train_batch_size=2, max_steps=1, save_steps=1
+    )
     trainer.train()
     saved = torch.load(tmp_path / "checkpoint-1" / "objective.pt", weights_only=True)
     assert not [name for name in saved if "discriminator" in name or "club" in name]
@@ -113,14 +124,25 @@ def test_auxiliary_networks_are_no_part_of_what_is_saved(make_model, processor, 
 
 def test_a_batch_without_objects_trains(make_model, processor, tmp_path):
     """Questions alone: no [SEG], no mask; every term that remains is finite and the step is taken."""
-    trainer = trainer_of(make_model, processor, tmp_path, auxiliary=True, per_device_train_batch_size=2, max_steps=1, save_strategy="no", weights={**WEIGHTS, "adversarial": 0.1, "club": 0.1, "orthogonality": 0.1})
+    trainer = trainer_of(
+        make_model,
+        processor,
+        tmp_path,
+        auxiliary=True,
+        per_device_train_batch_size=2,
+        max_steps=1,
+        save_strategy="no",
+        weights={**WEIGHTS, "adversarial": 0.1, "club": 0.1, "orthogonality": 0.1},
+    )
     trainer.train_dataset = RefShapes("train", conversations=1, length=8, kinds={"qa_color": 1.0})
     trainer.train()
     assert np.isfinite(trainer.state.log_history[-1]["train_loss"])
 
 
 def test_a_broken_loss_stops_with_the_names_of_the_terms(make_model, processor, tmp_path):
-    trainer = trainer_of(make_model, processor, tmp_path, per_device_train_batch_size=2, max_steps=1, save_strategy="no")
+    trainer = trainer_of(
+        make_model, processor, tmp_path, per_device_train_batch_size=2, max_steps=1, save_strategy="no"
+    )
     with torch.no_grad():
         trainer.model.model.decoupling.visual.layers[0].weight.fill_(float("nan"))
     with pytest.raises(FloatingPointError, match="visual_mask"):
@@ -132,8 +154,24 @@ def stage(tmp_path):
     """A configuration file of two short stages."""
     common = {"per_device_train_batch_size": 2, "max_steps": 2, "save_steps": 1, **QUIET}
     stages = [
-        {"name": "first", "training": {"phase": "text_pretraining", "weights": {"label_mask": 1.0}, "warm_start": ["fan_in", "pca", "copy_decoders", "whiten_labels"]}},
-        {"name": "second", "training": {"phase": "decoupling", "language_model": "lora", "lora_rank": 4, "weights": WEIGHTS, "warm_start": ["fit_prompts", "visual_from_text"]}},
+        {
+            "name": "first",
+            "training": {
+                "phase": "text_pretraining",
+                "weights": {"label_mask": 1.0},
+                "warm_start": ["fan_in", "pca", "copy_decoders", "whiten_labels"],
+            },
+        },
+        {
+            "name": "second",
+            "training": {
+                "phase": "decoupling",
+                "language_model": "lora",
+                "lora_rank": 4,
+                "weights": WEIGHTS,
+                "warm_start": ["fit_prompts", "visual_from_text"],
+            },
+        },
     ]
     config = {
         "output_dir": str(tmp_path / "runs"),

@@ -47,6 +47,8 @@ def test_fitted_prompts_resemble_the_label_prompts(make_model, processor, scenes
 def test_visual_decoder_becomes_the_text_decoder(make_model):
     model = make_model()
     warm_start.visual_from_text(model)
-    for a, b in zip(model.segmenter.text_decoder.parameters(), model.segmenter.visual_decoder.parameters(), strict=True):
+    for a, b in zip(
+        model.segmenter.text_decoder.parameters(), model.segmenter.visual_decoder.parameters(), strict=True
+    ):
         assert torch.equal(a, b)
         assert a is not b

@@ -17,8 +17,8 @@ def build_dataset(data: DataArguments, arguments: Any) -> Any:
     """The training set.
 
     Args:
-        data: what to learn from. arguments: training arguments; RefShapes is made exactly as long as the run needs, so no
-            scene is seen twice.
+        data: what to learn from. arguments: training arguments; RefShapes is made exactly as long as the run needs,
+            so no scene is seen twice.
     """
     per_step = arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
     length = max(arguments.max_steps * per_step, 1024)

@@ -206,6 +206,8 @@ class _Checker:
         codes = []
         for index, (text, mask) in enumerate(zip(texts, masks, strict=True)):
             _check_text(text, f"text {index}")
+            if SEG in text:
+                raise ValueError(f"text {index} holds {SEG}, which only answers hold: {text!r}")
             try:
                 codes.append(video_codes(mask, size, num_frames) if is_video else picture_codes(mask, size))
             except ValueError as error:

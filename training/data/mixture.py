@@ -1,7 +1,7 @@
 """Several data sets as one, in fixed shares.
 
-Enters: map-style data sets of `Sample`s and their shares. Leaves: one map-style data set, the same for every process and worker:
-which part index i comes from is drawn from (seed, i) alone.
+Enters: map-style data sets of `Sample`s and their shares. Leaves: one map-style data set, the same for every process
+and worker: which part index i comes from is drawn from (seed, i) alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ class Mixture:
     """`mixture[i]` is a sample of one of the parts.
 
     Args:
-        parts: map-style data sets; a part that is shorter than needed is read again. shares: how often each is drawn, > 0.
+        parts: map-style data sets; a part that is shorter than needed is read again. shares: how often each is
+            drawn, > 0.
         length: number of samples. seed: another seed gives another order.
 
     Raises:
@@ -26,7 +27,9 @@ class Mixture:
 
     def __init__(self, parts: Sequence, shares: Sequence[float], length: int, seed: int = 0) -> None:
         if not parts or len(parts) != len(shares) or min(shares) <= 0:
-            raise ValueError(f"a mixture needs parts and one positive share for each, got {len(parts)} and {list(shares)}")
+            raise ValueError(
+                f"a mixture needs parts and one positive share for each, got {len(parts)} and {list(shares)}"
+            )
         self.parts = list(parts)
         self.edges = np.cumsum(np.asarray(shares, float) / sum(shares))
         self.length, self.seed = length, seed

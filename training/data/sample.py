@@ -1,7 +1,8 @@
 """One typed training sample: a picture or a short video, and what is said about it.
 
-Every loader and generator yields `Sample`; `DeSa2VAProcessor.collate` consumes it. The conversations of a sample become
-separate sequences that share the sample's vision and SAM-2 encodings (one encoding per frame, whatever is asked).
+Every loader and generator yields `Sample`; `DeSa2VAProcessor.collate` consumes it. The conversations of a sample
+become separate sequences that share the sample's vision and SAM-2 encodings (one encoding per frame, whatever is
+asked).
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ class Conversation:
     """What is said about one visual.
 
     Attributes:
-        turns: `(user, assistant)` pairs. `"[SEG]"` in the assistant's text marks an object; phrases it belongs to may be
-            wrapped as `"<p> phrase </p> [SEG]"`. Text of the user never carries control tokens.
+        turns: `(user, assistant)` pairs. `"[SEG]"` in the assistant's text marks an object; phrases it belongs to
+            may be wrapped as `"<p> phrase </p> [SEG]"`. Text of the user never carries control tokens.
         masks: bool array `(O, T, H, W)`, one entry per `[SEG]` of the turns, in order of appearance. `O` may be 0.
             A frame in which the object is absent holds an empty mask.
         labels: `O` ground-truth phrases (paper section 3.3), e.g. `"small red circle"`; read alone by the text branch.

@@ -1,7 +1,8 @@
-"""What every objective is: the model and its throw-away heads under one roof, so that gradients are averaged over processes.
+"""What every objective is: the model and its throw-away heads under one roof, so that gradients are averaged over
+processes.
 
-Enters: a collated batch. Leaves: an `ObjectiveOutput` of named scalar terms (unweighted), features for the auxiliary networks,
-and plain numbers worth logging.
+Enters: a collated batch. Leaves: an `ObjectiveOutput` of named scalar terms (unweighted), features for the auxiliary
+networks, and plain numbers worth logging.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ MODEL_INPUTS = (
 
 @dataclass
 class ObjectiveOutput:
-    """Terms: scalars to be weighted and added. Features: (O, C) prompts the auxiliary networks look at. Metrics: logged."""
+    """Terms: scalars to be weighted and added. Features: (O, C) prompts the auxiliary networks look at. Metrics:
+    logged.
+    """
 
     terms: dict[str, torch.Tensor] = field(default_factory=dict)
     features: dict[str, torch.Tensor] = field(default_factory=dict)

@@ -1,8 +1,9 @@
 """Phase 0 of the language model: captions, questions, and knowing where and what a `[SEG]` is, before any mask.
 
-Enters: conversations about scenes with known factors. Leaves: `language`, `grounding` (place, colour, shape, size read linearly from
-the `[SEG]` state), `attention` (some heads must look from `[SEG]` at the target), `word` (image tokens resemble the words for what
-they show). Published language models arrive with this skill; without it a tiny `[SEG]` never looks at the picture.
+Enters: conversations about scenes with known factors. Leaves: `language`, `grounding` (place, colour, shape, size
+read linearly from the `[SEG]` state), `attention` (some heads must look from `[SEG]` at the target), `word` (image
+tokens resemble the words for what they show). Published language models arrive with this skill; without it a tiny
+`[SEG]` never looks at the picture.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from desa2va.training.data.refshapes_scene import COLOR_NAMES, SHAPES, SIZES
 from desa2va.training.data.sample import Sample
 from desa2va.training.dense_targets import NUM_CLASSES, factor_indices, factor_maps
 
-from .base import Objective, model_inputs
+from .base import Objective
 from .vision import DenseReader
 
 PLACES = 8
@@ -87,7 +88,10 @@ class GroundingObjective(Objective):
         """States (O, D), targets (O, 4): place of 8 x 8, colour, shape, size."""
         loss = states.new_zeros(())
         for logits, column, weight, name in zip(
-            self.readout(states).split(READOUT, dim=1), targets.T, READOUT_WEIGHTS, ("place", "color", "shape", "size"),
+            self.readout(states).split(READOUT, dim=1),
+            targets.T,
+            READOUT_WEIGHTS,
+            ("place", "color", "shape", "size"),
             strict=True,
         ):
             loss = loss + weight * F.cross_entropy(logits, column)
@@ -95,7 +99,12 @@ class GroundingObjective(Objective):
         return loss
 
     def _attention(
-        self, attentions: tuple, seg: torch.Tensor, places: torch.Tensor, mask_labels: list[torch.Tensor], metrics: dict
+        self,
+        attentions: tuple,
+        seg: torch.Tensor,
+        places: torch.Tensor,
+        mask_labels: list[torch.Tensor],
+        metrics: dict,
     ) -> torch.Tensor:
         """Minus the log of the attention mass that lies on the image tokens the target covers."""
         rows, columns = seg.nonzero(as_tuple=True)
@@ -142,7 +151,11 @@ def _word_presence(samples: list[Sample], side: int) -> np.ndarray:
     for sample in samples:
         ids = sample.scene["instance_map"]
         frames, height, width = ids.shape
-        cells = ids.reshape(frames, side, height // side, side, width // side).swapaxes(2, 3).reshape(frames, side * side, -1)
+        cells = (
+            ids.reshape(frames, side, height // side, side, width // side)
+            .swapaxes(2, 3)
+            .reshape(frames, side * side, -1)
+        )
         target = np.zeros((frames, side * side, num_words), np.float32)
         for number, item in enumerate(sample.scene["objects"]):
             shown = (cells == number + 1).mean(-1) > 0.06

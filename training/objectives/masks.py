@@ -1,7 +1,8 @@
 """Phases 1 to 3: the masks of labels, and triple supervision (paper sections 3.3 and 3.4, Eq. 8-10).
 
-Enters: conversations with masks. Leaves, phase 1: `label_mask`. Phases 2 and 3: `language`, `visual_mask`, `text_mask` (taught by the
-label's mask, never by the ground truth), `fused_mask`, `orthogonality`, scores, and prompts for the auxiliary networks.
+Enters: conversations with masks. Leaves, phase 1: `label_mask`. Phases 2 and 3: `language`, `visual_mask`,
+`text_mask` (taught by the label's mask, never by the ground truth), `fused_mask`, `orthogonality`, scores, and
+prompts for the auxiliary networks.
 """
 
 from __future__ import annotations
@@ -37,17 +38,15 @@ class TextPretrainingObjective(Objective):
     def forward(self, **batch: Any) -> dict[str, Any]:
         """Terms `label_mask`, `iou`, `object_score`; metric `label_iou`."""
         model, segmenter = self.model, self.model.segmenter
-        is_seg = torch.isin(batch["input_ids"], torch.tensor(model.config.seg_token_ids, device=batch["input_ids"].device))
-        sequence = is_seg.nonzero(as_tuple=True)[0][:: model.config.num_seg_frames]
-        pair_object, pair_frame, _ = pair_with_frames(
-            sequence, 1, batch["sam_frame_visual"], batch["sequence_visual"]
+        is_seg = torch.isin(
+            batch["input_ids"], torch.tensor(model.config.seg_token_ids, device=batch["input_ids"].device)
         )
+        sequence = is_seg.nonzero(as_tuple=True)[0][:: model.config.num_seg_frames]
+        pair_object, pair_frame, _ = pair_with_frames(sequence, 1, batch["sam_frame_visual"], batch["sequence_visual"])
         with torch.no_grad():
             features = segmenter.encode_frames(batch["sam_pixel_values"])
         prompts = model.decoupling.label(self._reader[0](batch["object_labels"]))
-        prediction = segmenter.decode(
-            segmenter.text_decoder, features, pair_frame, prompts[pair_object][:, None]
-        )
+        prediction = segmenter.decode(segmenter.text_decoder, features, pair_frame, prompts[pair_object][:, None])
         targets = mask_targets(batch["mask_labels"], self.mask_loss_arguments.mask_target_size, prompts.device)
         present = targets.flatten(1).any(dim=1)
         count = max(int(present.sum()), 1)
@@ -61,8 +60,9 @@ class DecouplingObjective(Objective):
     """Phases 2 and 3.
 
     Args:
-        model: the model. mask_loss_arguments: how a mask is scored. reader: reads the ground-truth phrases; `None` in mode
-            `sa2va`, which has no text branch. weights: terms with weight 0 are not computed. num_reprompts: overrides the
+        model: the model. mask_loss_arguments: how a mask is scored. reader: reads the ground-truth phrases; `None`
+            in mode `sa2va`, which has no text branch. weights: terms with weight 0 are not computed. num_reprompts:
+                overrides the
             configuration (0 in phase 2).
     """
 
@@ -89,9 +89,7 @@ class DecouplingObjective(Objective):
         features: dict[str, torch.Tensor] = {}
         metrics: dict[str, torch.Tensor] = {}
         if output.passes:
-            targets = mask_targets(
-                batch["mask_labels"], self.mask_loss_arguments.mask_target_size, output.loss.device
-            )
+            targets = mask_targets(batch["mask_labels"], self.mask_loss_arguments.mask_target_size, output.loss.device)
             self._mask_terms(output, targets, terms, metrics)
         if has_text:
             features = self._features(output)

@@ -1,7 +1,8 @@
 """Phase 0 of SAM-2 as SAM-2: clicks, boxes, masks, memory, object scores, and dense attributes of the image encoder.
 
-Enters: scenes and clips with every object's mask. Leaves: `dense`, `named_mask`, `prompt_mask`, `memory_mask`, `iou`, `object_score`.
-Published checkpoints bring all of this along; only the tiny preset learns it. Afterwards SAM-2 counts as pristine.
+Enters: scenes and clips with every object's mask. Leaves: `dense`, `named_mask`, `prompt_mask`, `memory_mask`,
+`iou`, `object_score`. Published checkpoints bring all of this along; only the tiny preset learns it. Afterwards
+SAM-2 counts as pristine.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ class SegmenterObjective(Objective):
     """Trains `segmenter.sam`.
 
     Args:
-        model: the model. mask_loss_arguments: how a mask is scored. teacher_steps: steps over which the memory goes from the
-            truth to the model's own masks. clip_frames: frames of a video that one step follows.
+        model: the model. mask_loss_arguments: how a mask is scored. teacher_steps: steps over which the memory goes
+            from the truth to the model's own masks. clip_frames: frames of a video that one step follows.
     """
 
     def __init__(
@@ -93,7 +94,8 @@ class SegmenterObjective(Objective):
     def _named(self, features: ImageFeatures, samples: list[Sample], terms: dict, metrics: dict) -> None:
         """Objects of the first frames, prompted by nothing but what they are; the decoder for it is thrown away.
 
-        Published encoders know what they see. This asks the tiny one for the same: telling objects apart by their looks.
+        Published encoders know what they see. This asks the tiny one for the same: telling objects apart by their
+            looks.
         """
         masks, rows, factors, start = [], [], [], 0
         for sample in samples:
@@ -115,7 +117,9 @@ class SegmenterObjective(Objective):
         terms["named_mask"] = self.mask_loss_arguments(prediction.logits, targets, len(targets))
         metrics["named_iou"] = mask_iou(prediction.logits.detach(), targets).mean()
 
-    def _followed(self, features: ImageFeatures, clips: dict[str, torch.Tensor], terms: dict[str, torch.Tensor]) -> None:
+    def _followed(
+        self, features: ImageFeatures, clips: dict[str, torch.Tensor], terms: dict[str, torch.Tensor]
+    ) -> None:
         """Clips: the truth on the first frame, then memory alone."""
         teacher = max(0.0, 0.7 * (1 - float(self.step) / max(self.teacher_steps, 1)))
         truth = clips["masks"].float()

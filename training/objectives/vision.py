@@ -1,6 +1,8 @@
-"""Phase 0, dense stage of the language model's vision tower: what a published tower brings along, learned from scratch.
+"""Phase 0, dense stage of the language model's vision tower: what a published tower brings along, learned from
+scratch.
 
-Enters: scenes with known factors. Leaves: `dense` (colour, shape, size of every patch) and `presence` (what each image token shows).
+Enters: scenes with known factors. Leaves: `dense` (colour, shape, size of every patch) and `presence` (what each
+image token shows).
 """
 
 from __future__ import annotations

@@ -1,16 +1,21 @@
-"""The fine-tune JSON: every spelling that is right gives the right pixels, every one that is wrong is named at once."""
+"""The fine-tune JSON: every right spelling gives the right pixels, every wrong one is named at once."""
 
 import json
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from desa2va.training.arguments import DeSa2VATrainingArguments, MaskLossArguments
 from desa2va.training.data.finetune import FineTuneDataset, bare_phrase, segment_request
 from desa2va.training.data.finetune_records import check_file, unreadable
 from desa2va.training.data.mask_codes import encode_mask
 from desa2va.training.data.refshapes import RefShapes
 from desa2va.training.data.refshapes_disk import DEFAULT_KINDS, write_refshapes
-from PIL import Image
-from pycocotools import mask as coco_mask
+from desa2va.training.label_states import LabelReader
+from desa2va.training.phases import build_objective
 
 HEIGHT, WIDTH = 24, 32
 SQUARE = [4, 6, 12, 6, 12, 14, 4, 14]  # columns 4 to 11, rows 6 to 13
@@ -187,6 +192,7 @@ def test_large_pictures_shrink_with_their_masks(folder):
         (record(video="clip"), "either one"),
         (record(text=["one", "two"]), "2 texts but 1 masks"),
         (record(text=[" "]), "text 0 must be an expression"),
+        (record(text=["the [SEG]"]), "only answers hold"),
         (record(text="the block"), "'text' is a list"),
         (record(mask=[[]]), "null for no target"),
         (record(mask=[SQUARE]), "put the polygon into a list"),
@@ -273,7 +279,7 @@ def test_truncated_picture_is_found_by_the_check_and_named_in_training(folder):
 
 
 def test_refshapes_written_as_finetune_reads_back(tmp_path):
-    """Guards the two ends of one format: pictures, videos, unions, absent targets, word for word and pixel for pixel."""
+    """Guards the two ends of one format: pictures, videos, unions, absent targets, pixel for pixel."""
     options = {"video_fraction": 0.4, "conversations": 3}
     folder = write_refshapes(tmp_path / "set", "finetune", splits={"train": 10}, progress=False, **options)
     shapes = RefShapes("train", "full", length=10, kinds=DEFAULT_KINDS["finetune"], **options)
@@ -289,11 +295,6 @@ def test_refshapes_written_as_finetune_reads_back(tmp_path):
 
 def test_collated_and_learned(processor, make_model, folder):
     """Guards the whole path: a few steps on two records must lower the loss of masks and words."""
-    import torch
-    from desa2va.training.arguments import DeSa2VATrainingArguments, MaskLossArguments
-    from desa2va.training.label_states import LabelReader
-    from desa2va.training.phases import build_objective
-
     data = dataset(folder, record(), record(text=["the dog", "the right block"], mask=[None, [OTHER]]))
     batch = processor.collate([data[0], data[1]])
     assert len(batch["mask_labels"]) == 2

@@ -42,7 +42,15 @@ def test_segmenter_objective_learns_with_and_without_videos(make_model, processo
     assert {sample.is_video for sample in samples} == {True, False}
     objective = SegmenterObjective(make_model(), LOSS, teacher_steps=4, clip_frames=3).train()
     output = objective(**processor.collate(samples))
-    assert set(output["terms"]) == {"dense", "named_mask", "prompt_mask", "reread_mask", "memory_mask", "iou", "object_score"}
+    assert set(output["terms"]) == {
+        "dense",
+        "named_mask",
+        "prompt_mask",
+        "reread_mask",
+        "memory_mask",
+        "iou",
+        "object_score",
+    }
     history = losses_over(objective, processor.collate(samples), steps=5)
     assert history[-1] < history[0]
     still = [sample for sample in samples if not sample.is_video]
