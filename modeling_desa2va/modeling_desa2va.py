@@ -145,8 +145,7 @@ class DeSa2VAModel(AnsweringMixin, DeSa2VAPreTrainedModel):
 
         Returns:
             All passes, and the prediction kept: the last pass, or with `reprompt_guard` (in eval mode) for every
-                pair the
-            pass with the highest predicted IoU.
+            pair the pass with the highest predicted IoU.
         """
         passes = [self._decode_once(features, frame_index, text, visual, None)]
         kept = passes[0].fused

@@ -18,8 +18,7 @@ class ObjectIndex:
     Attributes:
         sequence: (O,) row of `input_ids`. positions: (O, S) columns of the object's S segmentation tokens.
         pair_object: (P,) object of each pair. pair_frame: (P,) row of the SAM-2 frames. pair_token: (P,) which of
-            the S
-            tokens prompts the pair: the frame's place in its visual, the last token for frames beyond.
+            the S tokens prompts the pair: the frame's place in its visual, the last token for frames beyond.
     """
 
     sequence: torch.Tensor

@@ -105,8 +105,7 @@ class DeSa2VATrainingArguments(TrainingArguments):
             where that saves work. Defaults: phase 2 of METHOD section 5.
         muon_learning_rate: rate of Muon on the matrices of `muon_modules`; 0 trains them with AdamW like the rest.
         muon_modules: prefixes of modules whose 2-D weights Muon trains (both vision encoders and the language layers
-            learn
-            shape several times faster: CALIBRATION).
+            learn shape several times faster that way).
         trainable: prefixes of the parameters that learn in place of the phase's own list; `None` keeps the phase's.
         language_model: how the language model learns in phases 2 and 3: `"lora"`, `"full"`, `"frozen"`.
         lora_rank, lora_alpha: 128 as in Sa2VA's code, 256.
