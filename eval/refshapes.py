@@ -17,7 +17,6 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from desa2va.processing.export import write_file
 from desa2va.training.data.refshapes import PICTURE_KINDS, VERSION, VIDEO_KINDS
 
 from .answering import Answerer, evaluation_mode, recorded_gates, track_strategy
@@ -220,8 +219,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     report = evaluate_refshapes(model, processor, **{name: getattr(args, name) for name in names})
     report["provenance"] = {**weights, **report["provenance"]}
     if args.json is not None:
-        text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        write_file(args.json, lambda path: path.write_text(text, encoding="utf-8"), overwrite=True)
+        _write(args.json, report)
     return report
 
 
@@ -231,6 +229,18 @@ def _check_target(path: Path) -> None:
         raise IsADirectoryError(f"--json {path} is a folder; give the name of a file")
     if not path.absolute().parent.is_dir():
         raise FileNotFoundError(f"--json {path}: the folder {path.absolute().parent} does not exist")
+
+
+def _write(path: Path, report: dict[str, Any]) -> None:
+    """Writes beside the target, then moves: a report is complete or absent."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        temporary.write_text(
+            json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
+        )
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def main(arguments: list[str] | None = None) -> int:

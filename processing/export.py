@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from .mask_codec import mask_area, mask_box
-from .video_writer import VideoWriter
+from .video_writer import VideoWriter, temporary_sibling
 from .visualization import overlay_masks
 
 DEFAULT_FPS = 10.0
@@ -34,8 +33,7 @@ def write_file(path: str | os.PathLike, write: Callable[[Path], None], overwrite
     path = Path(path)
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists; pass overwrite=True to replace it")
-    handle, name = tempfile.mkstemp(suffix=path.suffix, prefix=".writing-", dir=path.parent)
-    os.close(handle)
+    name = temporary_sibling(path)
     try:
         write(Path(name))
         os.replace(name, path)

@@ -209,7 +209,7 @@ def build_results(
         entry.span = answer.spans[entry.object_id] if entry.phrase is not None else None
         result.objects.append(entry)
     for result in results:
-        result.status, result.reason = _status(result)
+        result.status, result.reason = _status(result, sequences is not None)
     return results
 
 
@@ -221,8 +221,10 @@ def _empty_result(answer: ParsedAnswer, info: Any) -> SegmentationResult:
     return result
 
 
-def _status(result: SegmentationResult) -> tuple[str, str]:
-    """Status and reason of an answer from those of its objects."""
+def _status(result: SegmentationResult, in_words: bool) -> tuple[str, str]:
+    """Status and reason of an answer from those of its objects; `in_words` is false where prompts alone were given."""
+    if not result.objects and not in_words:
+        return "no_seg_token", "no point, box or mask marks an object here"
     if not result.objects:
         return "no_seg_token", "the answer holds no [SEG]; the model marked no object"
     statuses = [entry.status for entry in result.objects]

@@ -18,6 +18,16 @@ import numpy as np
 CODECS = ("libx264", "libopenh264", "mpeg4")
 
 
+def temporary_sibling(path: Path) -> str:
+    """A new empty file beside `path`, with the permissions any new file gets (`mkstemp` alone hides it from others)."""
+    handle, name = tempfile.mkstemp(suffix=path.suffix, prefix=".writing-", dir=path.parent)
+    os.close(handle)
+    mask = os.umask(0)
+    os.umask(mask)
+    os.chmod(name, 0o666 & ~mask)
+    return name
+
+
 class VideoWriter:
     """Writes an mp4 next to its destination and moves it there when complete.
 
@@ -39,8 +49,7 @@ class VideoWriter:
             raise ValueError(f"fps={fps}: must be above 0")
         if self.path.exists() and not overwrite:
             raise FileExistsError(f"{self.path} exists; pass overwrite=True to replace it")
-        handle, name = tempfile.mkstemp(suffix=".mp4", prefix=".writing-", dir=self.path.parent)
-        os.close(handle)
+        name = temporary_sibling(self.path)
         self._temporary = Path(name)
         self._rate = Fraction(fps).limit_denominator(1001)
         self._container = av.open(name, "w")
@@ -104,4 +113,4 @@ class VideoWriter:
             self.abort()
 
 
-__all__ = ["VideoWriter"]
+__all__ = ["VideoWriter", "temporary_sibling"]

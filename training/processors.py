@@ -13,6 +13,7 @@ from desa2va.configuration.presets import TINY_IMAGE_SIZE, TINY_VOCABULARY
 from desa2va.processing.processing_desa2va import DeSa2VAProcessor
 from desa2va.processing.tiny_tokenizer import build_tiny_tokenizer
 from desa2va.training.data.refshapes_language import vocabulary_corpus
+from desa2va.training.data.refshapes_questions import CAPTION_REQUEST
 
 
 def preset_processor(preset: str, fields: dict[str, Any]) -> DeSa2VAProcessor:
@@ -48,6 +49,7 @@ def preset_processor(preset: str, fields: dict[str, Any]) -> DeSa2VAProcessor:
         image_seq_length=16,
         max_tiles=1,
         max_length=2048,
+        gcg_instruction=CAPTION_REQUEST,
         **shared,
     )
 

@@ -123,11 +123,12 @@ def test_json_is_lossless(tiny, two_texts, tmp_path):
 
 
 def test_prompts_alone_have_results_without_text(tiny, picture):
-    batch = tiny(images=picture, boxes=[[1, 1, 9, 9]])
+    batch = tiny(images=[picture, picture], boxes=[[1, 1, 9, 9], None])
     outputs = outputs_for(tiny, ["[SEG]"], [0], [blob(slice(0, 4), slice(0, 8))], [[1.0]])
     outputs.sequences = None
-    result = tiny.post_process(outputs, batch)[0]
+    result, unmarked = tiny.post_process(outputs, batch)
     assert (result.status, result.text, result.objects[0].phrase) == ("ok", "", None)
+    assert unmarked.reason == "no point, box or mask marks an object here"
 
 
 def test_outputs_of_another_batch_are_refused(tiny, two_texts):

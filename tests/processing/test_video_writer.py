@@ -48,3 +48,18 @@ def test_bad_frames_and_rates_are_errors(tmp_path):
         VideoWriter(tmp_path / "a.mp4", 0)
     with pytest.raises(ValueError, match="uint8"):
         write_all(tmp_path / "a.mp4", [np.zeros((8, 8, 3))])
+
+
+def test_written_files_are_readable_like_any_other(tmp_path):
+    """A temporary file made private stays private after the move; services then fail on results of another user."""
+    import numpy as np
+
+    from desa2va.processing.export import write_json
+
+    write_json(tmp_path / "a.json", {})
+    with VideoWriter(tmp_path / "a.mp4", fps=2) as writer:
+        writer.write(np.zeros((8, 8, 3), np.uint8))
+    plain = tmp_path / "plain"
+    plain.touch()
+    for name in ("a.json", "a.mp4"):
+        assert (tmp_path / name).stat().st_mode == plain.stat().st_mode
