@@ -19,7 +19,7 @@ CODECS = ("libx264", "libopenh264", "mpeg4")
 
 
 def temporary_sibling(path: Path) -> str:
-    """A new empty file beside `path`, with the permissions any new file gets (`mkstemp` alone hides it from others)."""
+    """A new empty file beside `path`, with the permissions any new file gets; `mkstemp` alone hides it from others."""
     handle, name = tempfile.mkstemp(suffix=path.suffix, prefix=".writing-", dir=path.parent)
     os.close(handle)
     mask = os.umask(0)

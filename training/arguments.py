@@ -109,8 +109,9 @@ class DeSa2VATrainingArguments(TrainingArguments):
         trainable: prefixes of the parameters that learn in place of the phase's own list; `None` keeps the phase's.
         language_model: how the language model learns in phases 2 and 3: `"lora"`, `"full"`, `"frozen"`.
         lora_rank, lora_alpha: 128 as in Sa2VA's code, 256.
-        warm_start: start values computed at the beginning of the phase: any of `"fan_in"`, `"pca"`, `"copy_decoders"`,
-            `"whiten_labels"`, `"fit_prompts"`, `"visual_from_text"`, `"copy_prompts"`; see `training/warm_start.py`.
+        warm_start: start values computed at the beginning of the phase, in order: any of `"fan_in"`, `"pca"`,
+            `"copy_decoders"`, `"whiten_labels"`, `"visual_from_text"`, `"fit_text"`, `"fit_text_to_clicks"`,
+            `"fit_visual_to_clicks"`, `"fit_visual_to_labels"`; see `training/warm_start.py`.
         teacher_fraction: part of the steps over which memory training goes from true to own masks.
         adversarial_pairing: `"crossed"` (paper), `"matched"` or `"literal"`. adversarial_warmup: steps to full
             strength.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import functools
 import json
 import logging
 import os
@@ -236,6 +237,10 @@ def _warm_start(
         size = 16
         return [processor.collate([dataset[i * size + j] for j in range(size)]) for i in range(count)]
 
+    @functools.cache
+    def seg() -> warm_start.SegStates:
+        return warm_start.read_seg_states(model, batches(60), reader)
+
     actions = {
         "fan_in": lambda: warm_start.fan_in(model),
         "pca": lambda: warm_start.whiten_patch_embeddings(model, batches(25)),
@@ -243,8 +248,11 @@ def _warm_start(
         "whiten_labels": lambda: warm_start.whiten_labels(
             model, reader, sorted({label for batch in batches(40) for label in batch["object_labels"]})
         ),
-        "fit_prompts": lambda: warm_start.fit_prompts(model, batches(60), reader),
         "visual_from_text": lambda: warm_start.visual_from_text(model),
+        "fit_text": lambda: warm_start.fit_projection(model.decoupling.text, seg().states, seg().labels),
+        "fit_visual_to_labels": lambda: warm_start.fit_projection(model.decoupling.visual, seg().states, seg().labels),
+        "fit_visual_to_clicks": lambda: warm_start.fit_projection(model.decoupling.visual, seg().states, seg().clicks),
+        "fit_text_to_clicks": lambda: warm_start.fit_projection(model.decoupling.text, seg().states, seg().clicks),
     }
     for name in arguments.warm_start:
         if name not in actions:

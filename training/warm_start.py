@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from desa2va.modeling_desa2va.decoupling import Projection
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 from desa2va.training.label_states import LabelReader
 
@@ -110,32 +112,59 @@ def whiten_labels(model: DeSa2VAModel, reader: LabelReader, phrases: list[str], 
     layer.bias.copy_(-weight @ mean)
 
 
-@torch.no_grad()
-def fit_prompts(
-    model: DeSa2VAModel, batches: Iterable[dict[str, Any]], reader: LabelReader, ridge: float = 1e-2
-) -> None:
-    """Starts W_t and W_v from the least-squares map of `[SEG]` states to label prompts, where they are linear.
+@dataclass
+class SegStates:
+    """What prompts are fitted on: `[SEG]` states (O, D), label prompts and click prompts (O, C) of the same objects."""
 
-    The text decoder understands label prompts; a random projection would make it start from noise.
+    states: torch.Tensor
+    labels: torch.Tensor
+    clicks: torch.Tensor
+
+
+@torch.no_grad()
+def read_seg_states(model: DeSa2VAModel, batches: Iterable[dict[str, Any]], reader: LabelReader | None) -> SegStates:
+    """Reads a few batches. Objects that are absent from their first frame are left out: nobody can click on them.
+
+    Args:
+        model: in eval mode. batches: collated. reader: reads the label phrases; without it there are no label prompts.
     """
-    states, prompts = [], []
+    names = ("input_ids", "attention_mask", "pixel_values", "image_index", "num_tiles")
+    states, labels, clicks = [], [], []
     for batch in batches:
-        inputs = {
-            name: batch.get(name)
-            for name in ("input_ids", "attention_mask", "pixel_values", "image_index", "num_tiles")
-        }
-        states.append(model(**inputs).seg_states[:, 0].float())
-        prompts.append(model.decoupling.label(reader(batch["object_labels"])).float())
-    x, y = torch.cat(states), torch.cat(prompts)
-    x_mean, y_mean = x.mean(dim=0), y.mean(dim=0)
-    gram = (x - x_mean).T @ (x - x_mean)
+        visible = torch.tensor([bool(masks[0].any()) for masks in batch["mask_labels"]])
+        states.append(model(**{name: batch.get(name) for name in names}).seg_states[visible, 0].float())
+        masks = [masks[0] for masks, seen in zip(batch["mask_labels"], visible.tolist(), strict=True) if seen]
+        clicks.append(click_prompts(model, masks))
+        phrases = [phrase for phrase, seen in zip(batch["object_labels"], visible.tolist(), strict=True) if seen]
+        labels.append(model.decoupling.label(reader(phrases)).float() if reader else clicks[-1])
+    return SegStates(torch.cat(states), torch.cat(labels), torch.cat(clicks))
+
+
+def click_prompts(model: DeSa2VAModel, masks: list[torch.Tensor]) -> torch.Tensor:
+    """SAM-2's own embedding (O, C) of a click inside each mask (H, W): on its pixel nearest to the centroid."""
+    size, points = model.segmenter.sam.image_size, []
+    for mask in masks:
+        inside = mask.nonzero().float()
+        nearest = inside[(inside - inside.mean(dim=0)).square().sum(dim=1).argmin()]
+        scale = torch.tensor([size / mask.shape[1], size / mask.shape[0]])
+        points.append((nearest.flip(0) + 0.5) * scale - 0.5)
+    encoder = model.segmenter.sam.prompt_encoder
+    points = torch.stack(points).to(encoder.not_a_point_embed.weight.device)[:, None, None]
+    labels = torch.ones(points.shape[:3], dtype=torch.int32, device=points.device)
+    return encoder._embed_points(points, labels, pad=False)[:, 0, 0].float()
+
+
+@torch.no_grad()
+def fit_projection(projection: Projection, states: torch.Tensor, prompts: torch.Tensor, ridge: float = 1e-2) -> None:
+    """Starts a linear projection from the least-squares map of states (O, D) to prompts (O, C)."""
+    if len(projection.layers) > 1:
+        raise ValueError("only a linear projection can be fitted; set projection='linear' or leave the fit out")
+    state_mean, prompt_mean = states.mean(dim=0), prompts.mean(dim=0)
+    gram = (states - state_mean).T @ (states - state_mean)
     gram.diagonal().add_(ridge * gram.diagonal().mean())
-    weight = torch.linalg.solve(gram, (x - x_mean).T @ (y - y_mean)).T
-    for projection in (getattr(model.decoupling, "text", None), model.decoupling.visual):
-        if projection is None or len(projection.layers) > 1:
-            continue
-        projection.layers[0].weight.copy_(weight)
-        projection.layers[0].bias.copy_(y_mean - weight @ x_mean)
+    weight = torch.linalg.solve(gram, (states - state_mean).T @ (prompts - prompt_mean)).T
+    projection.layers[0].weight.copy_(weight)
+    projection.layers[0].bias.copy_(prompt_mean - weight @ state_mean)
 
 
 @torch.no_grad()
@@ -144,4 +173,14 @@ def visual_from_text(model: DeSa2VAModel) -> None:
     model.segmenter.visual_decoder.load_state_dict(model.segmenter.text_decoder.state_dict())
 
 
-__all__ = ["fan_in", "fit_prompts", "visual_from_text", "whiten_labels", "whiten_patch_embeddings", "whiten_patches"]
+__all__ = [
+    "SegStates",
+    "click_prompts",
+    "fan_in",
+    "fit_projection",
+    "read_seg_states",
+    "visual_from_text",
+    "whiten_labels",
+    "whiten_patch_embeddings",
+    "whiten_patches",
+]

@@ -169,7 +169,7 @@ def stage(tmp_path):
                 "language_model": "lora",
                 "lora_rank": 4,
                 "weights": WEIGHTS,
-                "warm_start": ["fit_prompts", "visual_from_text"],
+                "warm_start": ["fit_text", "fit_visual_to_clicks"],
             },
         },
     ]

@@ -1,5 +1,6 @@
 """Computed start values: each must do what it is for, or training starts from noise without a word."""
 
+import pytest
 import torch
 from torch import nn
 
@@ -30,18 +31,40 @@ def test_label_prompts_do_not_collapse_to_the_loudest_factor(make_model, process
     torch.testing.assert_close(prompts.std(dim=0).square().mean().sqrt(), torch.tensor(0.8), rtol=0.1, atol=0)
 
 
-def test_fitted_prompts_resemble_the_label_prompts(make_model, processor, scenes):
-    """W_t of [SEG] states must land nearer to W_l of the labels than the labels' own spread."""
+def test_fitted_prompts_resemble_what_they_replace(make_model, processor, scenes):
+    """W_t of [SEG] states must land nearer to W_l of the labels, W_v nearer to the clicks, than their own spread."""
     model = make_model()
     reader = LabelReader(model, processor.tokenizer)
     batches = [processor.collate(scenes[i : i + 4]) for i in (0, 4)]
-    warm_start.fit_prompts(model, batches, reader)
+    seen = warm_start.read_seg_states(model, batches, reader)
+    warm_start.fit_projection(model.decoupling.text, seen.states, seen.labels)
+    warm_start.fit_projection(model.decoupling.visual, seen.states, seen.clicks)
     with torch.no_grad():
         output = model(**model_inputs(batches[0]))
-        target = model.decoupling.label(reader(batches[0]["object_labels"]))
-    error = (output.text_prompts[:, 0] - target).square().mean()
-    assert error < 0.5 * target.var(dim=0).mean()
-    torch.testing.assert_close(output.text_prompts, output.visual_prompts)
+    count = len(output.seg_states)
+    for prompts, target in ((output.text_prompts, seen.labels), (output.visual_prompts, seen.clicks)):
+        error = (prompts[:, 0] - target[:count]).square().mean()
+        assert error < 0.6 * target.var(dim=0).mean()
+
+
+def test_a_click_prompt_is_sam_s_own_embedding_of_a_pixel_inside(model):
+    """A ring's centroid lies outside the ring; the click must not."""
+    y, x = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    radius = ((x - 20) ** 2 + (y - 40) ** 2).sqrt()
+    ring = ((radius < 15) & (radius > 8)).to(torch.uint8)
+    prompt = warm_start.click_prompts(model, [ring])
+    encoder = model.segmenter.sam.prompt_encoder
+    inside = ring.nonzero().flip(1).float()
+    candidates = encoder._embed_points(
+        ((inside + 0.5) * 2 - 0.5)[:, None, None], torch.ones(len(inside), 1, 1, dtype=torch.int32), pad=False
+    )[:, 0, 0]
+    assert (candidates - prompt).abs().amax(dim=1).min() < 1e-5
+
+
+def test_an_mlp_can_not_be_fitted(make_model):
+    model = make_model(projection="mlp")
+    with pytest.raises(ValueError, match="linear"):
+        warm_start.fit_projection(model.decoupling.visual, torch.randn(9, 128), torch.randn(9, 64))
 
 
 def test_visual_decoder_becomes_the_text_decoder(make_model):

@@ -177,10 +177,10 @@ def test_drawn_conversations_are_reproducible(folder):
 
 
 def test_large_pictures_shrink_with_their_masks(folder):
-    """Guards against masks left at the old size: the square must stay where it was, at half the size."""
-    sample = dataset(folder, record(), image_size=16)[0]
-    assert sample.frames.shape == (1, 12, 16, 3)
-    assert np.array_equal(sample.conversations[0].masks[0, 0], block(4)[::2, ::2])
+    """Guards against masks left at the old size, or shifted: a pixel takes what lies at its centre, not its corner."""
+    sample = dataset(folder, record(), image_size=8)[0]
+    assert sample.frames.shape == (1, 6, 8, 3)
+    assert np.array_equal(sample.conversations[0].masks[0, 0], block(4)[2::4, 2::4])
 
 
 @pytest.mark.parametrize(
