@@ -1,7 +1,7 @@
 """Training losses of DeSa2VA as pure functions (paper sections 3.3 and 3.4, Eq. 7 to 10).
 
-What enters: mask logits (P, h, w) and targets (P, H, W) of P object-frame pairs, scores (P,), mask tokens (O, C) or
-language logits (B, N, V), and a normaliser. What leaves: one scalar in float32 (float64 for float64 input), also
+What enters: mask logits (P, h, w) and targets (P, H, W) of P object-frame pairs, scores (P,), mask tokens (O, C),
+and a normaliser. What leaves: one scalar in float32 (float64 for float64 input), also
 under autocast. No function reads a configuration, logs, or talks to other processes.
 
 The normaliser `num_masks` is what a sum over the local pairs is divided by. Under data parallelism pass the mean
@@ -252,31 +252,9 @@ def orthogonality_loss(first: Tensor, second: Tensor, center: bool = False) -> T
     return (first.T @ second / len(first)).square().sum()
 
 
-def language_loss(logits: Tensor, labels: Tensor, num_tokens: float | Tensor | None = None) -> Tensor:
-    """Next-token cross-entropy on the labelled tokens (`L_text` of Eq. 8).
-
-    Only the rows that are scored are cast to float32: the full logits of a large vocabulary are never copied.
-
-    Args:
-        logits: `(B, N, V)`; position n predicts token n + 1.
-        labels: `(B, N)` long, -100 where nothing is to be learned.
-        num_tokens: normaliser; by default the number of scored tokens.
-
-    Returns:
-        Scalar; an exact, connected zero where no token is labelled.
-    """
-    targets = labels[:, 1:]
-    scored = targets != -100
-    rows = at_least_float32(logits[:, :-1][scored])
-    with torch.autocast(rows.device.type, enabled=False):
-        values = F.cross_entropy(rows, targets[scored], reduction="none")
-    return _normalised_sum(values, len(values) if num_tokens is None else num_tokens)
-
-
 __all__ = [
     "dice_loss",
     "iou_score_loss",
-    "language_loss",
     "mask_bce_loss",
     "mask_iou",
     "mask_loss",

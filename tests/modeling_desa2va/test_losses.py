@@ -8,7 +8,6 @@ import torch
 from desa2va.modeling_desa2va.losses import (
     dice_loss,
     iou_score_loss,
-    language_loss,
     mask_bce_loss,
     mask_iou,
     mask_loss,
@@ -126,9 +125,6 @@ def test_other_gradients():
     torch.manual_seed(0)
     first, second = (torch.randn(3, 4, dtype=torch.float64, requires_grad=True) for _ in range(2))
     assert torch.autograd.gradcheck(orthogonality_loss, (first, second))
-    logits = torch.randn(2, 3, 5, dtype=torch.float64, requires_grad=True)
-    labels = torch.tensor([[-100, 2, 4], [1, -100, 0]])
-    assert torch.autograd.gradcheck(lambda x: language_loss(x, labels), (logits,))
 
 
 def test_targets_take_no_gradient():
@@ -213,31 +209,6 @@ def test_centred_orthogonality_ignores_a_common_offset():
     moved = orthogonality_loss(first + 100.0, second - 50.0, center=True)
     close(moved, orthogonality_loss(first, second, center=True), 1e-4)
     close(orthogonality_loss(torch.ones(4, 3), second, center=True), 0.0)
-
-
-def test_language_loss_by_hand():
-    """Position n predicts token n + 1. Scored: token 1 at p = 3/4 (two classes) and token 0 at p = 1/2."""
-    logits = torch.zeros(1, 4, 2)
-    logits[0, 0, 1] = LOG3
-    logits[0, 3, 0] = 99.0  # the last position predicts nothing
-    labels = torch.tensor([[0, 1, -100, 0]])
-    close(language_loss(logits, labels), -(math.log(0.75) + math.log(0.5)) / 2)
-    close(language_loss(logits, labels, num_tokens=4), -(math.log(0.75) + math.log(0.5)) / 4)
-
-
-def test_language_loss_without_labels():
-    logits = torch.randn(2, 3, 5, requires_grad=True)
-    value = language_loss(logits, torch.full((2, 3), -100))
-    value.backward()
-    assert value.item() == 0.0
-    assert logits.grad.abs().max() == 0
-
-
-def test_language_loss_in_half_precision():
-    torch.manual_seed(0)
-    logits, labels = torch.randn(2, 8, 50).bfloat16(), torch.randint(50, (2, 8))
-    assert language_loss(logits, labels).dtype == torch.float32
-    close(language_loss(logits, labels), language_loss(logits.float(), labels))
 
 
 def test_sampling_reads_pixel_centres():

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from desa2va.cli import main
 from desa2va.training.arguments import DeSa2VATrainingArguments, MaskLossArguments
 from desa2va.training.data.finetune import FineTuneDataset, bare_phrase, segment_request
 from desa2va.training.data.finetune_records import check_file, unreadable
@@ -276,6 +277,23 @@ def test_truncated_picture_is_found_by_the_check_and_named_in_training(folder):
     assert "a.png" in problem
     with pytest.raises(ValueError, match=r"record 0.*truncated or broken"):
         data[0]
+
+
+def test_check_command(folder, capsys):
+    """Guards the command: counts and exit code 0 where all is well, every problem on its line and 1 where not."""
+    path = write(folder, record(text=["the block", "the dog"], mask=[[SQUARE], None]), record(caption="A block."))
+    assert main(["data", "check", str(path)]) == 0
+    out = capsys.readouterr().out
+    for part in ("2 pictures", "3 expressions", "1 without target", "1 chat turns", "no problems"):
+        assert part in out
+    (folder / "images" / "clip" / "0.png").write_bytes((folder / "images" / "a.png").read_bytes()[:60])
+    path = write(folder, record(), record(image="b.png"), record(image="clip/0.png"))
+    assert main(["data", "check", str(path)]) == 1
+    out = capsys.readouterr().out
+    assert "record 1 (b.png): no file" in out
+    assert "record 2" in out
+    assert "clip/0.png: the picture is truncated" in out.replace("(", "").replace(")", "")
+    assert "2 problems" in out
 
 
 def test_refshapes_written_as_finetune_reads_back(tmp_path):
