@@ -114,7 +114,7 @@ def whiten_labels(model: DeSa2VAModel, reader: LabelReader, phrases: list[str], 
 
 @dataclass
 class SegStates:
-    """What prompts are fitted on: `[SEG]` states (O, D), label prompts and click prompts (O, C) of the same objects."""
+    """What prompts are fitted on: `[SEG]` states (O, D), label and click prompts (O, C) of the same objects."""
 
     states: torch.Tensor
     labels: torch.Tensor
