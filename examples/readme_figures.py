@@ -1,7 +1,7 @@
 """Draws the README's pictures from held-out scenes: `python examples/readme_figures.py --out docs/images`.
 
-`pictures.png`: test scenes of RefShapes; each column is one request, its masks drawn over the scene. `video.png`: frames
-of a held-out clip of which the language model saw the first frame alone; SAM-2's memory followed.
+`pictures.png`: test scenes of RefShapes; each column is one request, its masks drawn over the scene. `video.png`:
+frames of a held-out clip of which the language model saw the first frame alone; SAM-2's memory followed.
 """
 
 import argparse
