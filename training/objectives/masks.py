@@ -83,7 +83,9 @@ class DecouplingObjective(Objective):
     def forward(self, **batch: Any) -> dict[str, Any]:
         """Terms of METHOD section 5; metrics `fused_iou`, `text_iou`, `visual_iou`, `gate`."""
         has_text = self.model.segmenter.text_decoder is not None
-        label_states = self._reader[0](batch["object_labels"]) if has_text and batch["object_labels"] else None
+        # Labels are read where something is made of them: a teacher, a target, or the discriminators' real text.
+        read = has_text and any(self.weights.get(name, 0) for name in ("text_mask", "alignment", "adversarial"))
+        label_states = self._reader[0](batch["object_labels"]) if read and batch["object_labels"] else None
         output = self.model(**model_inputs(batch), label_states=label_states, num_reprompts=self.num_reprompts)
         terms = {"language": output.loss}
         features: dict[str, torch.Tensor] = {}
