@@ -53,9 +53,9 @@ def pictures(model, processor) -> Image.Image:
     for kind in ("attribute", "relation", "superlative", "negation", "multiple"):
         dataset = RefShapes("test", level="full", conversations=1, kinds={kind: 1.0}, seed=7)
         sample, expressions = dataset.with_expressions(0)
-        inputs = processor(images=sample.frames[0], text=expressions[0])
+        inputs = processor(images=sample.frames[0], text=expressions[0].text)
         result = processor.post_process(model.generate(**inputs, max_new_tokens=64), inputs)[0]
-        panels.append(panel(sample.frames[0], [found.mask() for found in result.objects], expressions[0]))
+        panels.append(panel(sample.frames[0], [found.mask() for found in result.objects], expressions[0].text))
     return row(panels)
 
 
@@ -63,10 +63,10 @@ def video(model, processor) -> Image.Image:
     """Five frames of a held-out clip; only the first one is prompted."""
     dataset = RefShapes("test", conversations=1, kinds={"attribute": 1.0}, video_fraction=1.0, seed=7)
     sample, expressions = dataset.with_expressions(1)
-    inputs = processor(videos=[sample.frames], text=expressions[0], key_frames="first")
+    inputs = processor(videos=[sample.frames], text=expressions[0].text, key_frames="first")
     result = processor.post_process(model.generate(**inputs, max_new_tokens=64), inputs)[0]
     frames = np.linspace(0, len(sample.frames) - 1, 5).astype(int)
-    captions = [expressions[0] if t == 0 else f"frame {t}: from memory" for t in frames]
+    captions = [expressions[0].text if t == 0 else f"frame {t}: from memory" for t in frames]
     return row(
         [
             panel(sample.frames[t], [found.mask(int(t)) for found in result.objects], caption)

@@ -31,7 +31,7 @@ class SequencePlan:
         messages: `(role, text)` in order.
         images: indices of the images shown before the first user text; empty for text alone.
         visual: index of the visual, -1 for text alone.
-        is_video: the images are frames of a video, headed `Frame1: `, `Frame2: `, ...
+        is_video: the images are frames of a video, headed `Frame1: `, `Frame2: `, ...; a single one is a picture.
         name: named in errors.
     """
 
@@ -111,7 +111,7 @@ class BatchAssembler:
         """
         ids: list[int] = []
         for index, count in enumerate(token_counts):
-            if is_video and self.mllm_type == "internvl":
+            if is_video and len(token_counts) > 1 and self.mllm_type == "internvl":
                 ids += self.encoder.control(f"Frame{index + 1}: ")
             ids += [self.start_id, *[self.context_id] * count, self.end_id, *self.newline]
         return ids
