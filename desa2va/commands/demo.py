@@ -39,6 +39,8 @@ def run(args: argparse.Namespace) -> int:
         for name, kind, file in (("scene", "image", "scene.png"), ("clip", "video", "clip.mp4")):
             source, requests = str(ASSETS / "demo" / file), prompts[name]["requests"]
             opened = open_video(source) if kind == "video" else source
+            # The language model sees the clip's first frame alone; SAM-2's memory carries its masks to the others.
+            processor.key_frames, processor.num_key_frames = "first", 1
             results = segment(model, processor, opened, requests, kind, "segment")
             (folder / name).mkdir()
             write_results(results, requests, folder / name, kind == "video")

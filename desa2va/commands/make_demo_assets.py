@@ -2,7 +2,7 @@
 
 Both come from RefShapes' test split, which training never sees. They are the first samples that offer what the demo
 shows, not the ones with the best masks: a picture of at least four objects with an attribute, a relation, a
-superlative and a colour question; a video of at least three objects with two requests.
+superlative and a colour question; an `easy` video of at least three objects, two of them asked for by attributes.
 """
 
 from __future__ import annotations
@@ -43,6 +43,24 @@ def first_sample(dataset: RefShapes, min_objects: int, kinds: tuple[str, ...]) -
     raise ValueError(f"no sample of {len(dataset)} has {min_objects} objects and conversations of {kinds}")
 
 
+def first_clip(dataset: RefShapes, min_objects: int) -> tuple[Sample, list[str]]:
+    """Return the first video with enough objects and two different ones asked for by bare phrases, and the phrases.
+
+    Raises:
+        ValueError: If the whole data set has none.
+    """
+    for index in range(len(dataset)):
+        sample = dataset[index]
+        texts: dict[int, str] = {}
+        for conversation in sample.conversations:
+            text = conversation.turns[0][0]
+            if text.startswith("the "):
+                texts.setdefault(conversation.targets[0], text)
+        if len(sample.scene["objects"]) >= min_objects and len(texts) >= 2:
+            return sample, list(texts.values())[:2]
+    raise ValueError(f"no video of {len(dataset)} has {min_objects} objects and two that are asked for")
+
+
 def make(folder: Path, size: int, num_frames: int) -> dict[str, Any]:
     """Write `scene.png`, `clip.mp4` and `prompts.json` into `folder`.
 
@@ -57,8 +75,9 @@ def make(folder: Path, size: int, num_frames: int) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     pictures = RefShapes("test", size=size, length=2000, conversations=16, kinds=dict.fromkeys(PICTURE_KINDS, 1.0))
     scene, texts = first_sample(pictures, 4, PICTURE_KINDS)
-    videos = RefShapes("test", size=size, length=500, conversations=16, video_fraction=1.0, num_frames=num_frames)
-    clip, clip_texts = first_sample(videos, 3, ("attribute", "motion"))
+    options = {"video_fraction": 1.0, "num_frames": num_frames}
+    videos = RefShapes("test", level="easy", size=size, length=500, conversations=16, **options)
+    clip, requests = first_clip(videos, 3)
     question = texts.pop("qa_color")
     Image.fromarray(scene.frames[0]).save(folder / "scene.png", optimize=True)
     with VideoWriter(folder / "clip.mp4", fps=FPS, overwrite=True) as writer:
@@ -66,7 +85,7 @@ def make(folder: Path, size: int, num_frames: int) -> dict[str, Any]:
             writer.write(frame)
     prompts = {
         "scene": {"source": scene.name, "requests": list(texts.values()), "question": question},
-        "clip": {"source": clip.name, "requests": list(clip_texts.values())},
+        "clip": {"source": clip.name, "requests": requests},
     }
     (folder / "prompts.json").write_text(json.dumps(prompts, indent=2) + "\n", encoding="utf-8")
     open_to_others(folder)
@@ -80,7 +99,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, default=ASSETS, help="target folder; default: %(default)s")
     parser.add_argument("--size", type=int, default=256, help="side of the frames in pixels; default: %(default)s")
-    parser.add_argument("--frames", type=int, default=12, help="frames of the video; default: %(default)s")
+    parser.add_argument("--frames", type=int, default=8, help="frames of the video; default: %(default)s")
     args = parser.parse_args(argv)
     print(json.dumps(make(args.out, args.size, args.frames), indent=2))
     return 0
