@@ -113,3 +113,16 @@ def test_multimask_keeps_the_best_by_predicted_iou(model, pixels):
     handle.remove()
     assert seen["masks"].shape[2] == 3
     torch.testing.assert_close(best.logits[0], seen["masks"][0, 0, seen["iou"][0, 0].argmax()])
+
+
+def test_no_pairs_give_empty_predictions_with_a_gradient_of_zero(make_model, pixels):
+    """A step without objects (questions alone) must neither crash nor leave a decoder out of the graph."""
+    segmenter = make_model().segmenter
+    nothing = torch.zeros(0, dtype=torch.long)
+    empty = segmenter.decode(
+        segmenter.visual_decoder, segmenter.encode_frames(pixels[:1]), nothing, torch.zeros(0, 1, 64)
+    )
+    assert empty.logits.shape == (0, 32, 32)
+    assert empty.iou.shape == empty.object_score.shape == (0,)
+    empty.logits.sum().backward()
+    assert segmenter.visual_decoder.iou_token.weight.grad.abs().sum() == 0
