@@ -350,6 +350,7 @@ def _reader(info: Any) -> Callable[[Sequence[int]], Iterator[torch.Tensor]]:
     """Reads the frames asked for (all rising or all falling) in one sweep of the source."""
 
     def read(frames: Sequence[int]) -> Iterator[torch.Tensor]:
+        """SAM-2 pixels of the frames asked for; `Visual.read`."""
         if not frames:
             return
         step = 1 if frames[-1] >= frames[0] else -1

@@ -16,13 +16,18 @@ from PIL import Image
 
 from desa2va.processing.video_writer import VideoWriter
 from desa2va.training.data.refshapes import RefShapes
-from desa2va.training.data.sample import Sample
+from desa2va.training.data.sample import Conversation, Sample
 
 from .common import open_to_others
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets" / "demo"
 PICTURE_KINDS = ("attribute", "relation", "superlative", "qa_color")
 FPS = 6
+
+
+def is_short(conversation: Conversation) -> bool:
+    """Whether the user says a bare phrase (they make short labels) or asks for a colour."""
+    return conversation.turns[0][0].startswith("the ") or conversation.kind == "qa_color"
 
 
 def first_sample(dataset: RefShapes, min_objects: int, kinds: tuple[str, ...]) -> tuple[Sample, dict[str, str]]:
@@ -35,9 +40,8 @@ def first_sample(dataset: RefShapes, min_objects: int, kinds: tuple[str, ...]) -
         sample = dataset[index]
         texts: dict[str, str] = {}
         for conversation in sample.conversations:
-            text = conversation.turns[0][0]
-            if text.startswith("the ") or conversation.kind == "qa_color":  # bare phrases make short labels
-                texts.setdefault(conversation.kind, text)
+            if is_short(conversation):
+                texts.setdefault(conversation.kind, conversation.turns[0][0])
         if len(sample.scene["objects"]) >= min_objects and all(kind in texts for kind in kinds):
             return sample, {kind: texts[kind] for kind in kinds}
     raise ValueError(f"no sample of {len(dataset)} has {min_objects} objects and conversations of {kinds}")
@@ -51,11 +55,7 @@ def first_clip(dataset: RefShapes, min_objects: int) -> tuple[Sample, list[str]]
     """
     for index in range(len(dataset)):
         sample = dataset[index]
-        texts: dict[int, str] = {}
-        for conversation in sample.conversations:
-            text = conversation.turns[0][0]
-            if text.startswith("the "):
-                texts.setdefault(conversation.targets[0], text)
+        texts = {c.targets[0]: c.turns[0][0] for c in sample.conversations if is_short(c)}
         if len(sample.scene["objects"]) >= min_objects and len(texts) >= 2:
             return sample, list(texts.values())[:2]
     raise ValueError(f"no video of {len(dataset)} has {min_objects} objects and two that are asked for")

@@ -24,7 +24,7 @@ TARGETS = torch.tensor([[[1.0, 0.0], [1.0, 0.0]]])
 MASK_LOSSES = (mask_bce_loss, mask_mse_loss, dice_loss, mask_loss)
 
 
-def close(actual, expected, tolerance=1e-6):
+def assert_near(actual, expected, tolerance=1e-6):
     torch.testing.assert_close(
         torch.as_tensor(actual).detach().float(), torch.tensor(float(expected)), atol=tolerance, rtol=0
     )
@@ -32,51 +32,51 @@ def close(actual, expected, tolerance=1e-6):
 
 def test_bce_by_hand():
     """p = 3/4, 1/4, 1/2, 3/4 against 1, 0, 1, 0: -(log 3/4 + log 3/4 + log 1/2 + log 1/4) / 4."""
-    close(mask_bce_loss(LOGITS, TARGETS, 1), -(2 * math.log(0.75) + math.log(0.5) + math.log(0.25)) / 4)
+    assert_near(mask_bce_loss(LOGITS, TARGETS, 1), -(2 * math.log(0.75) + math.log(0.5) + math.log(0.25)) / 4)
 
 
 def test_bce_foreground_weight_by_hand():
     """Weight 3 multiplies the two foreground terms (log 3/4 and log 1/2) only."""
     expected = -(3 * (math.log(0.75) + math.log(0.5)) + math.log(0.75) + math.log(0.25)) / 4
-    close(mask_bce_loss(LOGITS, TARGETS, 1, pos_weight=3.0), expected)
+    assert_near(mask_bce_loss(LOGITS, TARGETS, 1, pos_weight=3.0), expected)
 
 
 def test_mse_by_hand():
     """Eq. 9: (1/16 + 1/16 + 1/4 + 9/16) / 4 = 15/64."""
-    close(mask_mse_loss(LOGITS, TARGETS, 1), 15 / 64)
+    assert_near(mask_mse_loss(LOGITS, TARGETS, 1), 15 / 64)
 
 
 def test_dice_by_hand():
     """Eq. 10: overlap 3/4 + 1/2 = 5/4, sizes 9/4 and 2; smoothed 1 - (5/2 + 1) / (17/4 + 1) = 1/3, plain 7/17."""
-    close(dice_loss(LOGITS, TARGETS, 1), 1 / 3)
-    close(dice_loss(LOGITS, TARGETS, 1, smoothing=0.0), 7 / 17)
+    assert_near(dice_loss(LOGITS, TARGETS, 1), 1 / 3)
+    assert_near(dice_loss(LOGITS, TARGETS, 1, smoothing=0.0), 7 / 17)
 
 
 def test_mask_loss_is_the_weighted_sum():
     """Eq. 8 with Sa2VA's weights: 2 CE + 0.5 Dice; the kind only exchanges the first term."""
-    close(mask_loss(LOGITS, TARGETS, 1), 2 * mask_bce_loss(LOGITS, TARGETS, 1) + 0.5 / 3)
-    close(mask_loss(LOGITS, TARGETS, 1, weights=(1.0, 3.0), kind="mse"), 15 / 64 + 1.0)
+    assert_near(mask_loss(LOGITS, TARGETS, 1), 2 * mask_bce_loss(LOGITS, TARGETS, 1) + 0.5 / 3)
+    assert_near(mask_loss(LOGITS, TARGETS, 1, weights=(1.0, 3.0), kind="mse"), 15 / 64 + 1.0)
 
 
 @pytest.mark.parametrize("loss", MASK_LOSSES)
 def test_normaliser_divides_the_sum_over_masks(loss):
     """Two equal masks over 4 give half of one mask over 1; a mean over P would hide the normaliser."""
     once = loss(LOGITS, TARGETS, 1)
-    close(loss(LOGITS.repeat(2, 1, 1), TARGETS.repeat(2, 1, 1), torch.tensor(4.0)), once / 2)
+    assert_near(loss(LOGITS.repeat(2, 1, 1), TARGETS.repeat(2, 1, 1), torch.tensor(4.0)), once / 2)
 
 
 @pytest.mark.parametrize("loss", MASK_LOSSES)
 def test_limits(loss):
     """A confident right mask costs nothing, a confident wrong one more than an undecided one."""
     sure = (TARGETS * 2 - 1) * 30
-    close(loss(sure, TARGETS, 1), 0.0)
+    assert_near(loss(sure, TARGETS, 1), 0.0)
     assert loss(-sure, TARGETS, 1) > loss(torch.zeros_like(sure), TARGETS, 1) > 0.1
 
 
 def test_empty_target_is_defined():
     """An absent object drawn nowhere: the unsmoothed Dice would be 0/0."""
     nothing = torch.full((1, 4, 4), -40.0)
-    close(dice_loss(nothing, torch.zeros(1, 4, 4), 1), 0.0)
+    assert_near(dice_loss(nothing, torch.zeros(1, 4, 4), 1), 0.0)
     assert torch.isfinite(mask_loss(-nothing, torch.zeros(1, 4, 4), 1))
 
 
@@ -109,7 +109,7 @@ def test_logits_are_resized_to_the_target():
     logits = torch.tensor([[[0.0, 4.0]]])
     torch.testing.assert_close(resize_logits(logits, (1, 4)), torch.tensor([[[0.0, 1.0, 3.0, 4.0]]]))
     targets = torch.ones(1, 1, 4)
-    close(mask_bce_loss(logits, targets, 1), mask_bce_loss(torch.tensor([[[0.0, 1.0, 3.0, 4.0]]]), targets, 1))
+    assert_near(mask_bce_loss(logits, targets, 1), mask_bce_loss(torch.tensor([[[0.0, 1.0, 3.0, 4.0]]]), targets, 1))
 
 
 @pytest.mark.parametrize("loss", MASK_LOSSES)
@@ -146,7 +146,7 @@ def test_half_precision_computes_in_full(loss, target_dtype):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         value = loss(logits, targets, 1)
     assert value.dtype == torch.float32
-    close(value, loss(logits.double(), targets.double(), 1), 1e-5)
+    assert_near(value, loss(logits.double(), targets.double(), 1), 1e-5)
 
 
 def test_orthogonality_escapes_autocast():
@@ -154,7 +154,7 @@ def test_orthogonality_escapes_autocast():
     first, second = torch.randn(8, 16), torch.randn(8, 16)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         value = orthogonality_loss(first, second)
-    close(value, orthogonality_loss(first.double(), second.double()), 1e-6)
+    assert_near(value, orthogonality_loss(first.double(), second.double()), 1e-6)
 
 
 def test_iou_by_hand():
@@ -164,7 +164,7 @@ def test_iou_by_hand():
     torch.testing.assert_close(mask_iou(logits, targets), torch.tensor([1 / 3, 1.0, 0.0]))
     pred = torch.tensor([1 / 3, 0.5, 0.5], requires_grad=True)
     loss = iou_score_loss(pred, logits.requires_grad_(), targets)
-    close(loss, (0 + 0.5 + 0.5) / 3)
+    assert_near(loss, (0 + 0.5 + 0.5) / 3)
     loss.backward()
     assert logits.grad is None
     torch.testing.assert_close(pred.grad[1:], torch.tensor([-1 / 3, 1 / 3]))
@@ -173,25 +173,25 @@ def test_iou_by_hand():
 def test_object_score_by_hand():
     """-(log 3/4 + log 1/4) / 2 for a present object scored log 3 and an absent one scored log 3."""
     value = object_score_loss(torch.tensor([LOG3, LOG3]), torch.tensor([True, False]))
-    close(value, -(math.log(0.75) + math.log(0.25)) / 2)
+    assert_near(value, -(math.log(0.75) + math.log(0.25)) / 2)
 
 
 def test_orthogonality_by_hand():
     """Rows e1, e1 against e1, e2: A^T B / 2 = e1 (e1 + e2)^T / 2, squared norm 1/2; scale must not matter."""
     first = torch.tensor([[2.0, 0.0], [5.0, 0.0]])
     second = torch.tensor([[3.0, 0.0], [0.0, 0.1]])
-    close(orthogonality_loss(first, second), 0.5)
+    assert_near(orthogonality_loss(first, second), 0.5)
 
 
 def test_orthogonality_limits():
     """All alike in both: 1, the maximum. Opposite in one, alike in the other: A^T B = 0."""
     alike = torch.ones(4, 3)
     opposite = torch.tensor([[1.0], [-1.0], [1.0], [-1.0]]) * torch.ones(4, 3)
-    close(orthogonality_loss(alike, 2 * alike), 1.0)
-    close(orthogonality_loss(alike, opposite), 0.0)
+    assert_near(orthogonality_loss(alike, 2 * alike), 1.0)
+    assert_near(orthogonality_loss(alike, opposite), 0.0)
     torch.manual_seed(0)
     wide = orthogonality_loss(torch.randn(64, 256), torch.randn(64, 256))
-    close(wide, 1 / 64, 1e-3)  # the diagonal i = j alone gives 1 / O
+    assert_near(wide, 1 / 64, 1e-3)  # the diagonal i = j alone gives 1 / O
 
 
 def test_orthogonality_of_one_object_is_constant():
@@ -199,7 +199,7 @@ def test_orthogonality_of_one_object_is_constant():
     first = torch.randn(1, 5, requires_grad=True)
     value = orthogonality_loss(first, torch.randn(1, 5))
     value.backward()
-    close(value, 1.0)
+    assert_near(value, 1.0)
     assert first.grad.abs().max() < 1e-6
 
 
@@ -207,8 +207,8 @@ def test_centred_orthogonality_ignores_a_common_offset():
     torch.manual_seed(0)
     first, second = torch.randn(4, 3), torch.randn(4, 3)
     moved = orthogonality_loss(first + 100.0, second - 50.0, center=True)
-    close(moved, orthogonality_loss(first, second, center=True), 1e-4)
-    close(orthogonality_loss(torch.ones(4, 3), second, center=True), 0.0)
+    assert_near(moved, orthogonality_loss(first, second, center=True), 1e-4)
+    assert_near(orthogonality_loss(torch.ones(4, 3), second, center=True), 0.0)
 
 
 def test_sampling_reads_pixel_centres():
@@ -234,13 +234,13 @@ def test_small_masks_take_the_default_number_of_points():
     """12544 points of a 32 x 32 mask: more points than pixels, which a choice without replacement cannot give."""
     assert uncertain_point_coords(torch.randn(1, 32, 32)).shape == (1, 12544, 2)
     few = torch.randn(1, 8, 8)
-    close(mask_loss(few, torch.ones(1, 8, 8), 1, num_points=12544), mask_loss(few, torch.ones(1, 8, 8), 1))
+    assert_near(mask_loss(few, torch.ones(1, 8, 8), 1, num_points=12544), mask_loss(few, torch.ones(1, 8, 8), 1))
 
 
 def test_point_loss_estimates_the_loss_near_the_boundary():
     """Undecided logits make every point worth log 2; the points see targets and logits at the same places."""
     targets = (torch.arange(64) < 32).float().expand(1, 64, 64)
-    close(mask_loss(torch.zeros(1, 16, 16), targets, 1, weights=(1.0, 0.0), num_points=500), math.log(2))
+    assert_near(mask_loss(torch.zeros(1, 16, 16), targets, 1, weights=(1.0, 0.0), num_points=500), math.log(2))
     good = ((targets - 0.5) * 20)[:, ::4, ::4]
     assert mask_loss(good, targets, 1, num_points=500) < mask_loss(-good, targets, 1, num_points=500) / 5
 
