@@ -168,7 +168,8 @@ def test_attention_implementation_per_part(make_model, batch):
     model = make_model()
     expected = model(**model_inputs(batch)).masks.logits
     model.set_attn_implementation({"mllm_config": "eager", "sam_config": "sdpa"})
-    assert model.mllm.model.language_model.config._attn_implementation == "eager"
+    assert model.config.mllm_config._attn_implementation == "eager"
+    assert model.config.sam_config._attn_implementation == "sdpa"
     torch.testing.assert_close(model(**model_inputs(batch)).masks.logits, expected, **CLOSE)
 
 

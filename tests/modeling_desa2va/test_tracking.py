@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from transformers import Sam2VideoConfig, Sam2VideoInferenceSession
+from transformers.models.sam2_video.configuration_sam2_video import Sam2VideoMaskDecoderConfig
 
 from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
 from desa2va.modeling_desa2va import tracker as tracker_module
@@ -48,13 +49,10 @@ def sam_config(**options):
             "num_feature_levels": 3,
         },
         prompt_encoder_config={"hidden_size": WIDTH, "image_size": SIZE, "patch_size": 16},
-        mask_decoder_config={
-            "hidden_size": WIDTH,
-            "mlp_dim": 64,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "iou_head_hidden_dim": 32,
-        },
+        # An object, not a dict: transformers 5.17 makes a prompt encoder's configuration of the dict.
+        mask_decoder_config=Sam2VideoMaskDecoderConfig(
+            hidden_size=WIDTH, mlp_dim=64, num_hidden_layers=2, num_attention_heads=2, iou_head_hidden_dim=32
+        ),
         image_size=SIZE,
         num_maskmem=4,
         max_object_pointers_in_encoder=5,
