@@ -21,14 +21,11 @@ class LabelReader(nn.Module):
     Args:
         model: whose language layers are copied as they are now; later training of `model` does not reach the copy.
         tokenizer: the model's. capacity: phrases remembered.
-
-    With LoRA pass the model before adapters are attached: the base weights are shared, not copied (`share=True`).
     """
 
-    def __init__(self, model: DeSa2VAModel, tokenizer: Any, capacity: int = 100_000, share: bool = False) -> None:
+    def __init__(self, model: DeSa2VAModel, tokenizer: Any, capacity: int = 100_000) -> None:
         super().__init__()
-        layers = model.mllm.model.language_model
-        self.layers = layers if share else copy.deepcopy(layers).requires_grad_(False).eval()
+        self.layers = copy.deepcopy(model.mllm.model.language_model).requires_grad_(False).eval()
         self.tokenizer = tokenizer
         self.capacity = capacity
         self.memory: dict[str, torch.Tensor] = {}
@@ -56,12 +53,9 @@ class LabelReader(nn.Module):
             add_special_tokens=False,
             split_special_tokens=True,
         ).to(device)
-        was_training = self.layers.training
-        self.layers.eval()
         states = self.layers(
             input_ids=tokens.input_ids, attention_mask=tokens.attention_mask, use_cache=False
         ).last_hidden_state
-        self.layers.train(was_training)
         weight = tokens.attention_mask[..., None].to(states.dtype)
         return (states * weight).sum(dim=1) / weight.sum(dim=1)
 

@@ -128,7 +128,8 @@ def run_stage(config: dict[str, Any]) -> Path:
     model, processor = _start(config)
     dataset = build_dataset(data, arguments)
     reader = LabelReader(model, processor.tokenizer) if _needs_reader(model, arguments) else None
-    if get_last_checkpoint(str(folder)) is None if folder.is_dir() else True:
+    checkpoint = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    if checkpoint is None:
         _warm_start(model, processor, dataset, reader, arguments)
     fields = {name: value for name, value in config.get("model", {}).items() if name != "preset"}
     if fields and config.get("init_from"):
@@ -148,7 +149,6 @@ def run_stage(config: dict[str, Any]) -> Path:
         data_collator=processor.collate,
     )
     started = time.time()
-    checkpoint = get_last_checkpoint(str(folder)) if folder.is_dir() else None
     result = trainer.train(resume_from_checkpoint=checkpoint)
     merge_lora(model, adapters)
     if trainer.is_world_process_zero():
