@@ -16,6 +16,7 @@ CHOICES = {
     "prompt_mode": ("desa2va", "sa2va"),
     "projection": ("linear", "mlp"),
     "fusion": ("gate", "mean", "pixel"),
+    "temporal": ("none", "motion"),
     "seg_design": ("single", "repetitive", "unique"),
     "key_frames": ("uniform", "first", "all"),
     "track_strategy": ("consistent", "memory", "per_frame"),
@@ -32,6 +33,8 @@ class DeSa2VAConfig(PreTrainedConfig):
         prompt_mode (`str`): `"desa2va"`, or `"sa2va"` for the baseline: one projection, one decoder, no text branch.
         projection (`str`): `"linear"` (paper Eq. 1, 2) or `"mlp"` (Linear, ReLU, Linear: Sa2VA's).
         fusion (`str`): `"gate"` (one gate per object and frame), `"pixel"` (one per pixel), `"mean"`.
+        temporal (`str`): `"none"` (one visual prompt for all frames of a video, the paper's) or `"motion"` (a third
+            projection moves it from key frame to key frame; still images never read it).
         num_reprompts (`int`): passes in which the fused mask is the dense prompt of both decoders (paper Eq. 11); >=
             0.
         reprompt_guard (`bool`): keep the earlier mask of an object where its predicted IoU is higher.
@@ -71,6 +74,7 @@ class DeSa2VAConfig(PreTrainedConfig):
         track_strategy: str = "consistent",
         mask_threshold: float = 0.0,
         object_score_threshold: float = 0.0,
+        temporal: str = "none",
         **kwargs: Any,
     ) -> None:
         self.mllm_config = _language_config(mllm_config)
@@ -89,6 +93,7 @@ class DeSa2VAConfig(PreTrainedConfig):
         self.track_strategy = track_strategy
         self.mask_threshold = mask_threshold
         self.object_score_threshold = object_score_threshold
+        self.temporal = temporal
         # peft reads this field of the composite to keep tied embeddings tied (HF issue with nested configurations).
         kwargs["tie_word_embeddings"] = bool(getattr(self.mllm_config, "tie_word_embeddings", False))
         super().__init__(**kwargs)

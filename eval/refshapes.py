@@ -42,6 +42,7 @@ def evaluate_refshapes(
     seed: int = 0,
     limit: int = 1000,
     videos: int = 100,
+    questions: int = MOST_QUESTIONS,
     batch_size: int = 32,
 ) -> dict[str, Any]:
     """Score a model on RefShapes.
@@ -52,7 +53,9 @@ def evaluate_refshapes(
         level: "easy", "standard" or "full".
         split: "train", "validation" or "test"; any other name is a further split.
         seed: of the data set; another seed gives another world.
-        limit: scenes, one expression each. Questions and expressions that fit nothing: at most 300 scenes each.
+        limit: scenes, one expression each.
+        questions: most scenes (never more than `limit`) of every kind of question, and of expressions that fit
+            nothing; 0 leaves these parts out.
         videos: videos, one expression each; 0 leaves the part out.
         batch_size: pictures answered together.
 
@@ -62,16 +65,17 @@ def evaluate_refshapes(
     Raises:
         ValueError: an unknown level, a negative seed, or a number that is too small.
     """
-    _check(level, seed, limit, videos, batch_size)
+    _check(level, seed=seed, limit=limit, videos=videos, questions=questions, batch_size=batch_size)
     bench = RefShapesBenchmark(model, processor, level, split, seed, batch_size)
-    few = min(limit, MOST_QUESTIONS)
+    few = min(limit, questions)
     started = time.perf_counter()
     total = limit + few * (1 + len(QUESTIONS)) + 2 * videos
     with evaluation_mode(model), tqdm(total=total, desc=f"refshapes {level} {split}", disable=None) as bar:
         bench.progress = bar.update
         report = bench.pictures(limit)
-        report["no_target"] |= bench.no_target(few)
-        report["qa"] = {name: bench.questions(f"qa_{name}", few) for name in QUESTIONS}
+        if few:
+            report["no_target"] |= bench.no_target(few)
+            report["qa"] = {name: bench.questions(f"qa_{name}", few) for name in QUESTIONS}
         if videos:
             report["video"] = bench.videos(videos)
     mean_gate = report.pop("mean_gate")
@@ -152,18 +156,16 @@ class RefShapesBenchmark:
         return Answerer(self.model, self.processor, self.batch_size, self.progress)
 
 
-def _check(level: str, seed: int, limit: int, videos: int, batch_size: int) -> None:
+LEAST = {"seed": 0, "limit": 1, "videos": 0, "questions": 0, "batch_size": 1}
+
+
+def _check(level: str, **numbers: int) -> None:
     """Raises `ValueError` naming the argument that can not be."""
     if level not in PICTURE_KINDS:
         raise ValueError(f"level must be one of {', '.join(PICTURE_KINDS)}, got {level!r}")
-    for name, value, least in (
-        ("seed", seed, 0),
-        ("limit", limit, 1),
-        ("videos", videos, 0),
-        ("batch_size", batch_size, 1),
-    ):
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")
+    for name, value in numbers.items():
+        if value < LEAST[name]:
+            raise ValueError(f"{name} must be at least {LEAST[name]}, got {value}")
 
 
 def summarise(report: dict[str, Any]) -> str:
@@ -179,7 +181,7 @@ def summarise(report: dict[str, Any]) -> str:
         f"answers with [SEG]: {_shown(report, 'seg_rate')}; masks where something fits:"
         f" {_shown(report['no_target'], 't_acc')}; none where nothing fits: {_shown(report['no_target'], 'n_acc')}"
     )
-    for name, row in report["qa"].items():
+    for name, row in report.get("qa", {}).items():
         lines.append(f"questions, {name}: {_shown(row, 'accuracy')} (majority {row['majority']:.3f}, n {row['n']})")
     for name, row in report.get("video", {}).items():
         lines.append(
@@ -191,7 +193,7 @@ def summarise(report: dict[str, Any]) -> str:
 
 def _shown(row: dict[str, Any], name: str) -> str:
     """A figure with its standard error, where there are any."""
-    if row[name] is None:
+    if row.get(name) is None:
         return "-"
     error = row.get(f"{name}_se")
     return f"{row[name]:.3f}" if error is None else f"{row[name]:.3f} ± {error:.3f}"
@@ -212,11 +214,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     if args.json is not None:
         _check_target(args.json)
-    _check(args.level, args.seed, args.limit, args.videos, args.batch_size)
+    numbers = {name: getattr(args, name) for name in ("seed", "limit", "videos", "batch_size")}
+    _check(args.level, **numbers)
     model, processor = load(args.model, device=args.device, dtype=args.dtype)
     weights = {"model": str(args.model), "weights_sha256": weights_sha256(model_folder(resolve(args.model)))}
-    names = ("level", "split", "seed", "limit", "videos", "batch_size")
-    report = evaluate_refshapes(model, processor, **{name: getattr(args, name) for name in names})
+    report = evaluate_refshapes(model, processor, level=args.level, split=args.split, **numbers)
     report["provenance"] = {**weights, **report["provenance"]}
     if args.json is not None:
         _write(args.json, report)

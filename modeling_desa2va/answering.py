@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from .decoupling import Prompts
 from .generation import TASKS, SegmentationTokenControl, StopAfterStateOfLastToken, record_last_states
-from .objects import pair_with_frames
+from .objects import Pairs, pair_with_frames, time_between
 from .outputs import DeSa2VAGenerateOutput, ImageFeatures, MaskPass, MaskPrediction
 from .track_strategies import TrackRequest, track_objects
 from .tracker import FramePrompt, MemoryTracker, encode_lazily
@@ -184,41 +185,37 @@ class AnsweringMixin(nn.Module):
         """Decodes all objects on their key frames at once, then tracks visual by visual."""
         device = self.segmenter.sam.device
         sequence = answer.object_sequence.to(device)
-        text, visual = self.decoupling(answer.seg_states.to(self.decoupling.visual.layers[0].weight))
-        text, visual = (None if tokens is None else tokens.to(device) for tokens in (text, visual))
+        prompts = self.decoupling.prompts(answer.seg_states.to(self.decoupling.visual.layers[0].weight)).to(device)
         features = self.segmenter.encode_frames(sam_pixel_values.to(device), ENCODE_BATCH)
-        pair_object, pair_frame, pair_token = pair_with_frames(
+        pairs = pair_with_frames(
             sequence, self.config.num_seg_frames, sam_frame_visual.to(device), sequence_visual.to(device)
         )
-        masks, branches = self._decode_pairs(features, pair_object, pair_frame, pair_token, text, visual)
+        masks, branches = self._decode_pairs(features, pairs, prompts)
         owner = sequence_visual.to(device)[sequence]
         output.track_logits = [torch.zeros(0)] * len(sequence)
         output.track_iou, output.track_object_score = list(output.track_logits), list(output.track_logits)
         if return_branches:
-            output.visual_logits = _per_object(branches.visual.logits, pair_object, len(sequence))
+            output.visual_logits = _per_object(branches.visual.logits, pairs.object, len(sequence))
             if branches.text is not None:
-                output.text_logits = _per_object(branches.text.logits, pair_object, len(sequence))
+                output.text_logits = _per_object(branches.text.logits, pairs.object, len(sequence))
         for number, entry in enumerate(shown):
             objects = (owner == number).nonzero()[:, 0]
             if len(objects):
-                self._track(entry, objects, features, masks, pair_object, text, visual, output)
+                key_features = features.select(entry.rows.to(device))
+                self._track(entry, objects, key_features, _of_objects(masks, pairs, objects), prompts, output)
 
     def _decode_pairs(
         self,
         features: ImageFeatures,
-        pair_object: torch.Tensor,
-        pair_frame: torch.Tensor,
-        pair_token: torch.Tensor,
-        text: torch.Tensor | None,
-        visual: torch.Tensor,
+        pairs: Pairs,
+        prompts: Prompts,
     ) -> tuple[MaskPrediction, MaskPass]:
         """Masks kept for P pairs and the last pass' branches, in pieces of bounded size."""
         kept, last = [], []
-        for piece in torch.arange(len(pair_object), device=pair_object.device).split(DECODE_BATCH):
-            who, token = pair_object[piece], pair_token[piece]
-            passes, best = self.decode_prompts(
-                features, pair_frame[piece], None if text is None else text[who, token], visual[who, token]
-            )
+        levels = self.segmenter.language_levels(features)
+        for piece in torch.arange(len(pairs.object), device=pairs.object.device).split(DECODE_BATCH):
+            text, visual = prompts.at(pairs.object[piece], pairs.token[piece], pairs.time[piece])
+            passes, best = self.decode_prompts(features, pairs.frame[piece], text, visual, levels=levels)
             kept.append(best)
             last.append(passes[-1])
         has_text = last[0].text is not None
@@ -232,20 +229,12 @@ class AnsweringMixin(nn.Module):
         self,
         shown: Visual,
         objects: torch.Tensor,
-        features: ImageFeatures,
-        masks: MaskPrediction,
-        pair_object: torch.Tensor,
-        text: torch.Tensor | None,
-        visual: torch.Tensor,
+        key_features: ImageFeatures,
+        key_masks: ClipPrediction,
+        prompts: Prompts,
         output: DeSa2VAGenerateOutput,
     ) -> None:
         """All frames of one visual for its objects; a picture needs no tracker."""
-        mine = torch.isin(pair_object, objects)
-        key_masks = ClipPrediction(
-            logits=masks.logits[mine].unflatten(0, (len(objects), -1)),
-            iou=masks.iou[mine].unflatten(0, (len(objects), -1)),
-            object_score=masks.object_score[mine].unflatten(0, (len(objects), -1)),
-        )
         tracks = key_masks
         if shown.num_frames > 1:
             request = TrackRequest(
@@ -253,9 +242,11 @@ class AnsweringMixin(nn.Module):
                 encode=encode_lazily(self.segmenter, shown.read),
                 key_frames=shown.key_frames,
                 key_masks=key_masks,
-                key_features=features.select(shown.rows.to(features.low.device)),
-                prompts=visual[objects],
-                decode=lambda frame: self._decode_frame(frame, text, visual, objects),
+                key_features=key_features,
+                prompts=lambda frame: _visual_tokens(prompts, objects, time_between(frame, shown.key_frames)),
+                decode=lambda features, frame: self._decode_frame(
+                    features, prompts, objects, time_between(frame, shown.key_frames)
+                ),
             )
             tracks = track_objects(
                 self.segmenter,
@@ -270,12 +261,13 @@ class AnsweringMixin(nn.Module):
             output.track_object_score[number] = tracks.object_score[row].float().cpu()
 
     def _decode_frame(
-        self, features: ImageFeatures, text: torch.Tensor | None, visual: torch.Tensor, objects: torch.Tensor
+        self, features: ImageFeatures, prompts: Prompts, objects: torch.Tensor, time: float
     ) -> MaskPrediction:
         """The language prompts of all objects on one more frame (`per_frame`)."""
-        rows = torch.zeros(len(objects), dtype=torch.long, device=objects.device)
-        last = None if text is None else text[objects, -1]
-        return self.decode_prompts(features, rows, last, visual[objects, -1])[1]
+        rows = torch.zeros_like(objects)
+        last = torch.full_like(objects, prompts.visual.shape[1] - 1)
+        text, visual = prompts.at(objects, last, torch.full_like(objects, time, dtype=torch.float32))
+        return self.decode_prompts(features, rows, text, visual)[1]
 
     # ------------------------------------------------------------------------------------------------ clicks
 
@@ -367,6 +359,21 @@ def _reader(info: Any) -> Callable[[Sequence[int]], Iterator[torch.Tensor]]:
 def _concatenate(parts: list[MaskPrediction]) -> MaskPrediction:
     """Several pieces as one."""
     return MaskPrediction(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]})
+
+
+def _of_objects(masks: MaskPrediction, pairs: Pairs, objects: torch.Tensor) -> ClipPrediction:
+    """The masks (P, ...) of some objects of one visual as (objects, K, ...)."""
+    mine = torch.isin(pairs.object, objects)
+    parts = (masks[name][mine].unflatten(0, (len(objects), -1)) for name in ("logits", "iou", "object_score"))
+    return ClipPrediction(*parts)
+
+
+def _visual_tokens(prompts: Prompts, objects: torch.Tensor, time: float) -> torch.Tensor:
+    """All S visual tokens (objects, S, C) of some objects at time t (`memory`)."""
+    tokens = torch.arange(prompts.visual.shape[1], device=objects.device).repeat(len(objects))
+    owners = objects.repeat_interleave(prompts.visual.shape[1])
+    flat = prompts.at(owners, tokens, torch.full_like(owners, time, dtype=torch.float32))[1]
+    return flat.unflatten(0, (len(objects), -1))
 
 
 def _per_object(logits: torch.Tensor, pair_object: torch.Tensor, count: int) -> list[torch.Tensor]:

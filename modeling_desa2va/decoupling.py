@@ -1,9 +1,13 @@
 """From one `[SEG]` state to a textual and a visual prompt (paper section 3.2, Eq. 1 and 2).
 
-Enters: (..., D) last-layer states of the language model. Leaves: (..., C) tokens for SAM-2's decoders.
+Enters: (..., D) last-layer states of the language model. Leaves: (..., C) tokens for SAM-2's decoders. With
+`temporal="motion"` (the future work of the paper's conclusion, in our reading) a third projection says how the visual
+prompt changes over the key frames of a video.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -32,16 +36,68 @@ class Projection(nn.Module):
         return self.layers(states)
 
 
+class MotionProjection(nn.Linear):
+    """W_m: (..., D) -> (..., C), zero at the start, so that a model with it begins as the model without it."""
+
+    def reset_parameters(self) -> None:
+        """Sets weight and bias to zero."""
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.bias)
+
+
+@dataclass
+class Prompts:
+    """Prompts of O objects with S tokens each.
+
+    Attributes:
+        text: (O, S, C), `None` in mode `sa2va`. visual: (O, S, C). motion: (O, S, C), `None` unless
+            `temporal="motion"`.
+    """
+
+    text: torch.Tensor | None
+    visual: torch.Tensor
+    motion: torch.Tensor | None = None
+
+    def to(self, device: torch.device) -> Prompts:
+        """The same on another device."""
+        parts = (self.text, self.visual, self.motion)
+        return Prompts(*[None if part is None else part.to(device) for part in parts])
+
+    def at(
+        self, objects: torch.Tensor, tokens: torch.Tensor, time: torch.Tensor
+    ) -> tuple[torch.Tensor | None, torch.Tensor]:
+        """What P object-frame pairs are decoded with: h_t, and `h_v + t h_m`.
+
+        Args:
+            objects, tokens: (P,) object and token of each pair. time: (P,) t in [-1, 1]; pairs with t = 0 (every still
+                image) keep h_v bit for bit and give h_m no gradient.
+
+        Returns:
+            Text (P, C) or `None`, visual (P, C).
+        """
+        text = None if self.text is None else self.text[objects, tokens]
+        visual = self.visual[objects, tokens]
+        if self.motion is not None:
+            rows = time.nonzero()[:, 0]
+            change = time[rows, None] * self.motion[objects[rows], tokens[rows]]
+            visual = visual.index_add(0, rows, change.to(visual.dtype))
+        return text, visual
+
+
 class Decoupling(nn.Module):
     """The three projections: text and visual (Eq. 1, 2) and label (section 3.2), or the visual one alone in mode
-    `sa2va`.
+    `sa2va`; and `motion` on request.
 
     Args:
         prompt_mode: `"desa2va"` or `"sa2va"`. kind: see `Projection`. in_features: D. out_features: C.
+        temporal: `"motion"` adds W_m, in both modes; `"none"` does not.
     """
 
-    def __init__(self, prompt_mode: str, kind: str, in_features: int, out_features: int) -> None:
+    def __init__(
+        self, prompt_mode: str, kind: str, in_features: int, out_features: int, temporal: str = "none"
+    ) -> None:
         super().__init__()
+        self.motion = MotionProjection(in_features, out_features) if temporal == "motion" else None
         self.visual = Projection(kind, in_features, out_features)
         if prompt_mode == "desa2va":
             self.text = Projection(kind, in_features, out_features)
@@ -53,5 +109,10 @@ class Decoupling(nn.Module):
         text = self.text(states) if hasattr(self, "text") else None
         return text, self.visual(states)
 
+    def prompts(self, states: torch.Tensor) -> Prompts:
+        """(O, S, D) -> every prompt the model has for its objects."""
+        text, visual = self(states)
+        return Prompts(text, visual, None if self.motion is None else self.motion(states))
 
-__all__ = ["Decoupling", "Projection"]
+
+__all__ = ["Decoupling", "MotionProjection", "Projection", "Prompts"]

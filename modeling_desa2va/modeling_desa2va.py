@@ -19,7 +19,7 @@ from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
 from desa2va.flat_export import FlatExportMixin
 
 from .answering import AnsweringMixin
-from .decoupling import Decoupling
+from .decoupling import Decoupling, MotionProjection, Prompts
 from .fusion import MaskFusion
 from .objects import ObjectIndex, find_objects
 from .outputs import DeSa2VAOutput, ImageFeatures, MaskPass, MaskPrediction
@@ -45,6 +45,13 @@ class DeSa2VAPreTrainedModel(FlatExportMixin, PreTrainedModel):
     _tied_weights_keys = {}
     _export_classes = {"AutoConfig": "DeSa2VAConfig", "AutoModel": "DeSa2VAModel"}
 
+    def _init_weights(self, module: nn.Module) -> None:
+        """The start values of transformers; W_m starts at zero, also where a checkpoint lacks it."""
+        if isinstance(module, MotionProjection):
+            module.reset_parameters()
+        else:
+            super()._init_weights(module)
+
 
 class DeSa2VAModel(AnsweringMixin, DeSa2VAPreTrainedModel):
     """Language model, decoupling, segmenter and fusion.
@@ -62,7 +69,7 @@ class DeSa2VAModel(AnsweringMixin, DeSa2VAPreTrainedModel):
         self.mllm = AutoModelForImageTextToText.from_config(config.mllm_config)
         width = config.prompt_dim
         self.decoupling = Decoupling(
-            config.prompt_mode, config.projection, config.get_text_config().hidden_size, width
+            config.prompt_mode, config.projection, config.get_text_config().hidden_size, width, config.temporal
         )
         self.segmenter = DeSa2VASegmenter(config)
         self.fusion = MaskFusion(config.fusion if config.prompt_mode == "desa2va" else "mean", width)
@@ -101,6 +108,7 @@ class DeSa2VAModel(AnsweringMixin, DeSa2VAPreTrainedModel):
         input_ids: torch.Tensor,
         image_index: torch.Tensor | None = None,
         num_tiles: torch.Tensor | None = None,
+        image_features: torch.Tensor | None = None,
         **vision: Any,
     ) -> dict[str, Any]:
         """What the language model reads.
@@ -110,12 +118,13 @@ class DeSa2VAModel(AnsweringMixin, DeSa2VAPreTrainedModel):
 
         Args:
             input_ids: (B, N). image_index: (M,) image shown by each placeholder run, in reading order.
-            num_tiles: (images,) tiles of each image. vision: the backbone's inputs (`LANGUAGE_INPUTS`).
+            num_tiles: (images,) tiles of each image. image_features: (tiles, L, D) the images encoded already, instead
+                of pixels. vision: the backbone's inputs (`LANGUAGE_INPUTS`).
         """
         pixel_values = vision.get("pixel_values")
-        if pixel_values is None or image_index is None:
+        if image_index is None or (pixel_values is None and image_features is None):
             return {"input_ids": input_ids, **{name: value for name, value in vision.items() if value is not None}}
-        features = self.encode_images(pixel_values)
+        features = self.encode_images(pixel_values) if image_features is None else image_features
         ends = num_tiles.cumsum(0).tolist()
         starts = [0, *ends[:-1]]
         rows = [torch.arange(starts[image], ends[image]) for image in image_index.tolist()]
@@ -135,23 +144,26 @@ class DeSa2VAModel(AnsweringMixin, DeSa2VAPreTrainedModel):
         text: torch.Tensor | None,
         visual: torch.Tensor,
         num_reprompts: int | None = None,
+        levels: dict[str, tuple[torch.Tensor, torch.Tensor]] | None = None,
     ) -> tuple[list[MaskPass], MaskPrediction]:
         """Decodes, fuses and re-prompts P object-frame pairs (paper sections 3.3, 3.4, Eq. 11).
 
         Args:
             features: SAM-2 encodings of F frames. frame_index: (P,) row of each pair.
             text, visual: (P, C) prompts; `text` is `None` in mode `sa2va`. num_reprompts: the configuration's when
-                omitted.
+                omitted. levels: `segmenter.language_levels(features)`, where they are at hand already.
 
         Returns:
             All passes, and the prediction kept: the last pass, or with `reprompt_guard` (in eval mode) for every
             pair the pass with the highest predicted IoU.
         """
-        passes = [self._decode_once(features, frame_index, text, visual, None)]
+        levels = self.segmenter.language_levels(features) if levels is None else levels
+        prompts = {"text": text, "visual": visual}
+        passes = [self._decode_once(features, frame_index, prompts, levels, None)]
         kept = passes[0].fused
         for _ in range(self.config.num_reprompts if num_reprompts is None else num_reprompts):
             # The mask is a prompt here, not a path for gradients: each pass is supervised by itself.
-            passes.append(self._decode_once(features, frame_index, text, visual, kept.logits.detach()))
+            passes.append(self._decode_once(features, frame_index, prompts, levels, kept.logits.detach()))
             newest = passes[-1].fused
             kept = _better(kept, newest) if self.config.reprompt_guard and not self.training else newest
         return passes, kept
@@ -160,18 +172,19 @@ class DeSa2VAModel(AnsweringMixin, DeSa2VAPreTrainedModel):
         self,
         features: ImageFeatures,
         frame_index: torch.Tensor,
-        text: torch.Tensor | None,
-        visual: torch.Tensor,
+        prompts: dict[str, torch.Tensor | None],
+        levels: dict[str, tuple[torch.Tensor, torch.Tensor]],
         dense_masks: torch.Tensor | None,
     ) -> MaskPass:
         segmenter = self.segmenter
-        decoded = []
-        for decoder, prompt in ((segmenter.text_decoder, text), (segmenter.visual_decoder, visual)):
-            if prompt is None:
-                decoded.append(None)
-                continue
-            decoded.append(segmenter.decode(decoder, features, frame_index, prompt[:, None], dense_masks=dense_masks))
-        return self.fusion(decoded[0], decoded[1], text, visual)
+        decoded: dict[str, MaskPrediction | None] = {"text": None}
+        for name, decoder in (("text", segmenter.text_decoder), ("visual", segmenter.visual_decoder)):
+            if prompts[name] is not None:
+                tokens = prompts[name][:, None]
+                decoded[name] = segmenter.decode(
+                    decoder, features, frame_index, tokens, dense_masks=dense_masks, high=levels[name]
+                )
+        return self.fusion(decoded["text"], decoded["visual"], prompts["text"], prompts["visual"])
 
     # ------------------------------------------------------------------------------------------------ teacher-forced
 
@@ -201,9 +214,12 @@ class DeSa2VAModel(AnsweringMixin, DeSa2VAPreTrainedModel):
             num_reprompts: overrides the configuration.
         """
         vision = {name: vision.get(name) for name in LANGUAGE_INPUTS[1:]} | {"pixel_values": pixel_values}
-        inputs = self.language_inputs(input_ids, image_index, num_tiles, **vision)
+        output = DeSa2VAOutput()
+        if pixel_values is not None and image_index is not None:
+            output.image_features = self.encode_images(pixel_values)
+        inputs = self.language_inputs(input_ids, image_index, num_tiles, output.image_features, **vision)
         states = self.mllm.model(attention_mask=attention_mask, use_cache=False, **inputs).last_hidden_state
-        output = DeSa2VAOutput(last_hidden_state=states)
+        output.last_hidden_state = states
         if labels is None:
             output.logits = self.get_output_embeddings()(states)
         else:
@@ -213,7 +229,9 @@ class DeSa2VAModel(AnsweringMixin, DeSa2VAPreTrainedModel):
         )
         output.object_sequence = index.sequence
         output.seg_states = states[index.sequence[:, None], index.positions]
-        output.text_prompts, output.visual_prompts = self.decoupling(output.seg_states)
+        prompts = self.decoupling.prompts(output.seg_states)
+        output.text_prompts, output.visual_prompts = prompts.text, prompts.visual
+        output.motion_prompts = prompts.motion
         output.visual_anchor = self._visual_anchor(input_ids, states)
         if sam_pixel_values is not None:
             self._decode_objects(output, index, sam_pixel_values, label_states, num_reprompts)
@@ -245,17 +263,20 @@ class DeSa2VAModel(AnsweringMixin, DeSa2VAPreTrainedModel):
         label_states: torch.Tensor | None,
         num_reprompts: int | None,
     ) -> None:
-        features = self.segmenter.encode_frames(sam_pixel_values)
-        output.pair_object, output.pair_frame = index.pair_object, index.pair_frame
-        text, visual = index.per_pair(output.text_prompts), index.per_pair(output.visual_prompts)
-        output.passes, output.masks = self.decode_prompts(features, index.pair_frame, text, visual, num_reprompts)
+        features, pairs = self.segmenter.encode_frames(sam_pixel_values), index.pairs
+        levels = self.segmenter.language_levels(features)
+        output.pair_object, output.pair_frame = pairs.object, pairs.frame
+        prompts = Prompts(output.text_prompts, output.visual_prompts, output.motion_prompts)
+        text, visual = prompts.at(pairs.object, pairs.token, pairs.time)
+        output.passes, output.masks = self.decode_prompts(features, pairs.frame, text, visual, num_reprompts, levels)
         if label_states is not None and self.segmenter.text_decoder is not None:
             output.label_prompts = self.decoupling.label(label_states)
             output.label_masks = self.segmenter.decode(
                 self.segmenter.text_decoder,
                 features,
-                index.pair_frame,
-                output.label_prompts[index.pair_object][:, None],
+                pairs.frame,
+                output.label_prompts[pairs.object][:, None],
+                high=levels["text"],
             )
 
 

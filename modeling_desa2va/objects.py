@@ -6,9 +6,27 @@ or repeated.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
+
+
+class Pairs(NamedTuple):
+    """P object-frame pairs.
+
+    Attributes:
+        object, frame: (P,) object, and row of the SAM-2 frames. time: (P,) t in [-1, 1], see `rank_time`.
+        token: (P,) which of the S tokens prompts the pair: the frame's place in its visual, the last token for frames
+            beyond.
+    """
+
+    object: torch.Tensor
+    frame: torch.Tensor
+    token: torch.Tensor
+    time: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -17,19 +35,12 @@ class ObjectIndex:
 
     Attributes:
         sequence: (O,) row of `input_ids`. positions: (O, S) columns of the object's S segmentation tokens.
-        pair_object: (P,) object of each pair. pair_frame: (P,) row of the SAM-2 frames. pair_token: (P,) which of
-            the S tokens prompts the pair: the frame's place in its visual, the last token for frames beyond.
+        pairs: objects with the frames of their visuals.
     """
 
     sequence: torch.Tensor
     positions: torch.Tensor
-    pair_object: torch.Tensor
-    pair_frame: torch.Tensor
-    pair_token: torch.Tensor
-
-    def per_pair(self, prompts: torch.Tensor | None) -> torch.Tensor | None:
-        """(O, S, C) prompts -> (P, C), the token that prompts each pair."""
-        return None if prompts is None else prompts[self.pair_object, self.pair_token]
+    pairs: Pairs
 
 
 def find_objects(
@@ -59,8 +70,7 @@ def find_objects(
         )
     rows, columns = is_seg.nonzero(as_tuple=True)
     sequence, positions = rows[::group_size], columns.reshape(-1, group_size)
-    pair_object, pair_frame, pair_token = pair_with_frames(sequence, group_size, frame_visual, sequence_visual)
-    return ObjectIndex(sequence, positions, pair_object, pair_frame, pair_token)
+    return ObjectIndex(sequence, positions, pair_with_frames(sequence, group_size, frame_visual, sequence_visual))
 
 
 def pair_with_frames(
@@ -68,17 +78,50 @@ def pair_with_frames(
     group_size: int,
     frame_visual: torch.Tensor | None,
     sequence_visual: torch.Tensor | None,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Every object with every frame of its visual: (P,) object, frame row, token of the group; see `ObjectIndex`."""
+) -> Pairs:
+    """Every object with every frame of its visual; `sequence` (O,) is the objects', the rest as in `find_objects`."""
     if frame_visual is None or sequence_visual is None:
         nothing = sequence.new_zeros(0)
-        return nothing, nothing, nothing
+        return Pairs(nothing, nothing, nothing, nothing.float())
     visual = sequence_visual.to(sequence.device)[sequence]
     frame_visual = frame_visual.to(sequence.device)
     pair_object, pair_frame = (visual[:, None] == frame_visual[None]).nonzero(as_tuple=True)
-    first = torch.searchsorted(frame_visual.contiguous(), frame_visual.contiguous())
-    place = pair_frame - first[pair_frame]
-    return pair_object, pair_frame, place.clamp(max=group_size - 1)
+    place, count = _places(frame_visual)
+    time = rank_time(place, count)
+    return Pairs(pair_object, pair_frame, place[pair_frame].clamp(max=group_size - 1), time[pair_frame])
 
 
-__all__ = ["ObjectIndex", "find_objects", "pair_with_frames"]
+def _places(frame_visual: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """For each of F frames its rank within its visual, and the visual's number of frames, both (F,)."""
+    owner = frame_visual.contiguous()
+    first, end = torch.searchsorted(owner, owner), torch.searchsorted(owner, owner, right=True)
+    return torch.arange(len(owner), device=owner.device) - first, end - first
+
+
+def rank_time(rank: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
+    """Time t in [-1, 1] of the key frame number `rank` of `count`: `2 rank / (count - 1) - 1`, 0 for a single frame.
+
+    Rank, not seconds: the language model is told "Frame1", "Frame2", ..., never a time stamp, so it can describe a
+    change from one frame shown to the next and over all that is shown, whatever the length of the clip.
+    """
+    time = 2 * rank.float() / (count - 1).clamp(min=1) - 1
+    return torch.where(count > 1, time, torch.zeros_like(time))
+
+
+def frame_times(frame_visual: torch.Tensor) -> torch.Tensor:
+    """Time t (F,) of the key frames shown, from the visual of each frame (F,); see `rank_time`."""
+    return rank_time(*_places(frame_visual))
+
+
+def time_between(frame: int, key_frames: Sequence[int]) -> float:
+    """Time t of any frame of a video: that of a key frame, linear between two, constant before and after them."""
+    after = bisect_right(key_frames, frame)
+    if 0 < after < len(key_frames):
+        start, end = key_frames[after - 1], key_frames[after]
+        rank = after - 1 + (frame - start) / (end - start)
+    else:
+        rank = float(min(after, len(key_frames) - 1))
+    return float(rank_time(torch.tensor(rank), torch.tensor(len(key_frames))))
+
+
+__all__ = ["ObjectIndex", "Pairs", "find_objects", "frame_times", "pair_with_frames", "rank_time", "time_between"]

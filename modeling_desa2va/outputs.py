@@ -67,7 +67,9 @@ class DeSa2VAOutput(ModelOutput):
         loss: language-modelling loss, where `labels` were given. logits: (B, N, vocabulary).
         last_hidden_state: (B, N, D) after the final norm. seg_states: (O, S, D) states at the object's S `[SEG]`
             inputs.
-        text_prompts, visual_prompts, label_prompts: (O, S, C), (O, S, C), (O, C).
+        image_features: (tiles, L, D) InternVL's encoding of the images, shared by all sequences.
+        text_prompts, visual_prompts, label_prompts: (O, S, C), (O, S, C), (O, C). motion_prompts: (O, S, C), `None`
+            unless `temporal="motion"`.
         visual_anchor: (M, C) visual projection of the pooled image-token states of every sequence that shows an image.
         passes: list of `MaskPass`: the first decode, then one per re-prompt. masks: `MaskPrediction` kept in the end.
         label_masks: `MaskPrediction` of the text decoder reading the label, where `label_states` were given.
@@ -78,9 +80,11 @@ class DeSa2VAOutput(ModelOutput):
     loss: torch.Tensor | None = None
     logits: torch.Tensor | None = None
     last_hidden_state: torch.Tensor | None = None
+    image_features: torch.Tensor | None = None
     seg_states: torch.Tensor | None = None
     text_prompts: torch.Tensor | None = None
     visual_prompts: torch.Tensor | None = None
+    motion_prompts: torch.Tensor | None = None
     label_prompts: torch.Tensor | None = None
     visual_anchor: torch.Tensor | None = None
     passes: list[MaskPass] | None = None

@@ -98,6 +98,19 @@ class DeSa2VASegmenter(nn.Module):
             )
         return encoder.mask_embed(masks[:, None].to(encoder.no_mask_embed.weight.dtype))
 
+    def high_levels(self, decoder: nn.Module, features: ImageFeatures) -> tuple[torch.Tensor, torch.Tensor]:
+        """The two high levels of F frames after a decoder's own 1x1 convolutions.
+
+        (F, C/8, 4g, 4g) and (F, C/4, 2g, 2g). They depend on decoder and frames alone; who decodes the same frames
+        several times makes them once.
+        """
+        return decoder.conv_s0(features.high0), decoder.conv_s1(features.high1)
+
+    def language_levels(self, features: ImageFeatures) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        """`high_levels` of the language decoders there are, by `"text"` and `"visual"`."""
+        decoders = {"text": self.text_decoder, "visual": self.visual_decoder}
+        return {name: self.high_levels(decoder, features) for name, decoder in decoders.items() if decoder is not None}
+
     def decode(
         self,
         decoder: nn.Module,
@@ -106,6 +119,7 @@ class DeSa2VASegmenter(nn.Module):
         prompts: torch.Tensor | None = None,
         *,
         dense_masks: torch.Tensor | None = None,
+        high: tuple[torch.Tensor, torch.Tensor] | None = None,
         image_embeddings: torch.Tensor | None = None,
         points: tuple[torch.Tensor, torch.Tensor] | None = None,
         boxes: torch.Tensor | None = None,
@@ -118,6 +132,7 @@ class DeSa2VASegmenter(nn.Module):
             features: encodings of F frames. frame_index: (P,) row of `features` for every pair.
             prompts: (P, K, C) language tokens, appended after SAM-2's own. dense_masks: (P, h, w) mask logits as
                 prompt.
+            high: `high_levels` of this decoder and these frames, where they are at hand already.
             image_embeddings: (P, C, g, g) memory-conditioned features that replace the low level.
             points, boxes: see `embed_prompts`. multimask: three masks, the best by predicted IoU kept; the
                 configuration's choice when omitted.
@@ -131,8 +146,8 @@ class DeSa2VASegmenter(nn.Module):
         sparse = self.embed_prompts(num_pairs, points, boxes)
         if prompts is not None:
             sparse = torch.cat([sparse, prompts.to(sparse.dtype)], dim=1)
-        # Each decoder has its own 1x1 convolutions on the high levels: once per frame, then gathered per pair.
-        high = [decoder.conv_s0(features.high0)[frame_index], decoder.conv_s1(features.high1)[frame_index]]
+        # Once per frame, then gathered per pair.
+        levels = self.high_levels(decoder, features) if high is None else high
         if image_embeddings is None:
             image_embeddings = features.low[frame_index] + self.sam.no_memory_embedding.reshape(1, -1, 1, 1)
         multimask = self.multimask_output if multimask is None else multimask
@@ -142,7 +157,7 @@ class DeSa2VASegmenter(nn.Module):
             sparse_prompt_embeddings=sparse[:, None],
             dense_prompt_embeddings=self.embed_masks(dense_masks, num_pairs),
             multimask_output=multimask,
-            high_resolution_features=high,
+            high_resolution_features=[level[frame_index] for level in levels],
         )
         return _best_mask(logits[:, 0], iou[:, 0], tokens[:, 0], object_score[:, 0, 0])
 

@@ -28,8 +28,10 @@ class TrackRequest:
         num_frames: T. encode: gives the features of further frames.
         key_frames: the K frames the language model saw, increasing. key_masks: its masks there, shapes (O, K, ...).
         key_features: their SAM-2 encodings (K rows), reused; encoded again when omitted.
-        prompts: (O, K', C) language tokens, for `"memory"`. num_prompted: how many first frames they prompt there.
-        decode: decodes the language prompts of all O objects on the one frame given, for `"per_frame"`.
+        prompts: language tokens (O, K', C) on a frame, for `"memory"`; a tensor where all frames have the same.
+            num_prompted: how many first frames they prompt there.
+        decode: decodes the language prompts of all O objects on the one frame given, by features and number, for
+            `"per_frame"`.
     """
 
     num_frames: int
@@ -37,14 +39,18 @@ class TrackRequest:
     key_frames: list[int]
     key_masks: ClipPrediction
     key_features: ImageFeatures | None = None
-    prompts: torch.Tensor | None = None
+    prompts: torch.Tensor | Callable[[int], torch.Tensor] | None = None
     num_prompted: int = 5
-    decode: Callable[[ImageFeatures], MaskPrediction] | None = None
+    decode: Callable[[ImageFeatures, int], MaskPrediction] | None = None
 
     @property
     def num_objects(self) -> int:
         """O."""
         return len(self.key_masks.logits)
+
+    def prompts_on(self, frame: int) -> torch.Tensor:
+        """Language tokens (O, K', C) on one frame."""
+        return self.prompts(frame) if callable(self.prompts) else self.prompts
 
     def known(self) -> dict[int, ImageFeatures]:
         """Features at hand: key frame -> its one row."""
@@ -115,13 +121,14 @@ def _track_consistent(
 
 
 def _track_memory(segmenter: DeSa2VASegmenter, request: TrackRequest) -> Tracks:
-    """Sa2VA's Algorithm 1: prompt the first frames with the same embedding, then propagate forwards.
+    """Sa2VA's Algorithm 1: prompt the first frames with the same embedding (with `temporal="motion"`: each with its
+    own), then propagate forwards.
 
     As in its published code, masks are not emptied by the object score (pointers are), prompted masks enter the memory
     as they are, memories are stored in bf16, and one decoder serves prompted and propagated frames alike.
     """
     if request.prompts is None:
-        raise ValueError("strategy 'memory' needs TrackRequest.prompts, the objects' language tokens (O, K, C)")
+        raise ValueError("strategy 'memory' needs TrackRequest.prompts, the objects' language tokens (O, K', C)")
     steps = FrameSteps(
         segmenter,
         decoder=segmenter.visual_decoder,
@@ -131,7 +138,7 @@ def _track_memory(segmenter: DeSa2VASegmenter, request: TrackRequest) -> Tracks:
     )
     objects = list(range(request.num_objects))
     count = min(request.num_prompted, request.num_frames) if objects else 0
-    prompts = {frame: [FramePrompt(objects, language=request.prompts)] for frame in range(count)}
+    prompts = {frame: [FramePrompt(objects, language=request.prompts_on(frame))] for frame in range(count)}
     tracker = MemoryTracker(segmenter, steps, memory_dtype=torch.bfloat16)
     return tracker.track(
         request.encode, prompts, request.num_frames, len(objects), direction="forward", known=request.known()
@@ -150,7 +157,7 @@ def _track_per_frame(segmenter: DeSa2VASegmenter, request: TrackRequest, object_
     stream = request.encode([frame for frame in range(request.num_frames) if frame not in columns])
     for frame in range(request.num_frames):
         known = frame in columns
-        answer = request.answer(columns[frame], objects) if known else request.decode(next_frame(stream, frame))
+        answer = request.answer(columns[frame], objects) if known else request.decode(next_frame(stream, frame), frame)
         write_tracks(tracks, frame, objects, gate(answer.logits, answer.object_score, object_score_threshold), answer)
     return tracks
 

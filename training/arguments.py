@@ -15,6 +15,8 @@ from transformers import TrainingArguments
 
 from desa2va.modeling_desa2va.losses import mask_loss
 
+from .gradient_reversal import AdversarialSchedule
+
 LOSS_TERMS = (
     "language",
     "visual_mask",
@@ -27,6 +29,8 @@ LOSS_TERMS = (
     "object_score",
     "adversarial",
     "club",
+    "motion_invariance",
+    "motion_order",
     "dense",
     "presence",
     "prompt_mask",
@@ -112,11 +116,30 @@ class DeSa2VATrainingArguments(TrainingArguments):
         warm_start: start values computed at the beginning of the phase, in order: any of `"fan_in"`, `"pca"`,
             `"copy_decoders"`, `"whiten_labels"`, `"visual_from_text"`, `"fit_text"`, `"fit_text_to_clicks"`,
             `"fit_visual_to_clicks"`, `"fit_visual_to_labels"`; see `training/warm_start.py`.
+        shuffled_share: part of the multi-frame sequences that `motion_invariance` and `motion_order` read a second
+            time, with their frames in shuffled order; see `training/objectives/temporal.py`.
         teacher_fraction: part of the steps over which memory training goes from true to own masks.
-        adversarial_pairing: `"crossed"` (paper), `"matched"` or `"literal"`. adversarial_warmup: steps to full
-            strength.
-        auxiliary_learning_rate, auxiliary_every: optimizer of discriminators and CLUB; a step every k steps.
-        club_components: K of the Gaussian mixture (Eq. 5). queue_size: features remembered as negatives.
+        adversarial_pairing: `"crossed"` (Eq. 4, the paper's), `"matched"`, or `"literal"` (Eq. 3, degenerate).
+        adversarial_start: steps in which the discriminators learn and give no gradient; the paper has no such phase.
+        adversarial_warmup: steps from there to full strength; 500, ours (the paper gives no schedule).
+        adversarial_anneal, adversarial_anneal_steps: how the strength returns to zero (`"none"`, `"linear"`,
+            `"cosine"`) over the last steps (0: from `adversarial_start` to the end). For phase 3; no annealing in
+            phase 2, as the paper.
+        auxiliary_learning_rate, auxiliary_every: optimizer of CLUB and the discriminators; a step every k steps (the
+            paper's k, without a number). 1e-3 and 1, ours: q has to follow the features it describes.
+        auxiliary_hidden: width of their hidden layers; twice the prompt width where `None`.
+        discriminator_learning_rate: the discriminators' own rate; `None`: that of CLUB. A lower one lets the model
+            keep up with them while q still learns fast.
+        discriminator_spectral_norm, discriminator_noise, discriminator_label_smoothing: handicaps of the
+            discriminators: a bounded slope, the deviation of noise on their normalised input (features have 1), and
+            targets s / 2 and 1 - s / 2. On, 0.1, 0.1; the paper has none, and they win outright without.
+        discriminator_gradient_penalty: weight of R1 on real features (see `Discriminator.training_loss`); 0 is the
+            paper's, useful are 1 to 10.
+        club_components: K of the Gaussian mixture (Eq. 5; the paper gives no number). queue_size: features remembered
+            as negatives.
+        club_log_variance_bound: bound of q's log-variance. Without one the likelihood of an exact prediction has no
+            maximum; 1, ours.
+        orthogonality_center: Eq. 7 on centred features (a linear HSIC). Off, as printed.
     """
 
     phase: str = "decoupling"
@@ -138,13 +161,25 @@ class DeSa2VATrainingArguments(TrainingArguments):
     lora_rank: int = 128
     lora_alpha: int = 256
     warm_start: list[str] = field(default_factory=list)
+    shuffled_share: float = 1.0
     teacher_fraction: float = 0.6
     adversarial_pairing: str = "crossed"
+    adversarial_start: int = 0
     adversarial_warmup: int = 500
+    adversarial_anneal: str = "none"
+    adversarial_anneal_steps: int = 0
     auxiliary_learning_rate: float = 1e-3
     auxiliary_every: int = 1
+    auxiliary_hidden: int | None = None
+    discriminator_learning_rate: float | None = None
+    discriminator_spectral_norm: bool = True
+    discriminator_noise: float = 0.1
+    discriminator_label_smoothing: float = 0.1
+    discriminator_gradient_penalty: float = 0.0
     club_components: int = 2
+    club_log_variance_bound: float = 1.0
     queue_size: int = 512
+    orthogonality_center: bool = False
     remove_unused_columns: bool = False
     report_to: Any = "none"
 
@@ -157,12 +192,41 @@ class DeSa2VATrainingArguments(TrainingArguments):
         ):
             if value not in allowed:
                 raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(allowed)}")
+        if not 0 <= self.shuffled_share <= 1:
+            raise ValueError(f"shuffled_share={self.shuffled_share!r} must be in [0, 1]")
         unknown = sorted(set(self.weights) - set(LOSS_TERMS))
         if unknown:
             raise ValueError(f"weights holds unknown loss terms {unknown}; known are {', '.join(LOSS_TERMS)}")
         negative = {name: weight for name, weight in self.weights.items() if weight < 0}
         if negative:
             raise ValueError(f"loss weights must not be negative, got {negative}")
+        self._check_auxiliary()
+
+    def _check_auxiliary(self) -> None:
+        self.adversarial_schedule()
+        if not 0 <= self.discriminator_label_smoothing < 1:
+            raise ValueError(f"discriminator_label_smoothing={self.discriminator_label_smoothing!r} must be in [0, 1)")
+        for name, least in (
+            ("auxiliary_learning_rate", 0),
+            ("auxiliary_every", 1),
+            ("auxiliary_hidden", 1),
+            ("discriminator_learning_rate", 0),
+            ("discriminator_noise", 0),
+            ("discriminator_gradient_penalty", 0),
+            ("club_components", 1),
+            ("queue_size", 0),
+        ):
+            value = getattr(self, name)
+            if value is not None and not value >= least:
+                raise ValueError(f"{name}={value!r} must be at least {least}")
+        if not self.club_log_variance_bound > 0:
+            raise ValueError(f"club_log_variance_bound={self.club_log_variance_bound!r} must be positive")
+
+    def adversarial_schedule(self) -> AdversarialSchedule:
+        """Strength of the adversarial gradient by step."""
+        return AdversarialSchedule(
+            self.adversarial_start, self.adversarial_warmup, self.adversarial_anneal, self.adversarial_anneal_steps
+        )
 
 
 __all__ = ["PHASES", "DataArguments", "DeSa2VATrainingArguments", "MaskLossArguments"]

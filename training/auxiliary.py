@@ -18,6 +18,7 @@ other processes, so every process has to call it.
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -54,9 +55,10 @@ class AuxiliaryNetworks(nn.Module):
             `"matched"` (D_v against h_v, D_t against h_t), or `"literal"` (Eq. 3 to the letter).
         num_components: mixture components of CLUB.
         queue_size: pairs of features kept as negatives.
-        spectral_norm: see `Discriminator`.
-        instance_noise: see `Discriminator`.
-        label_smoothing: see `Discriminator`.
+        hidden: width of the hidden layers of all three networks, `2 * dim` by default.
+        log_variance_bound: see `GaussianMixtureCLUB`.
+        discriminator: further options of `Discriminator`: `spectral_norm`, `instance_noise`, `label_smoothing`,
+            `gradient_penalty`.
 
     Raises:
         ValueError: for an unknown pairing.
@@ -68,9 +70,9 @@ class AuxiliaryNetworks(nn.Module):
         pairing: str = "crossed",
         num_components: int = 3,
         queue_size: int = 512,
-        spectral_norm: bool = True,
-        instance_noise: float = 0.1,
-        label_smoothing: float = 0.1,
+        hidden: int | None = None,
+        log_variance_bound: float = 1.0,
+        **discriminator: Any,
     ) -> None:
         super().__init__()
         if pairing not in PAIRINGS:
@@ -82,13 +84,9 @@ class AuxiliaryNetworks(nn.Module):
                 stacklevel=2,
             )
         self.pairing = pairing
-        self.visual_discriminator = Discriminator(
-            dim, spectral_norm=spectral_norm, instance_noise=instance_noise, label_smoothing=label_smoothing
-        )
-        self.text_discriminator = Discriminator(
-            dim, spectral_norm=spectral_norm, instance_noise=instance_noise, label_smoothing=label_smoothing
-        )
-        self.club = GaussianMixtureCLUB(dim, num_components)
+        self.visual_discriminator = Discriminator(dim, hidden, **discriminator)
+        self.text_discriminator = Discriminator(dim, hidden, **discriminator)
+        self.club = GaussianMixtureCLUB(dim, num_components, hidden, log_variance_bound)
         self.queue = FeatureQueue(queue_size, dim)
 
     def model_terms(
@@ -130,7 +128,7 @@ class AuxiliaryNetworks(nn.Module):
             num_objects: normaliser, O by default; 1 gives sums over objects, to be divided after a reduction.
 
         Returns:
-            `discriminators`: their cross-entropy on real and decoupled features (Eq. 3, or its literal form);
+            `discriminators`: their `training_loss` on real and decoupled features (Eq. 3, or its literal form);
             `club_nll`: negative log-likelihood of q in nats per dimension.
         """
         features = {key: value.detach() for key, value in self._checked(features).items()}
@@ -140,21 +138,11 @@ class AuxiliaryNetworks(nn.Module):
             adversarial = self._literal_loss(text, visual, normaliser)
         else:
             seen_by_visual, seen_by_text = self._seen(text, visual)
-            adversarial = self._both_classes(
-                self.visual_discriminator, features["real_visual"], seen_by_visual
-            ) + self._both_classes(self.text_discriminator, features["real_text"], seen_by_text)
+            adversarial = self.visual_discriminator.training_loss(features["real_visual"], seen_by_visual)
+            adversarial = adversarial + self.text_discriminator.training_loss(features["real_text"], seen_by_text)
             adversarial = len(text) / normaliser * adversarial
         likelihood = self.club.log_likelihood(visual, text).sum() / self.club.dim
         return {"discriminators": adversarial, "club_nll": -likelihood / normaliser}
-
-    @staticmethod
-    def _both_classes(discriminator: Discriminator, real: Tensor, other: Tensor) -> Tensor:
-        """Mean loss on each class, so that unequal numbers do not tilt the decision; zero where a class is missing.
-
-        The discriminator runs in any case: its power iteration has to advance alike on every process.
-        """
-        loss = discriminator.loss(real, True) + discriminator.loss(other, False)
-        return loss if len(real) and len(other) else 0.0 * loss
 
     def _seen(self, text: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
         """The decoupled features that D_v and D_t look at."""
@@ -206,6 +194,11 @@ class AuxiliaryNetworks(nn.Module):
             }
         finally:
             self.train(was_training)
+
+    def parameter_groups(self, club_rate: float, discriminator_rate: float) -> list[dict[str, Any]]:
+        """Parameters with their learning rates, as an optimizer takes them."""
+        rows = ((self.visual_discriminator, discriminator_rate), (self.text_discriminator, discriminator_rate))
+        return [{"params": list(net.parameters()), "lr": rate} for net, rate in (*rows, (self.club, club_rate))]
 
     def _checked(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         """The four features in float32 at least; raises where one is missing or of another width."""

@@ -1,13 +1,16 @@
 """Gradient reversal (paper section 3.2, "adversarial training").
 
 What enters: features. What leaves: the same features; on the way back their gradient is multiplied by `-strength`. The
-strength is warmed up, so that early, random discriminators do not steer the decoupling.
+strength is warmed up, so that early, random discriminators do not steer the decoupling, and may be annealed to zero.
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+ANNEALING = ("none", "linear", "cosine")
 
 
 class GradientReversal(torch.autograd.Function):
@@ -56,4 +59,40 @@ def adversarial_strength(step: int, warmup_steps: int, steepness: float = 10.0) 
     return 2.0 / (1.0 + math.exp(-steepness * step / warmup_steps)) - 1.0
 
 
-__all__ = ["GradientReversal", "adversarial_strength", "reverse_gradient"]
+@dataclass(frozen=True)
+class AdversarialSchedule:
+    """Strength of the reversed gradient over a training: nothing, warm-up, full, and where wanted back to nothing.
+
+    Attributes:
+        start: steps without any adversarial gradient, while the discriminators already learn.
+        warmup_steps: from `start` to full strength, see `adversarial_strength`.
+        anneal: `"none"`, `"linear"` or `"cosine"`: how the strength returns to zero.
+        anneal_steps: last steps over which it does; 0: from `start` to the end.
+    """
+
+    start: int = 0
+    warmup_steps: int = 500
+    anneal: str = "none"
+    anneal_steps: int = 0
+
+    def __post_init__(self) -> None:
+        if self.anneal not in ANNEALING:
+            raise ValueError(f"adversarial_anneal={self.anneal!r} is unknown; choose one of {', '.join(ANNEALING)}")
+        if min(self.start, self.warmup_steps, self.anneal_steps) < 0:
+            raise ValueError(f"steps of the adversarial schedule must not be negative, got {self}")
+
+    def strength(self, step: int, total_steps: int) -> float:
+        """Strength in [0, 1] at a step of `total_steps`; exactly 0 before `start`, and at the last step of an
+        annealed training.
+        """
+        if step < self.start:
+            return 0.0
+        rising = adversarial_strength(step - self.start, self.warmup_steps)
+        if self.anneal == "none":
+            return rising
+        span = self.anneal_steps or total_steps - self.start
+        left = min(1.0, max(0.0, (total_steps - 1 - step) / max(span, 1)))
+        return rising * (left if self.anneal == "linear" else 0.5 - 0.5 * math.cos(math.pi * left))
+
+
+__all__ = ["ANNEALING", "AdversarialSchedule", "GradientReversal", "adversarial_strength", "reverse_gradient"]

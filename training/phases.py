@@ -7,7 +7,7 @@ vision             (0) vision tower and projector of the language model
 segmenter          (0) SAM-2, all of it but the parts SAM-2 itself never trains
 grounding          (0) the language model, by captions, questions and where a `[SEG]` points
 text_pretraining   (1) W_l and the text decoder
-decoupling         (2) language model (LoRA, `[SEG]` rows; or in full), W_t, W_v, gate, visual decoder
+decoupling         (2) language model (LoRA, `[SEG]` rows; or in full), W_t, W_v, W_m, gate, visual decoder
 fusion             (3) the same, re-prompting on
 """
 
@@ -26,7 +26,7 @@ from .objectives.segmenter import SegmenterObjective
 from .objectives.vision import VisionObjective
 
 LANGUAGE = "mllm."
-DECODERS = ("decoupling.text", "decoupling.visual", "segmenter.visual_decoder", "fusion")
+DECODERS = ("decoupling.text", "decoupling.visual", "decoupling.motion", "segmenter.visual_decoder", "fusion")
 TRAINABLE = {
     "vision": ("mllm.model.vision_tower", "mllm.model.multi_modal_projector"),
     "segmenter": ("segmenter.sam",),
@@ -85,13 +85,23 @@ def build_objective(
     if arguments.phase == "vision":
         return VisionObjective(model)
     if arguments.phase == "segmenter":
-        return SegmenterObjective(model, mask_loss_arguments, int(arguments.teacher_fraction * arguments.max_steps))
+        teacher_steps = int(arguments.teacher_fraction * arguments.max_steps)
+        named = arguments.weights.get("named_mask", 0) > 0
+        return SegmenterObjective(model, mask_loss_arguments, teacher_steps, named=named)
     if arguments.phase == "grounding":
         return GroundingObjective(model, processor.tokenizer)
     if arguments.phase == "text_pretraining":
         return TextPretrainingObjective(model, mask_loss_arguments, reader)
     reprompts = None if arguments.phase == "fusion" else 0
-    return DecouplingObjective(model, mask_loss_arguments, reader, arguments.weights, reprompts)
+    return DecouplingObjective(
+        model,
+        mask_loss_arguments,
+        reader,
+        arguments.weights,
+        reprompts,
+        arguments.shuffled_share,
+        arguments.orthogonality_center,
+    )
 
 
 __all__ = ["PHASES_LEARN", "build_objective", "free_parameters", "trainable_prefixes"]

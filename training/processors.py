@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from transformers import GotOcr2ImageProcessor, Sam2ImageProcessor
 
 from desa2va.configuration.presets import TINY_IMAGE_SIZE, TINY_VOCABULARY
@@ -37,9 +38,7 @@ def preset_processor(preset: str, fields: dict[str, Any]) -> DeSa2VAProcessor:
     }
     tokenizer = build_tiny_tokenizer(vocabulary_corpus(), max_size=TINY_VOCABULARY)
     if shared.get("seg_design") == "unique":
-        tokens = [f"[SEG{number}]" for number in range(shared["num_seg_frames"])]
-        tokenizer.add_special_tokens({"additional_special_tokens": tokens}, replace_extra_special_tokens=False)
-        shared["seg_tokens"] = tokens
+        shared["seg_tokens"] = _add_unique_tokens(tokenizer, shared["num_seg_frames"])
     side = {"height": TINY_IMAGE_SIZE, "width": TINY_IMAGE_SIZE}
     return DeSa2VAProcessor(
         image_processor=GotOcr2ImageProcessor(size=side, crop_to_patches=False),
@@ -54,4 +53,40 @@ def preset_processor(preset: str, fields: dict[str, Any]) -> DeSa2VAProcessor:
     )
 
 
-__all__ = ["preset_processor"]
+def switch_seg_design(processor: DeSa2VAProcessor, model: Any, fields: dict[str, Any]) -> None:
+    """Lets a trained model and its processor speak another `[SEG]` design (Sa2VA table 12), in place.
+
+    Args:
+        processor, model: of one checkpoint with the design `"single"`. fields: changes of the configuration;
+            `seg_design` and `num_seg_frames` are read, and `seg_token_ids` is added for `"unique"`. Unique tokens start as
+            copies of the token they replace.
+
+    Raises:
+        ValueError: more tokens than the embedding has rows for.
+    """
+    design = fields.get("seg_design", processor.seg_design)
+    if design == processor.seg_design:
+        return
+    known = processor.seg_token_ids[0]
+    processor.seg_design, processor.num_seg_frames = design, fields.get("num_seg_frames", 1)
+    processor._assembler = None
+    if design == "unique":
+        processor.seg_tokens = _add_unique_tokens(processor.tokenizer, processor.num_seg_frames)
+        ids = processor.seg_token_ids
+        rows = model.get_input_embeddings().weight
+        if max(ids) >= len(rows):
+            raise ValueError(f"{len(ids)} unique [SEG] tokens need {max(ids) + 1} embedding rows, the model has {len(rows)}")
+        with torch.no_grad():
+            for weight in {rows, model.get_output_embeddings().weight}:
+                weight[ids] = weight[known].clone()
+        fields["seg_token_ids"] = ids
+    processor._check()
+
+
+def _add_unique_tokens(tokenizer: Any, count: int) -> list[str]:
+    tokens = [f"[SEG{number}]" for number in range(count)]
+    tokenizer.add_special_tokens({"additional_special_tokens": tokens}, replace_extra_special_tokens=False)
+    return tokens
+
+
+__all__ = ["preset_processor", "switch_seg_design"]

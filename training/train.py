@@ -36,9 +36,10 @@ from .auxiliary import AuxiliaryNetworks
 from .data.build import build_dataset
 from .label_states import LabelReader
 from .language_adapters import attach_lora, merge_lora
+from .monitors import TrainingMonitor, warnings_of
 from .objectives.base import Objective
 from .phases import build_objective, free_parameters, trainable_prefixes
-from .processors import preset_processor
+from .processors import preset_processor, switch_seg_design
 from .trainer import DeSa2VATrainer
 
 logger = logging.getLogger(__name__)
@@ -87,12 +88,12 @@ def apply_overrides(config: dict[str, Any], overrides: list[str]) -> dict[str, A
     return config
 
 
-def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
-    """`change` on top of `base`, mapping by mapping."""
+def merge_configs(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """`change` on top of `base`, mapping by mapping; neither is altered."""
     merged = dict(base)
     for key, value in change.items():
         inner = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if inner else value
+        merged[key] = merge_configs(merged[key], value) if inner else value
     return merged
 
 
@@ -105,7 +106,7 @@ def run_recipe(config: dict[str, Any]) -> Path:
         return run_stage({**common, "output_dir": str(output_dir)})
     folder = config.get("init_from")
     for number, stage in enumerate(stages):
-        stage = _merge(common, _merge(read_config(stage["config"]), stage) if "config" in stage else stage)
+        stage = merge_configs(common, merge_configs(read_config(stage["config"]), stage) if "config" in stage else stage)
         stage.pop("config", None)
         start = stage.pop("start_from", None)
         stage["init_from"] = str(output_dir / start) if start else folder
@@ -133,6 +134,7 @@ def run_stage(config: dict[str, Any]) -> Path:
         _warm_start(model, processor, dataset, reader, arguments)
     fields = {name: value for name, value in config.get("model", {}).items() if name != "preset"}
     if fields and config.get("init_from"):
+        switch_seg_design(processor, model, fields)
         model = with_fields(model, fields)
     prefixes = trainable_prefixes(arguments)
     learning = free_parameters(model, prefixes)
@@ -147,18 +149,24 @@ def run_stage(config: dict[str, Any]) -> Path:
         auxiliary=_auxiliary(model, arguments),
         train_dataset=dataset,
         data_collator=processor.collate,
+        callbacks=[TrainingMonitor()],
     )
-    started = time.time()
+    started, cpu_started = time.time(), time.process_time()
     result = trainer.train(resume_from_checkpoint=checkpoint)
+    cpu_seconds = time.process_time() - cpu_started
     merge_lora(model, adapters)
     if trainer.is_world_process_zero():
-        _finish(folder, model, processor, trainer, config, learning, time.time() - started, result)
+        seconds = {"seconds": round(time.time() - started, 1), "cpu_seconds": round(cpu_seconds, 1)}
+        _finish(folder, model, processor, trainer, config, learning, seconds, result)
     trainer.accelerator.wait_for_everyone()
     return folder
 
 
 def _training_arguments(config: dict[str, Any], folder: Path, seed: int) -> DeSa2VATrainingArguments:
     fields = {"output_dir": str(folder), "seed": seed, "data_seed": seed, **config.get("training", {})}
+    for name in ("save_strategy", "eval_strategy", "logging_strategy"):
+        if fields.get(name) is False:  # YAML's reading of a bare `no`
+            fields[name] = "no"
     try:
         return DeSa2VATrainingArguments(**fields)
     except TypeError as error:
@@ -271,6 +279,12 @@ def _auxiliary(model: DeSa2VAModel, arguments: DeSa2VATrainingArguments) -> Auxi
         pairing=arguments.adversarial_pairing,
         num_components=arguments.club_components,
         queue_size=arguments.queue_size,
+        hidden=arguments.auxiliary_hidden,
+        log_variance_bound=arguments.club_log_variance_bound,
+        spectral_norm=arguments.discriminator_spectral_norm,
+        instance_noise=arguments.discriminator_noise,
+        label_smoothing=arguments.discriminator_label_smoothing,
+        gradient_penalty=arguments.discriminator_gradient_penalty,
     )
 
 
@@ -281,7 +295,7 @@ def _finish(
     trainer: DeSa2VATrainer,
     config: dict[str, Any],
     learning: list[str],
-    seconds: float,
+    seconds: dict[str, float],
     result: Any,
 ) -> None:
     """Writes the model, its processor and what happened; `stage.json` last, so that its presence means finished."""
@@ -291,9 +305,10 @@ def _finish(
     trainer.state.save_to_json(str(folder / "trainer_state.json"))
     stage = {
         "config": config,
-        "seconds": round(seconds, 1),
+        **seconds,
         "steps": trainer.state.global_step,
         "final": {key: value for key, value in result.metrics.items() if isinstance(value, int | float)},
+        "warnings": warnings_of(trainer.state.log_history),
         "learning_parameters": len(learning),
         "processes": trainer.args.world_size,
         "threads": torch.get_num_threads(),

@@ -18,7 +18,7 @@ import torch.distributed as dist
 from transformers import Trainer
 
 from .arguments import DeSa2VATrainingArguments
-from .auxiliary import AuxiliaryNetworks, adversarial_strength
+from .auxiliary import AuxiliaryNetworks
 from .objectives.base import Objective
 from .optimizers import build_optimizer
 
@@ -56,10 +56,13 @@ class DeSa2VATrainer(Trainer):
         self.model_accepts_loss_kwargs = False
         self.auxiliary = auxiliary.to(args.device) if auxiliary is not None else None
         if self.auxiliary is not None:
-            self.auxiliary_optimizer = torch.optim.AdamW(auxiliary.parameters(), lr=args.auxiliary_learning_rate)
+            rate = args.auxiliary_learning_rate
+            other = rate if args.discriminator_learning_rate is None else args.discriminator_learning_rate
+            self.auxiliary_optimizer = torch.optim.AdamW(self.auxiliary.parameter_groups(rate, other))
             if dist.is_initialized():
                 for value in self.auxiliary.state_dict().values():
                     dist.broadcast(value, 0)
+        self._schedule = args.adversarial_schedule()
         self._features: list[dict[str, torch.Tensor]] = []
         self._logged: dict[str, list[float]] = defaultdict(list)
 
@@ -103,7 +106,8 @@ class DeSa2VATrainer(Trainer):
         output = model(**inputs)
         terms, weights = dict(output["terms"]), self.args.weights
         if self.auxiliary is not None and output.get("features"):
-            strength = adversarial_strength(self.state.global_step, self.args.adversarial_warmup)
+            strength = self._schedule.strength(self.state.global_step, self.state.max_steps)
+            self._logged["adversarial_strength"].append(strength)
             terms |= self.auxiliary.model_terms(output["features"], strength)
             self._features.append({name: value.detach() for name, value in output["features"].items()})
         loss = 0.0
@@ -137,6 +141,8 @@ class DeSa2VATrainer(Trainer):
             counts = torch.tensor([float(len(features["text"]))], device=self.args.device)
             losses = self.auxiliary.update_terms(features, num_objects=1.0)
             parameters = [p for p in self.auxiliary.parameters() if p.requires_grad]
+            if counts.item() > 0:
+                self._logged["discriminator_loss"].append(float(losses["discriminators"].detach()) / counts.item())
             gradients = torch.autograd.grad(sum(losses.values()), parameters, allow_unused=True)
             flat = torch.cat(
                 [
@@ -149,8 +155,9 @@ class DeSa2VATrainer(Trainer):
                 dist.all_reduce(counts)
             if counts.item() > 0:
                 self._auxiliary_step(parameters, flat / counts)
-        for name, value in self.auxiliary.metrics(features).items():
-            self._logged[name].append(float(value))
+        if len(features["text"]):  # the neutral figures of a step without objects would only dilute the mean
+            for name, value in self.auxiliary.metrics(features).items():
+                self._logged[name].append(float(value))
         self.auxiliary.remember(features)
 
     def _auxiliary_step(self, parameters: list[torch.nn.Parameter], flat: torch.Tensor) -> None:

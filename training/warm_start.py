@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from desa2va.modeling_desa2va.decoupling import Projection
+from desa2va.modeling_desa2va.decoupling import MotionProjection, Projection
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 from desa2va.training.label_states import LabelReader
 
@@ -24,7 +24,9 @@ from desa2va.training.label_states import LabelReader
 def fan_in(model: DeSa2VAModel) -> None:
     """Variance-preserving weights: a deviation of .02 leaves narrow networks almost blind to their prompts."""
     for name, module in model.named_modules():
-        if isinstance(module, nn.Linear) and "lm_head" not in name:
+        if isinstance(module, MotionProjection):
+            module.reset_parameters()
+        elif isinstance(module, nn.Linear) and "lm_head" not in name:
             nn.init.normal_(module.weight, std=module.in_features**-0.5)
         elif isinstance(module, nn.Conv2d):
             nn.init.normal_(module.weight, std=module.weight[0].numel() ** -0.5)

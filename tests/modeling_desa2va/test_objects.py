@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from desa2va.modeling_desa2va.decoupling import Prompts
 from desa2va.modeling_desa2va.objects import find_objects
 
 SEG, A, B = 6, 7, 8
@@ -14,8 +15,8 @@ def test_ragged_objects_meet_the_frames_of_their_own_visual():
     index = find_objects(ids, [SEG], 1, torch.tensor([0, 1, 1]), torch.tensor([1, -1, 1, 0]))
     assert index.sequence.tolist() == [0, 0, 1, 2]
     assert index.positions.tolist() == [[0], [2], [1], [2]]
-    assert index.pair_object.tolist() == [0, 0, 1, 1, 3, 3]
-    assert index.pair_frame.tolist() == [1, 2, 1, 2, 1, 2]
+    assert index.pairs.object.tolist() == [0, 0, 1, 1, 3, 3]
+    assert index.pairs.frame.tolist() == [1, 2, 1, 2, 1, 2]
 
 
 def test_groups_of_tokens_prompt_frame_by_frame():
@@ -23,9 +24,9 @@ def test_groups_of_tokens_prompt_frame_by_frame():
     ids = torch.tensor([[SEG, A, B, 1]])
     index = find_objects(ids, [SEG, A, B], 3, torch.zeros(4, dtype=torch.long), torch.tensor([0]))
     assert index.positions.tolist() == [[0, 1, 2]]
-    assert index.pair_token.tolist() == [0, 1, 2, 2]
-    prompts = torch.arange(3.0).reshape(1, 3, 1)
-    assert index.per_pair(prompts)[:, 0].tolist() == [0, 1, 2, 2]
+    assert index.pairs.token.tolist() == [0, 1, 2, 2]
+    prompts = Prompts(None, torch.arange(3.0).reshape(1, 3, 1))
+    assert prompts.at(index.pairs.object, index.pairs.token, index.pairs.time)[1][:, 0].tolist() == [0, 1, 2, 2]
 
 
 def test_an_incomplete_group_is_an_error_that_names_the_sequence():
@@ -35,4 +36,4 @@ def test_an_incomplete_group_is_an_error_that_names_the_sequence():
 
 def test_no_objects_at_all():
     index = find_objects(torch.ones(2, 3, dtype=torch.long), [SEG], 1, torch.tensor([0]), torch.tensor([0, 0]))
-    assert len(index.sequence) == len(index.pair_object) == 0
+    assert len(index.sequence) == len(index.pairs.object) == 0

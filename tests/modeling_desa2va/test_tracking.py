@@ -467,13 +467,13 @@ def test_per_frame_decodes_every_other_frame():
     segmenter = build(**SAM_21)
     asked = []
 
-    def decode(features):
-        asked.append(features.low.shape[0])
+    def decode(features, frame):
+        asked.append((features.low.shape[0], frame))
         return MaskPrediction(torch.ones(2, 16, 16), torch.full((2,), 0.5), torch.tensor([1.0, -1.0]))
 
     request, counter = request_for(segmenter, [[True, True, True], [True, False, True]], decode=decode)
     tracks = track_objects(segmenter, request, "per_frame")
-    assert asked == [1] * 6
+    assert asked == [(1, frame) for frame in (0, 2, 3, 5, 6, 8)]
     assert counter.seen == [0, 2, 3, 5, 6, 8]
     assert (tracks.logits[0, [0, 2]] == 1).all()
     assert (tracks.logits[1, [0, 2, 4]] == -1024).all()

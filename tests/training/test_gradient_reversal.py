@@ -1,9 +1,11 @@
 """The reversal changes gradients and nothing else; its strength warms up."""
 
+import math
+
 import pytest
 import torch
 
-from desa2va.training.gradient_reversal import adversarial_strength, reverse_gradient
+from desa2va.training.gradient_reversal import AdversarialSchedule, adversarial_strength, reverse_gradient
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.3, 1.0, 2.5])
@@ -35,3 +37,39 @@ def test_strength_warms_up_from_zero_to_one():
 def test_negative_steps_are_named():
     with pytest.raises(ValueError, match="negative"):
         adversarial_strength(-1, 10)
+
+
+def test_a_later_start_is_exactly_nothing_before_it():
+    """Half a strength at step 99 would steer the decoupling by discriminators nobody meant to ask yet."""
+    schedule = AdversarialSchedule(start=100, warmup_steps=50)
+    assert {schedule.strength(step, 1000) for step in range(101)} == {0.0}
+    assert schedule.strength(125, 1000) == adversarial_strength(25, 50)
+    assert schedule.strength(150, 1000) == 1.0
+
+
+@pytest.mark.parametrize(("kind", "half"), [("linear", 0.5), ("cosine", 0.5)])
+def test_annealing_ends_at_zero(kind, half):
+    """METHOD's phase 3: the last step has no adversarial gradient; before the last steps nothing changes."""
+    schedule = AdversarialSchedule(warmup_steps=0, anneal=kind, anneal_steps=100)
+    values = [schedule.strength(step, 501) for step in range(501)]
+    assert set(values[:401]) == {1.0}
+    assert values[450] == pytest.approx(half)
+    assert values[500] == 0.0
+    assert values == sorted(values, reverse=True)
+    quarter = 0.75 if kind == "linear" else 0.5 - 0.5 * math.cos(0.75 * math.pi)
+    assert values[425] == pytest.approx(quarter)
+
+
+def test_annealing_spans_the_whole_game_by_default():
+    schedule = AdversarialSchedule(start=100, warmup_steps=0, anneal="linear")
+    assert schedule.strength(99, 301) == 0.0
+    assert schedule.strength(200, 301) == pytest.approx(100 / 201)
+    assert schedule.strength(300, 301) == 0.0
+    assert AdversarialSchedule(warmup_steps=0).strength(300, 301) == 1.0
+
+
+def test_unknown_annealing_and_negative_steps_are_named():
+    with pytest.raises(ValueError, match="quadratic"):
+        AdversarialSchedule(anneal="quadratic")
+    with pytest.raises(ValueError, match="start=-1"):
+        AdversarialSchedule(start=-1)

@@ -8,11 +8,10 @@ import torch
 import yaml
 
 from desa2va.training.arguments import DeSa2VATrainingArguments, MaskLossArguments
-from desa2va.training.auxiliary import AuxiliaryNetworks
 from desa2va.training.data.refshapes import RefShapes
 from desa2va.training.label_states import LabelReader
 from desa2va.training.phases import build_objective, free_parameters, trainable_prefixes
-from desa2va.training.train import apply_overrides, read_config, run_recipe
+from desa2va.training.train import _auxiliary, apply_overrides, read_config, run_recipe
 from desa2va.training.trainer import DeSa2VATrainer
 
 QUIET = {"use_cpu": True, "disable_tqdm": True, "lr_scheduler_type": "constant", "seed": 0, "data_seed": 0}
@@ -28,7 +27,7 @@ def trainer_of(make_model, processor, folder, weights=WEIGHTS, phase="decoupling
     free_parameters(model, trainable_prefixes(arguments))
     objective = build_objective(model, arguments, MaskLossArguments(mask_target_size=32), processor, reader)
     torch.manual_seed(0)
-    networks = AuxiliaryNetworks(model.config.prompt_dim, queue_size=32) if auxiliary else None
+    networks = _auxiliary(model, arguments) if auxiliary else None
     return DeSa2VATrainer(
         model=objective,
         args=arguments,
@@ -114,7 +113,14 @@ def test_every_term_is_logged_and_the_auxiliary_networks_learn(make_model, proce
 
 def test_auxiliary_networks_are_no_part_of_what_is_saved(make_model, processor, tmp_path):
     trainer = trainer_of(
-        make_model, processor, tmp_path, auxiliary=True, per_device_train_batch_size=2, max_steps=1, save_steps=1
+        make_model,
+        processor,
+        tmp_path,
+        {**WEIGHTS, "club": 0.1},
+        auxiliary=True,
+        per_device_train_batch_size=2,
+        max_steps=1,
+        save_steps=1,
     )
     trainer.train()
     saved = torch.load(tmp_path / "checkpoint-1" / "objective.pt", weights_only=True)
@@ -147,6 +153,76 @@ def test_a_broken_loss_stops_with_the_names_of_the_terms(make_model, processor, 
         trainer.model.model.decoupling.visual.layers[0].weight.fill_(float("nan"))
     with pytest.raises(FloatingPointError, match="visual_mask"):
         trainer.train()
+
+
+def test_every_auxiliary_argument_arrives(make_model, processor, tmp_path):
+    """An option that is accepted and goes nowhere would make an ablation of two equal runs."""
+    trainer = trainer_of(
+        make_model,
+        processor,
+        tmp_path,
+        {**WEIGHTS, "adversarial": 0.1, "club": 0.1},
+        auxiliary=True,
+        adversarial_pairing="matched",
+        auxiliary_learning_rate=2e-3,
+        discriminator_learning_rate=3e-4,
+        auxiliary_hidden=24,
+        discriminator_spectral_norm=False,
+        discriminator_noise=0.7,
+        discriminator_label_smoothing=0.3,
+        discriminator_gradient_penalty=5.0,
+        club_components=4,
+        club_log_variance_bound=2.5,
+        queue_size=17,
+        orthogonality_center=True,
+    )
+    networks, club = trainer.auxiliary, trainer.auxiliary.club
+    assert networks.pairing == "matched"
+    assert (club.num_components, club.log_variance_bound, club.trunk[0].out_features) == (4, 2.5, 24)
+    assert networks.queue.size == 17
+    for discriminator in (networks.visual_discriminator, networks.text_discriminator):
+        options = discriminator.instance_noise, discriminator.label_smoothing, discriminator.gradient_penalty
+        assert options == (0.7, 0.3, 5.0)
+        assert discriminator.network[0].out_features == 24
+        assert not hasattr(discriminator.network[0], "parametrizations")
+    rates = {id(p): group["lr"] for group in trainer.auxiliary_optimizer.param_groups for p in group["params"]}
+    assert len(rates) == len(list(networks.parameters()))
+    assert {rates[id(p)] for p in club.parameters()} == {2e-3}
+    assert {rates[id(p)] for p in networks.text_discriminator.parameters()} == {3e-4}
+    assert {rates[id(p)] for p in networks.visual_discriminator.parameters()} == {3e-4}
+    assert trainer.model.orthogonality_center
+
+
+def adversarial_gradients(trainer, step, total, batch):
+    """Gradient of W_t and W_v under the adversarial term alone, at a step of a training of `total`."""
+    trainer.state.global_step, trainer.state.max_steps = step, total
+    trainer.model.zero_grad()
+    torch.manual_seed(0)
+    trainer.compute_loss(trainer.model, dict(batch)).backward()
+    decoupling = trainer.model.model.decoupling
+    return [part.layers[0].weight.grad.abs().sum().item() for part in (decoupling.text, decoupling.visual)]
+
+
+def test_the_game_starts_late_and_ends_early(make_model, processor, batch, tmp_path):
+    """Before its start and at the end of its annealing the game gives exactly nothing, in between it does."""
+    trainer = trainer_of(
+        make_model,
+        processor,
+        tmp_path,
+        {"adversarial": 1.0},
+        auxiliary=True,
+        discriminator_spectral_norm=False,  # its power iteration moves at every look
+        adversarial_start=10,
+        adversarial_warmup=5,
+        adversarial_anneal="linear",
+        adversarial_anneal_steps=20,
+    )
+    assert adversarial_gradients(trainer, 0, 100, batch) == [0.0, 0.0]
+    assert adversarial_gradients(trainer, 9, 100, batch) == [0.0, 0.0]
+    full = adversarial_gradients(trainer, 50, 100, batch)
+    assert min(full) > 0
+    assert adversarial_gradients(trainer, 89, 100, batch) == pytest.approx([value / 2 for value in full], rel=1e-4)
+    assert adversarial_gradients(trainer, 99, 100, batch) == [0.0, 0.0]
 
 
 @pytest.fixture
@@ -194,6 +270,7 @@ def test_a_recipe_runs_its_stages_and_skips_finished_ones(stage, tmp_path):
     assert folder == tmp_path / "runs" / "second"
     report = json.loads((folder / "stage.json").read_text())
     assert report["steps"] == 2
+    assert report["warnings"] == []
     model, processor = load(folder)
     assert not [name for name, _ in model.named_parameters() if "lora" in name]
     assert processor.seg_token_ids == model.config.seg_token_ids

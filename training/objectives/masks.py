@@ -21,6 +21,7 @@ from desa2va.training.label_states import LabelReader
 from desa2va.training.mask_targets import mask_targets
 
 from .base import Objective, model_inputs
+from .temporal import TERMS, TemporalTerms
 
 
 class TextPretrainingObjective(Objective):
@@ -42,11 +43,11 @@ class TextPretrainingObjective(Objective):
             batch["input_ids"], torch.tensor(model.config.seg_token_ids, device=batch["input_ids"].device)
         )
         sequence = is_seg.nonzero(as_tuple=True)[0][:: model.config.num_seg_frames]
-        pair_object, pair_frame, _ = pair_with_frames(sequence, 1, batch["sam_frame_visual"], batch["sequence_visual"])
+        pairs = pair_with_frames(sequence, 1, batch["sam_frame_visual"], batch["sequence_visual"])
         with torch.no_grad():
             features = segmenter.encode_frames(batch["sam_pixel_values"])
         prompts = model.decoupling.label(self._reader[0](batch["object_labels"]))
-        prediction = segmenter.decode(segmenter.text_decoder, features, pair_frame, prompts[pair_object][:, None])
+        prediction = segmenter.decode(segmenter.text_decoder, features, pairs.frame, prompts[pairs.object][:, None])
         targets = mask_targets(batch["mask_labels"], self.mask_loss_arguments.mask_target_size, prompts.device)
         present = targets.flatten(1).any(dim=1)
         count = max(int(present.sum()), 1)
@@ -62,8 +63,8 @@ class DecouplingObjective(Objective):
     Args:
         model: the model. mask_loss_arguments: how a mask is scored. reader: reads the ground-truth phrases; `None`
             in mode `sa2va`, which has no text branch. weights: terms with weight 0 are not computed. num_reprompts:
-                overrides the
-            configuration (0 in phase 2).
+            overrides the configuration (0 in phase 2). shuffled_share: see `TemporalTerms`.
+        orthogonality_center: see `orthogonality_loss`.
     """
 
     def __init__(
@@ -73,15 +74,20 @@ class DecouplingObjective(Objective):
         reader: LabelReader | None,
         weights: dict[str, float],
         num_reprompts: int | None,
+        shuffled_share: float = 1.0,
+        orthogonality_center: bool = False,
     ) -> None:
         super().__init__(model)
         self.mask_loss_arguments = mask_loss_arguments
         self._reader = [reader]
         self.weights = weights
         self.num_reprompts = num_reprompts
+        self.orthogonality_center = orthogonality_center
+        wanted = any(weights.get(name, 0) > 0 for name in TERMS)
+        self.temporal = TemporalTerms(model.config, weights, shuffled_share) if wanted else None
 
     def forward(self, **batch: Any) -> dict[str, Any]:
-        """Terms of METHOD section 5; metrics `fused_iou`, `text_iou`, `visual_iou`, `gate`."""
+        """Terms of METHOD section 5; metrics `fused_iou`, `text_iou`, `visual_iou`, `gate`, `order_accuracy`."""
         has_text = self.model.segmenter.text_decoder is not None
         # Labels are read where something is made of them: a teacher, a target, or the discriminators' real text.
         read = has_text and any(self.weights.get(name, 0) for name in ("text_mask", "alignment", "adversarial"))
@@ -97,6 +103,9 @@ class DecouplingObjective(Objective):
             features = self._features(output)
             if self.weights.get("alignment", 0) and output.label_prompts is not None:
                 terms["alignment"] = self._alignment(output)
+        if self.temporal is not None:
+            for part, more in zip((terms, metrics), self.temporal(self.model, batch, output), strict=True):
+                part.update(more)
         return {"terms": terms, "features": features, "metrics": metrics}
 
     def _mask_terms(
@@ -129,11 +138,11 @@ class DecouplingObjective(Objective):
                     quality = mask_iou(part.logits.detach()[present], targets[present])
                     metrics[name.replace("_mask", "_iou")] = quality.mean() if len(quality) else quality.sum()
             if decoded.text is not None and self.weights.get("orthogonality", 0):
-                loss = orthogonality_loss(decoded.text.tokens, decoded.visual.tokens)
+                loss = orthogonality_loss(decoded.text.tokens, decoded.visual.tokens, self.orthogonality_center)
                 terms["orthogonality"] = terms.get("orthogonality", 0.0) + share * loss
         decoders = [part for decoded in output.passes for part in (decoded.visual, decoded.text) if part is not None]
         terms |= score_terms(decoders, targets, present)
-        if len(present):
+        if len(present) and output.passes[-1].text is not None:
             metrics["gate"] = output.passes[-1].gate.detach().mean()
 
     def _features(self, output: DeSa2VAOutput) -> dict[str, torch.Tensor]:
@@ -149,10 +158,16 @@ class DecouplingObjective(Objective):
 
     @staticmethod
     def _alignment(output: DeSa2VAOutput) -> torch.Tensor:
-        """Distance of h_t to the label prompt it should replace, in units of the label prompts' variance."""
-        target = output.label_prompts.detach()
-        variance = target.var(dim=0).mean().clamp(min=1e-6) if len(target) > 1 else target.new_ones(())
-        return F.mse_loss(output.text_prompts, target[:, None].expand_as(output.text_prompts)) / variance
+        """Distance of h_t to the label prompt it should replace, in units of the label prompts' variance.
+
+        Objects of one request share their label: alone in a batch they have no variance at all, and the quotient would
+        grow a million times. A quarter of the mean square is the least that is divided by.
+        """
+        target = output.label_prompts.detach().float()
+        least = (0.25 * target.square().mean()).clamp(min=1e-6)
+        variance = torch.maximum(target.var(dim=0).mean(), least) if len(target) > 1 else least
+        prompts = output.text_prompts.float()
+        return F.mse_loss(prompts, target[:, None].expand_as(prompts)) / variance
 
 
 def score_terms(

@@ -35,10 +35,16 @@ class SegmenterObjective(Objective):
     Args:
         model: the model. mask_loss_arguments: how a mask is scored. teacher_steps: steps over which the memory goes
             from the truth to the model's own masks. clip_frames: frames of a video that one step follows.
+        named: computes `named_mask`; off where its weight is 0, which saves decoding every object once more.
     """
 
     def __init__(
-        self, model: DeSa2VAModel, mask_loss_arguments: MaskLossArguments, teacher_steps: int, clip_frames: int = 4
+        self,
+        model: DeSa2VAModel,
+        mask_loss_arguments: MaskLossArguments,
+        teacher_steps: int,
+        clip_frames: int = 4,
+        named: bool = True,
     ) -> None:
         super().__init__(model)
         width = model.config.prompt_dim
@@ -48,10 +54,11 @@ class SegmenterObjective(Objective):
         self.mask_loss_arguments = mask_loss_arguments
         self.teacher_steps = teacher_steps
         self.clip_frames = clip_frames
+        self.named = named
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
 
     def forward(self, **batch: Any) -> dict[str, Any]:
-        """All terms; a batch without videos has no `memory_mask`."""
+        """All terms; a batch without videos has no `memory_mask`, an objective that is not `named` no `named_mask`."""
         if self.training:
             self.step += 1
         segmenter = self.model.segmenter
@@ -60,7 +67,8 @@ class SegmenterObjective(Objective):
         masks, frame_rows, clips = _scene_masks(samples, self.clip_frames, features.low.device)
         terms, metrics = self._dense(features, samples)
         self._prompted(features, masks, frame_rows, terms)
-        self._named(features, samples, terms, metrics)
+        if self.named:
+            self._named(features, samples, terms, metrics)
         if clips:
             self._followed(features, clips, terms)
         return {"terms": terms, "metrics": metrics}

@@ -3,11 +3,12 @@
 import pytest
 import torch
 
-from desa2va.training.arguments import MaskLossArguments
+from desa2va.training.arguments import DeSa2VATrainingArguments, MaskLossArguments
 from desa2va.training.data.refshapes import RefShapes
 from desa2va.training.objectives.grounding import GroundingObjective
 from desa2va.training.objectives.segmenter import SegmenterObjective, boxes_of, clicks_in, coarse_logits
 from desa2va.training.objectives.vision import VisionObjective
+from desa2va.training.phases import build_objective
 
 LOSS = MaskLossArguments(mask_target_size=32)
 
@@ -55,6 +56,19 @@ def test_segmenter_objective_learns_with_and_without_videos(make_model, processo
     assert history[-1] < history[0]
     still = [sample for sample in samples if not sample.is_video]
     assert "memory_mask" not in objective(**processor.collate(still))["terms"]
+
+
+def test_named_objects_cost_nothing_where_nobody_asks(make_model, processor, batch, tmp_path):
+    """Weight 0 decoded every named object for a term that was multiplied away."""
+    for weight in (0.0, 1.0):
+        arguments = DeSa2VATrainingArguments(
+            output_dir=str(tmp_path), phase="segmenter", max_steps=1, use_cpu=True, weights={"named_mask": weight}
+        )
+        objective = build_objective(make_model(), arguments, LOSS, processor, None).train()
+        calls = []
+        objective.name_decoder.register_forward_hook(lambda *a, calls=calls: calls.append(1))
+        assert ("named_mask" in objective(**batch)["terms"]) == (weight > 0)
+        assert len(calls) == (weight > 0)
 
 
 def test_memory_gets_gradients(make_model, processor):

@@ -1,0 +1,1 @@
+"""Ablations: grids of short trainings, scored and compared."""

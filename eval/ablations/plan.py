@@ -1,0 +1,162 @@
+"""Ablation plans: which variants are trained, from where, with which seeds, and what they are compared with.
+
+Enters: a YAML file, or the name of a plan that comes with the package. Leaves: a `Plan`, whose arms are resolved to
+whole training configurations (paper section 4: tables 3 to 9; Sa2VA table 12).
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from desa2va.training.train import merge_configs, read_config
+
+PLAN_FOLDER = Path(__file__).resolve().parent / "plans"
+SECTIONS = ("model", "data", "mask_loss", "training")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One variant.
+
+    Attributes:
+        name: its key in the plan. title: its row in the table.
+        like: the arm whose settings it starts from, or `""`.
+        equal_time: the arm whose training time it gets: as many steps as fit into that, in place of equal steps.
+        start_from: stage of the plan's recipe it starts from; the plan's own when empty.
+        settings: differences of the training configuration (`model`, `data`, `mask_loss`, `training`).
+    """
+
+    name: str
+    title: str = ""
+    like: str = ""
+    equal_time: str = ""
+    start_from: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A table to be measured.
+
+    Attributes:
+        name: file name of the plan. title, claim: what is compared, and what the paper says about it.
+        recipe: training recipe whose stages the arms start from; missing stages are trained first.
+        start_from: stage of that recipe. config: packaged configuration all arms share. settings: differences to it.
+        reference: the arm all others are compared with. arms: by name, in the order of the table.
+        seeds: of data order and new weights. scenes, questions, videos: how many are scored, see `evaluate_refshapes`.
+        level: of RefShapes. metrics: columns of the table, dotted paths into the report, with their headings.
+    """
+
+    name: str
+    title: str
+    arms: dict[str, Arm]
+    reference: str
+    claim: str = ""
+    recipe: str = "tiny"
+    start_from: str = "text_pretraining"
+    config: str = "tiny/ablation"
+    settings: dict[str, Any] = field(default_factory=dict)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    scenes: int = 1000
+    questions: int = 0
+    videos: int = 0
+    level: str = "standard"
+    metrics: dict[str, str] = field(default_factory=lambda: {"ciou": "cIoU"})
+
+    def start(self, arm: Arm) -> str:
+        """Stage of the recipe that `arm` starts from."""
+        parent = self.arms.get(arm.like)
+        return arm.start_from or (self.start(parent) if parent else self.start_from)
+
+    def stage(self, arm: Arm, seed: int) -> dict[str, Any]:
+        """The arm's whole training configuration but for folders; `training.max_steps` as for equal steps."""
+        chain = [arm]
+        while chain[0].like:
+            chain.insert(0, self.arms[chain[0].like])
+        config = merge_configs(read_config(self.config), self.settings)
+        for link in chain:
+            config = merge_configs(config, copy.deepcopy(link.settings))
+        config.pop("name", None)
+        return {**config, "seed": seed}
+
+    def scoring(self) -> dict[str, Any]:
+        """What `evaluate_refshapes` is asked for."""
+        return {"level": self.level, "limit": self.scenes, "questions": self.questions, "videos": self.videos}
+
+
+def read_plan(name: str) -> Plan:
+    """The plan at a path, or the packaged one of that name.
+
+    Raises:
+        FileNotFoundError: neither exists. ValueError: a field, an arm or a reference that can not be.
+    """
+    path = Path(name)
+    if not path.is_file():
+        path = PLAN_FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        raise FileNotFoundError(f"no plan file {name!r} and no packaged one; packaged: {', '.join(packaged_plans())}")
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    known = {entry.name for entry in fields(Plan)} - {"name"}
+    if not isinstance(content, dict) or not {"title", "arms", "reference"} <= set(content):
+        raise ValueError(f"{path} must be a mapping with title, reference and arms")
+    unknown = sorted(set(content) - known)
+    if unknown:
+        raise ValueError(f"{path}: unknown fields {unknown}; known are {', '.join(sorted(known))}")
+    arms = {key: _arm(path, key, value or {}) for key, value in content.pop("arms").items()}
+    plan = Plan(
+        name=path.stem, arms=arms, **{**content, "seeds": tuple(content.get("seeds", Plan.__dataclass_fields__["seeds"].default))}
+    )
+    _check(path, plan)
+    return plan
+
+
+def packaged_plans() -> list[str]:
+    """Names of the plans that come with the package."""
+    return sorted(path.stem for path in PLAN_FOLDER.glob("*.yaml"))
+
+
+def _arm(path: Path, name: str, content: dict[str, Any]) -> Arm:
+    settings = {key: content.pop(key) for key in SECTIONS if key in content}
+    unknown = sorted(set(content) - {"title", "like", "equal_time", "start_from"})
+    if unknown:
+        raise ValueError(f"{path}, arm {name!r}: unknown fields {unknown}; an arm has title, like, equal_time, "
+                         f"start_from and the sections {', '.join(SECTIONS)}")
+    return Arm(name, settings=settings, **{"title": name, **content})
+
+
+def _check(path: Path, plan: Plan) -> None:
+    """Raises `ValueError` naming the arm that points nowhere."""
+    if plan.reference not in plan.arms:
+        raise ValueError(f"{path}: reference {plan.reference!r} is no arm; arms are {', '.join(plan.arms)}")
+    if not plan.seeds or plan.scenes < 1:
+        raise ValueError(f"{path}: seeds must not be empty and scenes be at least 1")
+    for arm in plan.arms.values():
+        for key in ("like", "equal_time"):
+            target = getattr(arm, key)
+            if target and (target not in plan.arms or target == arm.name):
+                raise ValueError(f"{path}, arm {arm.name!r}: {key}={target!r} is no other arm of the plan")
+        seen, link = set(), arm
+        while link.like:
+            if link.name in seen:
+                raise ValueError(f"{path}: arms {sorted(seen)} are like one another in a circle")
+            seen.add(link.name)
+            link = plan.arms[link.like]
+        if arm.equal_time and (plan.arms[arm.equal_time].equal_time or not arm.like):
+            raise ValueError(
+                f"{path}, arm {arm.name!r}: equal_time needs `like`, and an arm trained for its own number of steps"
+            )
+
+
+def fingerprint(config: dict[str, Any]) -> str:
+    """Twelve hexadecimal digits that name a configuration: equal arms of different plans share one run."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]
+
+
+__all__ = ["PLAN_FOLDER", "Arm", "Plan", "fingerprint", "packaged_plans", "read_plan"]

@@ -1,0 +1,117 @@
+"""One run of an ablation: train an arm with a seed, score it, keep one JSON.
+
+Enters: a `Run`. Leaves: `runs/<fingerprint>/` with the trained model and, last of all, `result.json`: its presence
+means finished. The same arm of two plans is one run.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from desa2va.eval.provenance import weights_sha256
+from desa2va.eval.refshapes import evaluate_refshapes
+from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
+from desa2va.processing.processing_desa2va import DeSa2VAProcessor
+from desa2va.training.train import STAGE_FILE, run_stage
+
+from .plan import fingerprint
+
+RESULT_FILE = "result.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one worker does.
+
+    Attributes:
+        folder: of all runs. config: training configuration with `init_from` relative to the recipe's folder.
+        scoring: arguments of `evaluate_refshapes`. recipe_dir: folder of the recipe's stages.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    scoring: dict[str, Any]
+    recipe_dir: Path
+
+    @property
+    def place(self) -> Path:
+        """Folder of this run."""
+        return self.folder / fingerprint({"config": self.config, "scoring": self.scoring})
+
+    @property
+    def finished(self) -> bool:
+        """Whether the result is there."""
+        return (self.place / RESULT_FILE).is_file()
+
+    def result(self) -> dict[str, Any]:
+        """The finished run's JSON."""
+        return json.loads((self.place / RESULT_FILE).read_text())
+
+
+def execute(run: Run) -> Path:
+    """Trains and scores one run, or returns at once where it is finished.
+
+    Training resumes from its newest checkpoint where the configuration saves any, else it starts again.
+
+    Returns:
+        The run's folder.
+    """
+    if run.finished:
+        return run.place
+    model_dir = run.place / "model"
+    training = {"disable_tqdm": True, "save_strategy": "no", **run.config.get("training", {})}
+    start = run.recipe_dir / run.config["init_from"]
+    run_stage({**run.config, "training": training, "init_from": str(start), "output_dir": str(model_dir)})
+    model = DeSa2VAModel.from_pretrained(model_dir, dtype=torch.float32).eval()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    report = evaluate_refshapes(model.to(device), DeSa2VAProcessor.from_pretrained(model_dir), **run.scoring)
+    stage = json.loads((model_dir / STAGE_FILE).read_text())
+    history = json.loads((model_dir / "trainer_state.json").read_text())["log_history"]
+    result = {
+        "config": run.config,
+        "scoring": run.scoring,
+        "report": report,
+        "curves": [entry for entry in history if "loss" in entry],
+        "provenance": {
+            "steps": stage["steps"],
+            "seconds": stage["seconds"],
+            "cpu_seconds": stage["cpu_seconds"],
+            "warnings": stage.get("warnings", []),
+            "start_sha256": weights_sha256(start),
+            "weights_sha256": weights_sha256(model_dir),
+            "commit": source_commit(),
+            "versions": stage["versions"],
+            "device": stage["device"],
+            "hardware": stage["hardware"],
+            "threads": stage["threads"],
+            "processes": stage["processes"],
+        },
+    }
+    temporary = run.place / f"{RESULT_FILE}.tmp"
+    temporary.write_text(json.dumps(result, indent=1, default=str) + "\n")
+    temporary.replace(run.place / RESULT_FILE)
+    return run.place
+
+
+def source_commit() -> str | None:
+    """The commit of the checkout this code runs from, with `+` where files differ from it; `None` when installed."""
+    here = Path(__file__).resolve().parent
+    try:
+        commit = _git(here, "rev-parse", "HEAD")
+        return commit + ("+" if _git(here, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(folder: Path, *words: str) -> str:
+    answer = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=True)
+    return answer.stdout.strip()
+
+
+__all__ = ["RESULT_FILE", "Run", "execute", "source_commit"]
