@@ -26,7 +26,7 @@ CONVERSATIONS = 4
 TEXTUAL_FACTORS = {"color": COLOR_NAMES, "shape": tuple(SHAPES), "size": SIZES}
 VISUAL_FACTORS = ("center_x", "center_y", "log_area", "angle")
 NUISANCES = ("num_objects",)
-ROUND_SHAPES = ("circle",)  # the angle of a circle can not be seen
+ROUND_SHAPES = ("circle", "ring")  # their angle can not be seen
 
 
 @dataclass(frozen=True)

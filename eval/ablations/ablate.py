@@ -1,0 +1,57 @@
+"""`desa2va ablate`: trains and scores what a plan lacks, then writes its table, picture and figures.
+
+Enters: names or files of plans and a folder. Leaves: `OUT/runs/*/result.json`, and per plan `OUT/PLAN.json`,
+`OUT/PLAN.md`, `OUT/PLAN.png`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+
+from .figure import draw
+from .plan import read_plan
+from .schedule import Grid, run_grids
+from .table import markdown, summarise
+
+logger = logging.getLogger(__name__)
+
+
+def run(args: argparse.Namespace) -> list[str]:
+    """Runs and reports the plans.
+
+    Args:
+        args: `plans`, `out`, `recipe_dir`, `seeds`, `jobs`, `report_only` as the command line describes them.
+
+    Returns:
+        The tables as Markdown, one per plan.
+    """
+    grids = [Grid(read_plan(name), args.out, args.recipe_dir, args.seeds) for name in args.plans]
+    args.out.mkdir(parents=True, exist_ok=True)
+    if not args.report_only:
+        run_grids(grids, args.jobs)
+    return [report(grid) for grid in grids]
+
+
+def report(grid: Grid) -> str:
+    """Writes a plan's table, picture and figures from its finished runs; returns the table.
+
+    Raises:
+        ValueError: no run of the plan is finished.
+    """
+    summary = summarise(grid)
+    if not any(row["seeds"] for row in summary["rows"]):
+        raise ValueError(f"no run of plan {grid.plan.name!r} is finished in {grid.folder}; run it without --report-only")
+    table = markdown(summary)
+    place = grid.folder / grid.plan.name
+    place.with_suffix(".json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    place.with_suffix(".md").write_text(f"{summary['title']}\n\n{table}", encoding="utf-8")
+    try:
+        draw(grid, summary, place.with_suffix(".png"))
+    except ImportError as error:
+        logger.warning("no picture: %s", error)
+    return table
+
+
+__all__ = ["report", "run"]
