@@ -16,7 +16,7 @@ from typing import Any
 
 from . import __version__
 
-COMMANDS = ("demo", "segment", "chat", "train", "data", "evaluate", "ablate", "export", "doctor")
+COMMANDS = ("demo", "segment", "chat", "train", "data", "evaluate", "probe", "ablate", "export", "doctor")
 
 _DESCRIPTION = "Ask in words, get pixel masks in pictures and videos, and an answer in the same breath."
 _EPILOG = """
@@ -31,6 +31,7 @@ your own model:
   desa2va data refshapes --out shapes --limit 1000     write a procedural data set
   desa2va train CONFIG --overrides seed=1              train (the same program under `accelerate launch`)
   desa2va eval refshapes --model DIR --json scores.json
+  desa2va probe --model DIR --figure probe.png         what do the two prompts tell, what do they share?
   desa2va ablate baseline                              which part helps? a grid of short trainings as a table
   desa2va export DIR --model MODEL                     a folder that loads without this package
 

@@ -91,7 +91,12 @@ class Decoupling(nn.Module):
     Args:
         prompt_mode: `"desa2va"` or `"sa2va"`. kind: see `Projection`. in_features: D. out_features: C.
         temporal: `"motion"` adds W_m, in both modes; `"none"` does not.
+
+    Attributes:
+        text_isolated: losses of the text prompt teach W_t and stop there; see `DeSa2VAModel.isolate_text`.
     """
+
+    text_isolated = False
 
     def __init__(
         self, prompt_mode: str, kind: str, in_features: int, out_features: int, temporal: str = "none"
@@ -106,8 +111,9 @@ class Decoupling(nn.Module):
 
     def forward(self, states: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor]:
         """(..., D) -> text prompt (..., C) or `None` in mode `sa2va`, visual prompt (..., C)."""
-        text = self.text(states) if hasattr(self, "text") else None
-        return text, self.visual(states)
+        if not hasattr(self, "text"):
+            return None, self.visual(states)
+        return self.text(states.detach() if self.text_isolated else states), self.visual(states)
 
     def prompts(self, states: torch.Tensor) -> Prompts:
         """(O, S, D) -> every prompt the model has for its objects."""

@@ -19,7 +19,13 @@ class MaskFusion(nn.Module):
         kind: `"gate"`: one g per pair from both prompts and both predicted IoUs; `"pixel"`: one per pixel, from the
             same and the two masks; `"mean"`: g = 1/2, no parameters.
         width: C, the prompt width.
+
+    Attributes:
+        text_isolated: the fused mask's loss teaches the gate and the visual branch only; see
+            `DeSa2VAModel.isolate_text`.
     """
+
+    text_isolated = False
 
     def __init__(self, kind: str, width: int) -> None:
         super().__init__()
@@ -53,6 +59,10 @@ class MaskFusion(nn.Module):
         """One fused pass; without a text mask (mode `sa2va`) the visual mask is the fused one."""
         if text is None:
             return MaskPass(fused=visual, visual=visual, gate=torch.ones_like(visual.iou))
+        taught = text
+        if self.text_isolated:
+            text = MaskPrediction(**{name: value.detach() for name, value in text.items()})
+            text_prompt = text_prompt.detach()
         gate = torch.sigmoid(self.gate_logits(text, visual, text_prompt, visual_prompt)).to(visual.logits.dtype)
         per_pair = gate.mean(dim=(1, 2))
         mix = [
@@ -64,7 +74,7 @@ class MaskFusion(nn.Module):
             object_score=mix[1],
             tokens=visual.tokens,
         )
-        return MaskPass(fused=fused, visual=visual, text=text, gate=per_pair)
+        return MaskPass(fused=fused, visual=visual, text=taught, gate=per_pair)
 
 
 __all__ = ["MaskFusion"]

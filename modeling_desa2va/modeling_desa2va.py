@@ -137,6 +137,14 @@ class DeSa2VAModel(AnsweringMixin, DeSa2VAPreTrainedModel):
 
     # ------------------------------------------------------------------------------------------------ masks
 
+    def isolate_text(self, isolated: bool = True) -> None:
+        """Keeps the text branch's lessons to the text branch (training only; masks stay the same).
+
+        Its losses then teach W_t, not the language model, and the fused mask's loss teaches the gate and the visual
+        branch, not W_t: the text mask is compared with the label's mask alone (paper section 3.4).
+        """
+        self.decoupling.text_isolated = self.fusion.text_isolated = isolated
+
     def decode_prompts(
         self,
         features: ImageFeatures,

@@ -115,7 +115,9 @@ class DeSa2VATrainingArguments(TrainingArguments):
         lora_rank, lora_alpha: 128 as in Sa2VA's code, 256.
         warm_start: start values computed at the beginning of the phase, in order: any of `"fan_in"`, `"pca"`,
             `"copy_decoders"`, `"whiten_labels"`, `"visual_from_text"`, `"fit_text"`, `"fit_text_to_clicks"`,
-            `"fit_visual_to_clicks"`, `"fit_visual_to_labels"`; see `training/warm_start.py`.
+            `"fit_visual_to_clicks"`, `"fit_visual_to_labels"`, `"favour_visual"`; see `training/warm_start.py`.
+        text_gradient: `"full"` (as the paper's loss reads) or `"isolated"`: losses of the text branch stop at W_t, and
+            the fused mask's loss does not reach it; see `DeSa2VAModel.isolate_text`.
         shuffled_share: part of the multi-frame sequences that `motion_invariance` and `motion_order` read a second
             time, with their frames in shuffled order; see `training/objectives/temporal.py`.
         teacher_fraction: part of the steps over which memory training goes from true to own masks.
@@ -161,6 +163,7 @@ class DeSa2VATrainingArguments(TrainingArguments):
     lora_rank: int = 128
     lora_alpha: int = 256
     warm_start: list[str] = field(default_factory=list)
+    text_gradient: str = "full"
     shuffled_share: float = 1.0
     teacher_fraction: float = 0.6
     adversarial_pairing: str = "crossed"
@@ -188,6 +191,7 @@ class DeSa2VATrainingArguments(TrainingArguments):
         for name, value, allowed in (
             ("phase", self.phase, PHASES),
             ("language_model", self.language_model, ("lora", "full", "frozen")),
+            ("text_gradient", self.text_gradient, ("full", "isolated")),
             ("adversarial_pairing", self.adversarial_pairing, ("crossed", "matched", "literal")),
         ):
             if value not in allowed:

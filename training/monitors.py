@@ -53,8 +53,8 @@ def discriminator_wins(side: str, history: History, arguments: DeSa2VATrainingAr
         return None
     return (
         f"the {side} discriminator is right on {min(values):.1%} of its features or more: the adversarial term does "
-        "nothing. Raise discriminator_noise (towards 1) or discriminator_gradient_penalty, lower "
-        "discriminator_learning_rate, raise weights.adversarial, or choose adversarial_pairing=matched"
+        "nothing. Choose adversarial_pairing=matched with weights.adversarial near 1; discriminator_noise, "
+        "discriminator_gradient_penalty and a lower discriminator_learning_rate soften its certainty only"
     )
 
 

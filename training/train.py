@@ -136,6 +136,7 @@ def run_stage(config: dict[str, Any]) -> Path:
     if fields and config.get("init_from"):
         switch_seg_design(processor, model, fields)
         model = with_fields(model, fields)
+    model.isolate_text(arguments.text_gradient == "isolated")
     prefixes = trainable_prefixes(arguments)
     learning = free_parameters(model, prefixes)
     adapters = None
@@ -260,6 +261,7 @@ def _warm_start(
         "fit_text": lambda: warm_start.fit_projection(model.decoupling.text, seg().states, seg().labels),
         "fit_visual_to_labels": lambda: warm_start.fit_projection(model.decoupling.visual, seg().states, seg().labels),
         "fit_visual_to_clicks": lambda: warm_start.fit_projection(model.decoupling.visual, seg().states, seg().clicks),
+        "favour_visual": lambda: warm_start.favour_visual(model),
         "fit_text_to_clicks": lambda: warm_start.fit_projection(model.decoupling.text, seg().states, seg().clicks),
     }
     for name in arguments.warm_start:

@@ -50,3 +50,24 @@ def test_without_text_the_visual_mask_is_the_mask():
     fused = MaskFusion("mean", C)(None, visual, None, torch.randn(P, C))
     assert fused.fused is visual
     assert fused.text is None
+
+
+@pytest.mark.parametrize("kind", ["gate", "pixel"])
+def test_isolated_text_changes_no_mask_and_gets_no_gradient_from_the_fused_one(kind):
+    """The text mask is never compared with the ground truth, also not through the fused mask (section 3.4)."""
+    torch.manual_seed(0)
+    fusion = MaskFusion(kind, C)
+    text, visual = prediction(-2.0, 0.3), prediction(6.0, 0.9)
+    prompts = [torch.randn(P, C, requires_grad=True) for _ in range(2)]
+    text.logits.requires_grad_()
+    visual.logits.requires_grad_()
+    free = fusion(text, visual, *prompts)
+    fusion.text_isolated = True
+    isolated = fusion(text, visual, *prompts)
+    torch.testing.assert_close(isolated.fused.logits, free.fused.logits)
+    isolated.fused.logits.square().sum().backward()
+    assert text.logits.grad is None
+    assert prompts[0].grad is None
+    assert visual.logits.grad.abs().min() > 0
+    assert prompts[1].grad.abs().max() > 0
+    assert isolated.text is text  # the branch itself keeps its graph for its own teacher

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from desa2va.modeling_desa2va.outputs import MaskPrediction
 from desa2va.training import warm_start
 from desa2va.training.label_states import LabelReader
 from desa2va.training.objectives.base import model_inputs
@@ -75,3 +76,13 @@ def test_visual_decoder_becomes_the_text_decoder(make_model):
     ):
         assert torch.equal(a, b)
         assert a is not b
+
+
+def test_a_gate_that_favours_the_visual_mask_starts_there(make_model):
+    model = make_model()
+    warm_start.favour_visual(model)
+    prompts = torch.zeros(2, model.config.prompt_dim)
+    masks = MaskPrediction(torch.zeros(2, 4, 4), torch.zeros(2), torch.zeros(2), prompts)
+    gate = model.fusion.gate_logits(masks, masks, prompts, prompts).sigmoid()
+    assert gate.min() > 0.75
+    warm_start.favour_visual(make_model(fusion="mean"))  # has no gate to set
