@@ -58,8 +58,8 @@ def switch_seg_design(processor: DeSa2VAProcessor, model: Any, fields: dict[str,
 
     Args:
         processor, model: of one checkpoint with the design `"single"`. fields: changes of the configuration;
-            `seg_design` and `num_seg_frames` are read, and `seg_token_ids` is added for `"unique"`. Unique tokens start as
-            copies of the token they replace.
+            `seg_design` and `num_seg_frames` are read, and `seg_token_ids` is added for `"unique"`. Unique tokens
+            start as copies of the token they replace.
 
     Raises:
         ValueError: more tokens than the embedding has rows for.
@@ -75,7 +75,9 @@ def switch_seg_design(processor: DeSa2VAProcessor, model: Any, fields: dict[str,
         ids = processor.seg_token_ids
         rows = model.get_input_embeddings().weight
         if max(ids) >= len(rows):
-            raise ValueError(f"{len(ids)} unique [SEG] tokens need {max(ids) + 1} embedding rows, the model has {len(rows)}")
+            raise ValueError(
+                f"{len(ids)} unique [SEG] tokens need {max(ids) + 1} embedding rows, the model has {len(rows)}"
+            )
         with torch.no_grad():
             for weight in {rows, model.get_output_embeddings().weight}:
                 weight[ids] = weight[known].clone()

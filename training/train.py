@@ -106,7 +106,9 @@ def run_recipe(config: dict[str, Any]) -> Path:
         return run_stage({**common, "output_dir": str(output_dir)})
     folder = config.get("init_from")
     for number, stage in enumerate(stages):
-        stage = merge_configs(common, merge_configs(read_config(stage["config"]), stage) if "config" in stage else stage)
+        if "config" in stage:
+            stage = merge_configs(read_config(stage["config"]), stage)
+        stage = merge_configs(common, stage)
         stage.pop("config", None)
         start = stage.pop("start_from", None)
         stage["init_from"] = str(output_dir / start) if start else folder

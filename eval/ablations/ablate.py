@@ -42,7 +42,9 @@ def report(grid: Grid) -> str:
     """
     summary = summarise(grid)
     if not any(row["seeds"] for row in summary["rows"]):
-        raise ValueError(f"no run of plan {grid.plan.name!r} is finished in {grid.folder}; run it without --report-only")
+        raise ValueError(
+            f"no run of plan {grid.plan.name!r} is finished in {grid.folder}; run it without --report-only"
+        )
     table = markdown(summary)
     place = grid.folder / grid.plan.name
     place.with_suffix(".json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")

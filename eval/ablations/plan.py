@@ -111,7 +111,9 @@ def read_plan(name: str) -> Plan:
         raise ValueError(f"{path}: unknown fields {unknown}; known are {', '.join(sorted(known))}")
     arms = {key: _arm(path, key, value or {}) for key, value in content.pop("arms").items()}
     plan = Plan(
-        name=path.stem, arms=arms, **{**content, "seeds": tuple(content.get("seeds", Plan.__dataclass_fields__["seeds"].default))}
+        name=path.stem,
+        arms=arms,
+        **{**content, "seeds": tuple(content.get("seeds", Plan.__dataclass_fields__["seeds"].default))},
     )
     _check(path, plan)
     return plan
@@ -126,8 +128,10 @@ def _arm(path: Path, name: str, content: dict[str, Any]) -> Arm:
     settings = {key: content.pop(key) for key in SECTIONS if key in content}
     unknown = sorted(set(content) - {"title", "like", "equal_time", "start_from"})
     if unknown:
-        raise ValueError(f"{path}, arm {name!r}: unknown fields {unknown}; an arm has title, like, equal_time, "
-                         f"start_from and the sections {', '.join(SECTIONS)}")
+        raise ValueError(
+            f"{path}, arm {name!r}: unknown fields {unknown}; an arm has title, like, equal_time, "
+            f"start_from and the sections {', '.join(SECTIONS)}"
+        )
     return Arm(name, settings=settings, **{"title": name, **content})
 
 

@@ -23,16 +23,16 @@ def summarise(grid: Grid) -> dict[str, Any]:
         `difference` of the first metric to the reference ({mean, se, n}; `None` where no seed is shared).
     """
     plan = grid.plan
-    reports = {arm.name: {seed: run.result() for seed, run in grid.finished(arm).items()} for arm in plan.arms.values()}
+    reports = {
+        arm.name: {seed: run.result() for seed, run in grid.finished(arm).items()} for arm in plan.arms.values()
+    }
     first = next(iter(plan.metrics))
     rows = [_row(grid, arm, reports[arm.name], reports[plan.reference], first) for arm in plan.arms.values()]
     names = ("title", "claim", "reference", "level", "scenes", "metrics")
     return {"plan": plan.name, **{name: getattr(plan, name) for name in names}, "rows": rows}
 
 
-def _row(
-    grid: Grid, arm: Arm, results: dict[int, Any], reference: dict[int, Any], first: str
-) -> dict[str, Any]:
+def _row(grid: Grid, arm: Arm, results: dict[int, Any], reference: dict[int, Any], first: str) -> dict[str, Any]:
     provenance = [result["provenance"] for result in results.values()]
     return {
         "name": arm.name,

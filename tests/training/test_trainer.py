@@ -289,6 +289,15 @@ def test_overrides_and_errors_of_the_command(stage):
         read_config("no_such_recipe")
 
 
+def test_a_bare_no_on_the_command_line_means_no(stage, tmp_path):
+    """YAML reads `no` as false, which no strategy of transformers is called."""
+    config = apply_overrides(read_config(str(stage)), ["training.save_strategy=no"])
+    config["stages"] = config["stages"][:1]
+    folder = run_recipe(config)
+    assert not list(folder.glob("checkpoint-*"))
+    assert json.loads((folder / "stage.json").read_text())["cpu_seconds"] > 0
+
+
 def test_a_misspelt_section_is_named(tmp_path):
     path = tmp_path / "bad.yaml"
     path.write_text("trainig: {}\n")

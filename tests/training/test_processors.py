@@ -1,0 +1,46 @@
+"""A trained checkpoint can be taught another [SEG] design: processor, configuration and embeddings must agree."""
+
+import pytest
+import torch
+
+from desa2va.training.data.refshapes import RefShapes
+from desa2va.training.processors import preset_processor, switch_seg_design
+from desa2va.training.train import with_fields
+
+
+@pytest.mark.parametrize("design", ["repetitive", "unique"])
+def test_every_object_gets_one_token_per_frame(make_model, design):
+    processor, model = preset_processor("tiny", {}), make_model()
+    fields = {"seg_design": design, "num_seg_frames": 3}
+    switch_seg_design(processor, model, fields)
+    model = with_fields(model, fields)
+    data = RefShapes("train", "easy", conversations=2, video_fraction=1.0, num_frames=3, length=2)
+    batch = processor.collate([data[0], data[1]])
+    batch.pop("samples", None)
+    output = model(**{name: value for name, value in batch.items() if isinstance(value, torch.Tensor)})
+    assert output.seg_states.shape[1] == 3
+    if design == "unique":
+        assert len(set(model.config.seg_token_ids)) == 3
+
+
+def test_unique_tokens_start_as_the_token_they_replace(make_model):
+    """Random rows would make this arm of Sa2VA's table 12 start from noise and lose for that reason alone."""
+    processor, model = preset_processor("tiny", {}), make_model()
+    old = model.get_input_embeddings().weight[processor.seg_token_ids[0]].clone()
+    switch_seg_design(processor, model, {"seg_design": "unique", "num_seg_frames": 4})
+    rows = model.get_input_embeddings().weight[processor.seg_token_ids]
+    torch.testing.assert_close(rows, old.expand(4, -1))
+
+
+def test_the_same_design_changes_nothing(make_model):
+    processor, model = preset_processor("tiny", {}), make_model()
+    size, fields = len(processor.tokenizer), {"seg_design": "single"}
+    switch_seg_design(processor, model, fields)
+    assert len(processor.tokenizer) == size
+    assert fields == {"seg_design": "single"}
+
+
+def test_more_tokens_than_rows_are_an_error(make_model):
+    processor, model = preset_processor("tiny", {}), make_model()
+    with pytest.raises(ValueError, match="embedding rows"):
+        switch_seg_design(processor, model, {"seg_design": "unique", "num_seg_frames": 200})
