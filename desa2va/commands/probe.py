@@ -56,6 +56,6 @@ def run(args: argparse.Namespace) -> int:
     if args.figure is not None:
         from desa2va.eval.probe.figure import draw
 
-        draw(args.figure, features, report["model"], title=report["model"]["provenance"]["model"])
+        draw(args.figure, features, report["model"], title=Path(args.model).name)
         print(f"drawn in {args.figure}")
     return 0

@@ -100,10 +100,13 @@ def _discriminators(axis: Any, figures: dict[str, Any]) -> None:
     pairs = figures["separability"]
     axis.set_title("fresh discriminators,\nheld out", fontsize=9)
     axis.axvline(0.5, color="0.5", linewidth=1, linestyle=":")
-    axis.barh(range(len(pairs)), [cell["accuracy"] for cell in pairs.values()], color="#7a7a7a", height=0.6)
-    axis.set_yticks(range(len(pairs)), [_as_math(name) for name in pairs], fontsize=8)
-    axis.invert_yaxis()
-    axis.set_xlim(0.4, 1.03)
+    places = range(len(pairs))
+    accuracy, error = ([cell[name] for cell in pairs.values()] for name in ("accuracy", "se"))
+    axis.errorbar(accuracy, places, xerr=error, fmt="o", color="#444444", markersize=7, capsize=3)
+    axis.hlines(places, 0.5, accuracy, color="#444444", linewidth=1)
+    axis.set_yticks(places, [_as_math(name) for name in pairs], fontsize=8)
+    axis.set_ylim(max(len(pairs), 2) - 0.5, -0.5)
+    axis.set_xlim(0.4, 1.05)
     axis.set_xlabel("accuracy (0.5: indistinguishable)", fontsize=8)
 
 

@@ -29,7 +29,8 @@ def ksg(first: torch.Tensor, second: torch.Tensor, neighbours: int = NEIGHBOURS)
     values.
 
     Args:
-        first: (N, D1). second: (N, D2). neighbours: k.
+        first: (N, D1). second: (N, D2), of about the same spread: the larger one alone would decide who is near.
+        neighbours: k.
 
     Returns:
         Nats; below zero by chance where nothing is shared.

@@ -62,7 +62,7 @@ def fit_discriminant(features: torch.Tensor, classes: torch.Tensor, penalty: flo
 
 def probe_classes(
     features: torch.Tensor, classes: torch.Tensor, scene: torch.Tensor, fit: torch.Tensor, seed: int
-) -> dict[str, float] | None:
+) -> dict[str, float | None] | None:
     """Held-out balanced accuracy of a linear classifier.
 
     Args:
@@ -91,7 +91,7 @@ def probe_classes(
 
 def probe_values(
     features: torch.Tensor, values: torch.Tensor, scene: torch.Tensor, fit: torch.Tensor, seed: int
-) -> dict[str, float] | None:
+) -> dict[str, float | None] | None:
     """Held-out R² of a linear regression; below zero where the mean would have been the better guess.
 
     Args:
@@ -104,7 +104,7 @@ def probe_values(
     values = values.reshape(len(values), -1)
     rows = ~values.isnan().any(dim=1)
     features, values, scene, fit = features[rows], values[rows], scene[rows], fit[rows]
-    if any(int(half.sum()) < FOLDS or float(values[half].var(dim=0).sum()) == 0 for half in (fit, ~fit)):
+    if any(int(half.sum()) < FOLDS or not _varies(values[half]) for half in (fit, ~fit)):
         return None
 
     def score(predicted: torch.Tensor, truth: torch.Tensor) -> float:
@@ -118,10 +118,16 @@ def probe_values(
     return {"r2": figure, "se": deviation, "penalty": penalty}
 
 
+def _varies(values: torch.Tensor) -> bool:
+    """Whether (n, K) values are more than one row repeated, by the measure of `_r2`."""
+    values = values.double()
+    return bool((values - values.mean(dim=0)).square().sum() > 1e-8 * values.square().sum())
+
+
 def _r2(sums: torch.Tensor) -> torch.Tensor:
-    """(R, 3 + K): squared error, squares, count, values -> (R,)."""
+    """(R, 3 + K): squared error, squares, count, values -> (R,), NaN where the values do not vary."""
     total = sums[:, 1] - sums[:, 3:].square().sum(dim=1) / sums[:, 2]
-    return 1.0 - sums[:, 0] / total.clamp(min=torch.finfo(sums.dtype).tiny)
+    return torch.where(total > 1e-9 * sums[:, 1], 1.0 - sums[:, 0] / total, torch.nan)
 
 
 def without_class_means(values: torch.Tensor, classes: torch.Tensor, fit: torch.Tensor) -> torch.Tensor:

@@ -21,21 +21,27 @@ def scene_sums(columns: torch.Tensor, scene: torch.Tensor) -> torch.Tensor:
 
 def estimate_with_error(
     statistic: Callable[[torch.Tensor], torch.Tensor], columns: torch.Tensor, scene: torch.Tensor, seed: int
-) -> tuple[float, float]:
+) -> tuple[float, float | None]:
     """A figure and its standard error.
 
     Args:
-        statistic: (R, K) sums over objects -> (R,) figures.
+        statistic: (R, K) sums over objects -> (R,) figures; NaN where a resample does not define one.
         columns: (n, K) float64, one row per object.
         scene: (n,) long.
         seed: of the resampling; the same seed draws the same scenes, whatever is measured.
+
+    Returns:
+        The figure on all scenes, and the deviation over resamples, `None` where most of them define no figure.
     """
     sums = scene_sums(columns, scene)
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randint(len(sums), (RESAMPLES, len(sums)), generator=generator)
     times = torch.zeros(RESAMPLES, len(sums), dtype=sums.dtype)
     times.scatter_add_(1, drawn, torch.ones_like(drawn, dtype=sums.dtype))
-    return float(statistic(sums.sum(dim=0, keepdim=True))), float(statistic(times @ sums).std())
+    resampled = statistic(times @ sums)
+    resampled = resampled[resampled.isfinite()]
+    error = float(resampled.std()) if len(resampled) > RESAMPLES // 2 else None
+    return float(statistic(sums.sum(dim=0, keepdim=True))), error
 
 
 def balanced_accuracy(sums: torch.Tensor) -> torch.Tensor:

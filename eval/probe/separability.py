@@ -21,11 +21,11 @@ WEIGHT_DECAY = 1e-2
 
 def separability(
     first: torch.Tensor, second: torch.Tensor, scene: torch.Tensor, fit: torch.Tensor, seed: int
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """Held-out balanced accuracy of a discriminator between two kinds of features.
 
-    A quarter of the fit half decides when to stop. Both kinds are brought to a common scale per coordinate, so a
-    difference in their means counts, as it does for SAM-2.
+    A quarter of the fit half decides when to stop. Both kinds are brought to a common scale per coordinate; what the
+    discriminator's LayerNorm then takes away (an offset that all coordinates share) does not count.
 
     Args:
         first: (n, C) "real". second: (n, C) "other", of the same objects. scene: (n,) long. fit: (n,) bool.

@@ -17,6 +17,7 @@ def made_up(roles, scenes=80):
     values |= {name: torch.randn(count, generator=draw).double() for name in names}
     written = [torch.nn.functional.one_hot(classes[name], len(names)) for name, names in TEXTUAL_FACTORS.items()]
     parts = {"words": torch.cat(written, dim=1).double(), "place": torch.stack([*values.values()], dim=1)}
+    parts["place"][:, :2] *= 5
     parts["both"] = torch.cat([parts["words"], parts["place"]], dim=1)
 
     def prompt(role):

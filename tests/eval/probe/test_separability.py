@@ -20,9 +20,10 @@ def test_same_source_is_a_coin_toss():
 
 
 def test_another_mean_or_another_shape_is_found():
-    """Also one that no linear rule finds: the same mean, but coordinates that agree in sign."""
-    assert separability(draw(0) + 3, draw(1), SCENE, FIT, 0)["accuracy"] > 0.95
-    agreeing = draw(0).abs() * draw(1)[:, :1].sign()
+    """Also one that no linear rule finds: the same mean, but signs that go together."""
+    offset = torch.tensor([3.0, -3.0]).repeat(4)
+    assert separability(draw(0) + offset, draw(1), SCENE, FIT, 0)["accuracy"] > 0.95
+    agreeing = draw(0).abs() * draw(1)[:, :1].sign() * offset.sign()
     assert separability(agreeing, draw(2), SCENE, FIT, 0)["accuracy"] > 0.85
 
 
