@@ -8,11 +8,9 @@ says what each figure is. (The paper names no procedural set; the measures are t
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import time
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -25,6 +23,7 @@ from .provenance import describe_run, model_folder, weights_sha256
 from .refshapes_arguments import add_refshapes_arguments
 from .refshapes_samples import draw_samples
 from .refshapes_scores import PictureScores, VideoScores, score_no_target, score_questions
+from .report_file import check_target, write_report
 
 QUESTIONS = ("color", "count", "exist")
 MOST_QUESTIONS = 300
@@ -213,7 +212,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from desa2va.hub import load, resolve
 
     if args.json is not None:
-        _check_target(args.json)
+        check_target("--json", args.json)
     numbers = {name: getattr(args, name) for name in ("seed", "limit", "videos", "batch_size")}
     _check(args.level, **numbers)
     model, processor = load(args.model, device=args.device, dtype=args.dtype)
@@ -221,28 +220,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     report = evaluate_refshapes(model, processor, level=args.level, split=args.split, **numbers)
     report["provenance"] = {**weights, **report["provenance"]}
     if args.json is not None:
-        _write(args.json, report)
+        write_report(args.json, report)
     return report
-
-
-def _check_target(path: Path) -> None:
-    """Raises before minutes are spent."""
-    if path.is_dir():
-        raise IsADirectoryError(f"--json {path} is a folder; give the name of a file")
-    if not path.absolute().parent.is_dir():
-        raise FileNotFoundError(f"--json {path}: the folder {path.absolute().parent} does not exist")
-
-
-def _write(path: Path, report: dict[str, Any]) -> None:
-    """Writes beside the target, then moves: a report is complete or absent."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        temporary.write_text(
-            json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
-        )
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -110,11 +110,9 @@ def read_plan(name: str) -> Plan:
     if unknown:
         raise ValueError(f"{path}: unknown fields {unknown}; known are {', '.join(sorted(known))}")
     arms = {key: _arm(path, key, value or {}) for key, value in content.pop("arms").items()}
-    plan = Plan(
-        name=path.stem,
-        arms=arms,
-        **{**content, "seeds": tuple(content.get("seeds", Plan.__dataclass_fields__["seeds"].default))},
-    )
+    if "seeds" in content:
+        content["seeds"] = tuple(content["seeds"])
+    plan = Plan(name=path.stem, arms=arms, **content)
     _check(path, plan)
     return plan
 

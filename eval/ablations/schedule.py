@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 
+from desa2va.eval.report_file import write_report
 from desa2va.training.train import read_config, run_recipe
 
 from .plan import Arm, Plan
@@ -65,9 +66,7 @@ class Grid:
         own, other = (run.result()["provenance"] for run in pair)
         cost = own["cpu_seconds"] / own["steps"]
         budgets[key] = max(round(other["cpu_seconds"] / cost), 1)
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(budgets, indent=1) + "\n")
-        temporary.replace(path)
+        write_report(path, budgets)
         logger.info("%s: %d steps take as long as %s", key, budgets[key], arm.equal_time)
         return budgets[key]
 

@@ -7,15 +7,14 @@ measures are explained in `docs/probe.md`.)
 from __future__ import annotations
 
 import argparse
-import json
 import time
-from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
 
 from desa2va.eval.answering import evaluation_mode
 from desa2va.eval.provenance import describe_run, model_folder, weights_sha256
+from desa2va.eval.report_file import check_target, write_report
 from desa2va.training.data.refshapes import PICTURE_KINDS, VERSION
 
 from .features import CONVERSATIONS, KINDS, Features, collect
@@ -82,7 +81,7 @@ def run(args: argparse.Namespace) -> tuple[dict[str, Any], Features]:
     _check(args.level, args.seed, args.scenes, args.batch_size)
     for option, path in (("--json", args.json), ("--figure", args.figure)):
         if path is not None:
-            _check_target(option, path)
+            check_target(option, path)
     if args.figure is not None and args.figure.suffix.lower() not in FIGURE_SUFFIXES:
         raise ValueError(f"--figure {args.figure}: the name must end in one of {', '.join(FIGURE_SUFFIXES)}")
     report: dict[str, Any] = {name: getattr(args, name) for name in ("level", "split", "seed", "scenes")}
@@ -94,7 +93,7 @@ def run(args: argparse.Namespace) -> tuple[dict[str, Any], Features]:
             *({name: part[name] for name in part if name not in ("provenance", "training")} for part in _both(report))
         )
     if args.json is not None:
-        _write(args.json, report)
+        write_report(args.json, report)
     return report, features
 
 
@@ -138,25 +137,6 @@ def _check(level: str, seed: int, scenes: int, batch_size: int) -> None:
     for name, value, least in (("seed", seed, 0), ("scenes", scenes, LEAST_SCENES), ("batch_size", batch_size, 1)):
         if value < least:
             raise ValueError(f"{name} must be at least {least}, got {value}")
-
-
-def _check_target(option: str, path: Path) -> None:
-    """Raises before minutes are spent."""
-    if path.is_dir():
-        raise IsADirectoryError(f"{option} {path} is a folder; give the name of a file")
-    if not path.absolute().parent.is_dir():
-        raise FileNotFoundError(f"{option} {path}: the folder {path.absolute().parent} does not exist")
-
-
-def _write(path: Path, report: dict[str, Any]) -> None:
-    """Writes beside the target, then moves: a report is complete or absent."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 __all__ = ["probe_model", "run"]
