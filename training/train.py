@@ -28,12 +28,14 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from desa2va.configuration.presets import preset_config
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
+from desa2va.processing.export import write_file
 from desa2va.processing.processing_desa2va import DeSa2VAProcessor
 
 from . import warm_start
 from .arguments import DataArguments, DeSa2VATrainingArguments, MaskLossArguments
 from .auxiliary import AuxiliaryNetworks
 from .data.build import build_dataset
+from .label_refit import refit_label_projection
 from .label_states import LabelReader
 from .language_adapters import attach_lora, merge_lora
 from .monitors import TrainingMonitor, warnings_of
@@ -159,8 +161,10 @@ def run_stage(config: dict[str, Any]) -> Path:
     cpu_seconds = time.process_time() - cpu_started
     merge_lora(model, adapters)
     if trainer.is_world_process_zero():
-        seconds = {"seconds": round(time.time() - started, 1), "cpu_seconds": round(cpu_seconds, 1)}
-        _finish(folder, model, processor, trainer, config, learning, seconds, result)
+        facts = {"seconds": round(time.time() - started, 1), "cpu_seconds": round(cpu_seconds, 1)}
+        if reader is not None and arguments.phase != "text_pretraining":
+            facts["label_refit"] = refit_label_projection(model, reader)
+        _finish(folder, model, processor, trainer, config, learning, facts, result)
     trainer.accelerator.wait_for_everyone()
     return folder
 
@@ -299,7 +303,7 @@ def _finish(
     trainer: DeSa2VATrainer,
     config: dict[str, Any],
     learning: list[str],
-    seconds: dict[str, float],
+    facts: dict[str, float | None],
     result: Any,
 ) -> None:
     """Writes the model, its processor and what happened; `stage.json` last, so that its presence means finished."""
@@ -309,7 +313,7 @@ def _finish(
     trainer.state.save_to_json(str(folder / "trainer_state.json"))
     stage = {
         "config": config,
-        **seconds,
+        **facts,
         "steps": trainer.state.global_step,
         "final": {key: value for key, value in result.metrics.items() if isinstance(value, int | float)},
         "warnings": warnings_of(trainer.state.log_history),
@@ -324,9 +328,8 @@ def _finish(
             "transformers": transformers.__version__,
         },
     }
-    temporary = folder / f"{STAGE_FILE}.tmp"
-    temporary.write_text(json.dumps(stage, indent=2, default=str) + "\n")
-    temporary.replace(folder / STAGE_FILE)
+    text = json.dumps(stage, indent=2, default=str) + "\n"
+    write_file(folder / STAGE_FILE, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def main(arguments: list[str] | None = None) -> None:

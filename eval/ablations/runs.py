@@ -17,6 +17,7 @@ import torch
 from desa2va.eval.provenance import weights_sha256
 from desa2va.eval.refshapes import evaluate_refshapes
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
+from desa2va.processing.export import write_file
 from desa2va.processing.processing_desa2va import DeSa2VAProcessor
 from desa2va.training.train import STAGE_FILE, run_stage
 
@@ -93,9 +94,8 @@ def execute(run: Run) -> Path:
             "processes": stage["processes"],
         },
     }
-    temporary = run.place / f"{RESULT_FILE}.tmp"
-    temporary.write_text(json.dumps(result, indent=1, default=str) + "\n")
-    temporary.replace(run.place / RESULT_FILE)
+    text = json.dumps(result, indent=1, default=str) + "\n"
+    write_file(run.place / RESULT_FILE, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     return run.place
 
 

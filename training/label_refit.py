@@ -1,0 +1,62 @@
+"""W_l fitted anew after a stage, so that the next stage's label reader says what this one's said (paper section 3.2).
+
+Enters: a trained model and the reader of its stage. Leaves: the model with another W_l, and how well it fits.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+
+from desa2va.modeling_desa2va.decoupling import Projection
+from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
+
+from .label_states import LabelReader
+from .warm_start import fit_projection
+
+FEWEST_PHRASES = 32
+RIDGE = 1e-4
+
+
+@torch.no_grad()
+def refit_label_projection(model: DeSa2VAModel, reader: LabelReader, limit: int = 8192) -> float | None:
+    """Lets W_l read the trained language model as it read the one the stage began with.
+
+    The paper's label reader is frozen; a stage's is a copy of the model it starts from. After a stage that moves the
+    language model the next stage reads labels with other states, while W_l and the text decoder are the old ones,
+    and the text mask's teacher gets worse from stage to stage. W_l is corrected by least squares until the new states
+    of the phrases this stage has read give their old prompts.
+
+    Args:
+        model: after the stage. reader: the stage's. limit: most phrases that are fitted.
+
+    Returns:
+        Share of the old prompts' variance that comes back on phrases left out of the fit; `None`, and no
+        change, with fewer than 32 phrases.
+    """
+    phrases = sorted(reader.memory)[:: len(reader.memory) // limit + 1]
+    if len(phrases) < FEWEST_PHRASES:
+        return None
+    projection = model.decoupling.label
+    states, prompts = LabelReader(model, reader.tokenizer)(phrases).float(), projection(reader(phrases)).float()
+    held_out = torch.arange(len(phrases), device=states.device) % 5 == 0
+    trial = copy.deepcopy(projection)
+    _correct(trial, states[~held_out], prompts[~held_out])
+    missed = (trial(states[held_out]) - prompts[held_out]).square().mean()
+    _correct(projection, states, prompts)
+    return float(1 - missed / prompts[held_out].var(dim=0, correction=0).mean())
+
+
+def _correct(projection: Projection, states: torch.Tensor, prompts: torch.Tensor) -> None:
+    """Adds the least-squares map from states (L, D) to what is missing to the prompts (L, C).
+
+    A correction, not a fit from nothing: where these phrases do not differ, the states are read as before.
+    """
+    correction = copy.deepcopy(projection)
+    fit_projection(correction, states, prompts - projection(states), RIDGE)
+    for value, change in zip(projection.parameters(), correction.parameters(), strict=True):
+        value.add_(change)
+
+
+__all__ = ["refit_label_projection"]
