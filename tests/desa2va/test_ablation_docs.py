@@ -33,3 +33,15 @@ def test_no_run_is_published_that_no_plan_asks_for():
         runs = [run for arm in grid.plan.arms.values() for run in grid.finished(arm).values()]
         wanted |= {run.place.name for run in runs}
     assert {path.parent.name for path in (DOCS / "ablations" / "runs").glob("*/result.json")} == wanted
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_arms_of_a_seed_start_from_one_checkpoint(name):
+    """Differences are paired by seed: a start checkpoint trained twice must not lie between two arms of a pair."""
+    grid = Grid(read_plan(name), DOCS / "ablations", Path("unused"))
+    starts = {}
+    for arm in grid.plan.arms.values():
+        for seed, run in grid.finished(arm).items():
+            key = (seed, grid.plan.start(arm))
+            starts.setdefault(key, set()).add(run.result()["provenance"]["start_sha256"])
+    assert all(len(hashes) == 1 for hashes in starts.values()), starts
