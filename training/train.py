@@ -162,7 +162,7 @@ def run_stage(config: dict[str, Any]) -> Path:
     merge_lora(model, adapters)
     if trainer.is_world_process_zero():
         facts = {"seconds": round(time.time() - started, 1), "cpu_seconds": round(cpu_seconds, 1)}
-        if reader is not None and arguments.phase != "text_pretraining":
+        if reader is not None and model.config.prompt_mode == "desa2va" and arguments.phase != "text_pretraining":
             facts["label_refit"] = refit_label_projection(model, reader)
         _finish(folder, model, processor, trainer, config, learning, facts, result)
     trainer.accelerator.wait_for_everyone()

@@ -279,6 +279,16 @@ def test_a_recipe_runs_its_stages_and_skips_finished_ones(stage, tmp_path):
     assert (folder / "model.safetensors").stat().st_mtime_ns == stamp
 
 
+def test_a_baseline_can_begin_from_a_decoupled_model(stage):
+    """It reads the labels for its warm start, but has no W_l that could be corrected afterwards."""
+    config = read_config(str(stage))
+    config["stages"][1] |= {"model": {"prompt_mode": "sa2va"}}
+    config["stages"][1]["training"] |= {"weights": {"visual_mask": 1.0}, "warm_start": ["copy_decoders"]}
+    report = json.loads((run_recipe(config) / "stage.json").read_text())
+    assert report["steps"] == 2
+    assert "label_refit" not in report
+
+
 def test_overrides_and_errors_of_the_command(stage):
     config = apply_overrides(read_config(str(stage)), ["training.max_steps=7", "output_dir=elsewhere"])
     assert config["training"]["max_steps"] == 7
