@@ -17,6 +17,7 @@ _EXPORTS = {
     "DeSa2VAConfig": "desa2va.configuration.configuration_desa2va",
     "DeSa2VAModel": "desa2va.modeling_desa2va.modeling_desa2va",
     "DeSa2VAProcessor": "desa2va.processing.processing_desa2va",
+    "DeSa2VASession": "desa2va.modeling_desa2va.session",
     "SegmentationResult": "desa2va.processing.results",
     "export_model": "desa2va.hub",
     "load": "desa2va.hub",

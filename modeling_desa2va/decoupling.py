@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from .precision import Float32Module
+
 
 class Projection(nn.Module):
     """`W x + b`, or Linear-ReLU-Linear for `kind="mlp"` (the design of Sa2VA; the paper leaves the choice open).
@@ -33,7 +35,7 @@ class Projection(nn.Module):
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         """(..., D) -> (..., C)."""
-        return self.layers(states)
+        return self.layers(states.to(self.layers[0].weight.dtype))
 
 
 class MotionProjection(nn.Linear):
@@ -43,6 +45,10 @@ class MotionProjection(nn.Linear):
         """Sets weight and bias to zero."""
         nn.init.zeros_(self.weight)
         nn.init.zeros_(self.bias)
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """(..., D) -> (..., C)."""
+        return super().forward(states.to(self.weight.dtype))
 
 
 @dataclass
@@ -84,7 +90,7 @@ class Prompts:
         return text, visual
 
 
-class Decoupling(nn.Module):
+class Decoupling(Float32Module):
     """The three projections: text and visual (Eq. 1, 2) and label (section 3.2), or the visual one alone in mode
     `sa2va`; and `motion` on request.
 

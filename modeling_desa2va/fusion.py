@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from .outputs import MaskPass, MaskPrediction
+from .precision import Float32Module
 
 
-class MaskFusion(nn.Module):
+class MaskFusion(Float32Module):
     """Fuses two masks.
 
     Args:

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from transformers import Sam2VideoModel
 
+from .precision import in_autocast
+
 ABSENT_LOGIT = -1024.0
 PROMPT_SCALE, PROMPT_BIAS = 20.0, -10.0
 
@@ -36,12 +38,14 @@ def binary_masks(masks: torch.Tensor, image_size: int) -> torch.Tensor:
     return (resize_logits(masks.float(), image_size, antialias=True) >= 0.5).float()
 
 
+@in_autocast
 def object_pointer(sam: Sam2VideoModel, tokens: torch.Tensor, object_score: torch.Tensor) -> torch.Tensor:
     """Pointers (O, C) of mask tokens (O, C); SAM-2's no-object pointer where the score logit (O,) is not positive."""
     present = (object_score > 0).to(tokens.dtype)[:, None]
     return present * sam.object_pointer_proj(tokens) + (1 - present) * sam.no_object_pointer
 
 
+@in_autocast
 def encode_memory(
     sam: Sam2VideoModel,
     low: torch.Tensor,
@@ -73,6 +77,7 @@ def encode_memory(
     return features.flatten(2).transpose(1, 2)
 
 
+@in_autocast
 def condition_on_memory(
     sam: Sam2VideoModel,
     low: torch.Tensor,
@@ -178,16 +183,21 @@ class MemoryBank:
 
     Args:
         sam: the pristine SAM-2; its configuration sets how far back memories and pointers reach.
-        num_frames: length of the video.
+        num_frames: length of the video; `None` where it is unknown, which counts as long.
         anchor: frame from which the video will later be walked backwards; the frames just after it stay remembered.
         dtype: dtype in which memory features are kept; as computed when omitted.
     """
 
     def __init__(
-        self, sam: Sam2VideoModel, num_frames: int, anchor: int | None = None, dtype: torch.dtype | None = None
+        self,
+        sam: Sam2VideoModel,
+        num_frames: int | None,
+        anchor: int | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         self.reach = max(sam.num_maskmem - 1, 0)
-        self.pointer_span = min(num_frames, sam.config.max_object_pointers_in_encoder)
+        longest = sam.config.max_object_pointers_in_encoder
+        self.pointer_span = longest if num_frames is None else min(num_frames, longest)
         self.max_prompted = sam.config.max_cond_frame_num
         self.anchor, self.dtype = anchor, dtype
         self.prompted: dict[int, FrameMemory] = {}

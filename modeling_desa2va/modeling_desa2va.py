@@ -8,6 +8,7 @@ tracker. Leaves: an answer and masks.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
@@ -18,12 +19,13 @@ from transformers import AutoModelForImageTextToText, PreTrainedModel
 from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
 from desa2va.flat_export import FlatExportMixin
 
-from .answering import AnsweringMixin
 from .decoupling import Decoupling, MotionProjection, Prompts
 from .fusion import MaskFusion
 from .objects import ObjectIndex, find_objects
 from .outputs import DeSa2VAOutput, ImageFeatures, MaskPass, MaskPrediction
+from .precision import HALF_DTYPES
 from .segmenter import DeSa2VASegmenter
+from .streaming import StreamingMixin
 
 LANGUAGE_INPUTS = ("pixel_values", "image_grid_thw", "mm_token_type_ids")
 
@@ -44,6 +46,8 @@ class DeSa2VAPreTrainedModel(FlatExportMixin, PreTrainedModel):
     _skip_keys_device_placement = ["past_key_values"]
     _tied_weights_keys = {}
     _export_classes = {"AutoConfig": "DeSa2VAConfig", "AutoModel": "DeSa2VAModel"}
+    # Half precision is the language model's; what is around it computes in autocast (`Float32Module`).
+    _keep_in_fp32_modules_strict = {"segmenter", "decoupling", "fusion"}
 
     def _init_weights(self, module: nn.Module) -> None:
         """The start values of transformers; W_m starts at zero, also where a checkpoint lacks it."""
@@ -52,8 +56,22 @@ class DeSa2VAPreTrainedModel(FlatExportMixin, PreTrainedModel):
         else:
             super()._init_weights(module)
 
+    def save_pretrained(
+        self, save_directory: str | os.PathLike, *args: Any, state_dict: dict[str, Any] | None = None, **kwargs: Any
+    ) -> Any:
+        """Saves as `FlatExportMixin` does. A checkpoint has one dtype, the language model's: weights that are kept in
+        float32 while a half-precision model computes are rounded in the file.
+        """
+        if self.dtype in HALF_DTYPES:
+            state_dict = self.state_dict() if state_dict is None else state_dict
+            state_dict = {
+                name: value.to(self.dtype) if value.dtype == torch.float32 else value
+                for name, value in state_dict.items()
+            }
+        return super().save_pretrained(save_directory, *args, state_dict=state_dict, **kwargs)
 
-class DeSa2VAModel(AnsweringMixin, DeSa2VAPreTrainedModel):
+
+class DeSa2VAModel(StreamingMixin, DeSa2VAPreTrainedModel):
     """Language model, decoupling, segmenter and fusion.
 
     Args:
@@ -73,6 +91,8 @@ class DeSa2VAModel(AnsweringMixin, DeSa2VAPreTrainedModel):
         )
         self.segmenter = DeSa2VASegmenter(config)
         self.fusion = MaskFusion(config.fusion if config.prompt_mode == "desa2va" else "mean", width)
+        for module in (self.decoupling, self.segmenter, self.fusion):
+            module.float().set_precision(self.mllm.dtype)
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:

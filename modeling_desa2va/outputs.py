@@ -4,10 +4,12 @@ group each), P object-frame pairs, N tokens, D language width, C prompt width, h
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from transformers.utils import ModelOutput
+
+from .decoupling import Prompts
 
 
 @dataclass
@@ -42,6 +44,19 @@ class MaskPrediction(ModelOutput):
     iou: torch.Tensor | None = None
     object_score: torch.Tensor | None = None
     tokens: torch.Tensor | None = None
+
+
+@dataclass
+class ClipPrediction(ModelOutput):
+    """Raw predictions for O objects on T frames: not emptied where the object score is negative.
+
+    Attributes:
+        logits: (O, T, h, w) mask logits. iou: (O, T) predicted IoU in [0, 1]. object_score: (O, T) presence logits.
+    """
+
+    logits: torch.Tensor | None = None
+    iou: torch.Tensor | None = None
+    object_score: torch.Tensor | None = None
 
 
 @dataclass
@@ -96,6 +111,45 @@ class DeSa2VAOutput(ModelOutput):
 
 
 @dataclass
+class VisualAnswer:
+    """What the language pass found in one picture or video.
+
+    Attributes:
+        key_frames: the K frames it saw, rising.
+        objects: the objects' numbers in the batch, rising.
+        features: SAM-2's encoding of the key frames, K rows; `None` where no object of the batch needed it.
+        masks: (objects, K, h, w) logits and scores there, not emptied by the object score; `None` without objects.
+        known: encodings of further frames that are at hand, one row each.
+    """
+
+    key_frames: list[int]
+    objects: list[int] = field(default_factory=list)
+    features: ImageFeatures | None = None
+    masks: ClipPrediction | None = None
+    known: dict[int, ImageFeatures] = field(default_factory=dict)
+
+
+@dataclass
+class KeyFrameAnswer:
+    """Everything before tracking, for a batch.
+
+    Attributes:
+        sequences: (B, n) new token ids. object_sequence: (O,) sequence of each object, in order of appearance.
+        seg_probability: (O,) probability of the object's first `[SEG]`.
+        visuals: one entry per visual. prompts: of the O objects; `None` without any.
+        text_logits, visual_logits: O tensors (K, h, w) fp32 on the CPU, on request.
+    """
+
+    sequences: torch.Tensor
+    object_sequence: torch.Tensor
+    seg_probability: torch.Tensor
+    visuals: list[VisualAnswer]
+    prompts: Prompts | None = None
+    text_logits: list[torch.Tensor] | None = None
+    visual_logits: list[torch.Tensor] | None = None
+
+
+@dataclass
 class DeSa2VAGenerateOutput(ModelOutput):
     """A generated answer and its masks.
 
@@ -117,4 +171,13 @@ class DeSa2VAGenerateOutput(ModelOutput):
     visual_logits: list[torch.Tensor] | None = None
 
 
-__all__ = ["DeSa2VAGenerateOutput", "DeSa2VAOutput", "ImageFeatures", "MaskPass", "MaskPrediction"]
+__all__ = [
+    "ClipPrediction",
+    "DeSa2VAGenerateOutput",
+    "DeSa2VAOutput",
+    "ImageFeatures",
+    "KeyFrameAnswer",
+    "MaskPass",
+    "MaskPrediction",
+    "VisualAnswer",
+]

@@ -14,10 +14,11 @@ from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoMaskDeco
 from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
 
 from .outputs import ImageFeatures, MaskPrediction
+from .precision import Float32Module, in_autocast, without_autocast
 
 
-class DeSa2VASegmenter(nn.Module):
-    """SAM-2 plus the language decoders.
+class DeSa2VASegmenter(Float32Module):
+    """SAM-2 plus the language decoders; float32 weights, in autocast where the model is in half precision.
 
     Args:
         config: the model's configuration. In mode `"sa2va"` there is no text decoder.
@@ -39,6 +40,7 @@ class DeSa2VASegmenter(nn.Module):
             if decoder is not None:
                 decoder.load_state_dict(state)
 
+    @in_autocast
     def encode_frames(self, pixel_values: torch.Tensor, batch_size: int | None = None) -> ImageFeatures:
         """SAM-2's image encoder.
 
@@ -98,6 +100,7 @@ class DeSa2VASegmenter(nn.Module):
             )
         return encoder.mask_embed(masks[:, None].to(encoder.no_mask_embed.weight.dtype))
 
+    @in_autocast
     def high_levels(self, decoder: nn.Module, features: ImageFeatures) -> tuple[torch.Tensor, torch.Tensor]:
         """The two high levels of F frames after a decoder's own 1x1 convolutions.
 
@@ -111,6 +114,7 @@ class DeSa2VASegmenter(nn.Module):
         decoders = {"text": self.text_decoder, "visual": self.visual_decoder}
         return {name: self.high_levels(decoder, features) for name, decoder in decoders.items() if decoder is not None}
 
+    @in_autocast
     def decode(
         self,
         decoder: nn.Module,
@@ -138,12 +142,16 @@ class DeSa2VASegmenter(nn.Module):
                 configuration's choice when omitted.
 
         Returns:
-            Logits (P, h, w) at a quarter of SAM-2's input, scores and mask token.
+            Logits (P, h, w) at a quarter of SAM-2's input, scores and mask token. Logits and scores are fp32 outside
+            training.
         """
         num_pairs = len(frame_index)
         if num_pairs == 0:
             return self._no_masks(decoder)
-        sparse = self.embed_prompts(num_pairs, points, boxes)
+        # A place has 10 bits in SAM-2's 1024 pixels, bfloat16 8.
+        with without_autocast(self):
+            sparse = self.embed_prompts(num_pairs, points, boxes)
+            grid_codes = self.sam.get_image_wide_positional_embeddings().expand(num_pairs, -1, -1, -1)
         if prompts is not None:
             sparse = torch.cat([sparse, prompts.to(sparse.dtype)], dim=1)
         # Once per frame, then gathered per pair.
@@ -153,13 +161,16 @@ class DeSa2VASegmenter(nn.Module):
         multimask = self.multimask_output if multimask is None else multimask
         logits, iou, tokens, object_score = decoder(
             image_embeddings=image_embeddings,
-            image_positional_embeddings=self.sam.get_image_wide_positional_embeddings().expand(num_pairs, -1, -1, -1),
+            image_positional_embeddings=grid_codes,
             sparse_prompt_embeddings=sparse[:, None],
             dense_prompt_embeddings=self.embed_masks(dense_masks, num_pairs),
             multimask_output=multimask,
             high_resolution_features=[level[frame_index] for level in levels],
         )
-        return _best_mask(logits[:, 0], iou[:, 0], tokens[:, 0], object_score[:, 0, 0])
+        best = _best_mask(logits[:, 0], iou[:, 0], tokens[:, 0], object_score[:, 0, 0])
+        if not self.training:
+            best.logits, best.iou, best.object_score = best.logits.float(), best.iou.float(), best.object_score.float()
+        return best
 
     def _no_masks(self, decoder: nn.Module) -> MaskPrediction:
         """Predictions for no pair at all, still connected to the decoder: a step without objects has gradients of

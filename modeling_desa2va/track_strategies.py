@@ -1,23 +1,27 @@
 """Three ways to carry the language masks of key frames to a whole video (METHOD section 6).
 
 Enters: a `TrackRequest`, i.e. what the language pass found on the key frames, and access to the other frames.
-Leaves: `Tracks`.
+Leaves: `TrackedFrame`s one by one (`walk_objects`), or `Tracks` (`track_objects`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 import torch
 
+from .frame_encoding import FrameEncoder, close_stream, next_frame
 from .memory import resize_logits
-from .outputs import ImageFeatures, MaskPrediction
+from .outputs import ClipPrediction, ImageFeatures, MaskPrediction
 from .segmenter import DeSa2VASegmenter
-from .tracker import FrameEncoder, FramePrompt, MemoryTracker, Tracks, empty_tracks, next_frame, write_tracks
-from .tracking import ClipPrediction, FrameSteps, gate
+from .tracker import FramePrompt, MemoryTracker
+from .tracking import FrameSteps, gate
+from .tracks import TrackedFrame, Tracks, absent_frame, collect_tracks, tracked_frame
 
 TRACK_STRATEGIES = ("consistent", "memory", "per_frame")
+NUM_PROMPTED = 5  # first frames that Sa2VA's Algorithm 1 prompts
 
 
 @dataclass
@@ -25,23 +29,27 @@ class TrackRequest:
     """O objects of one video, as the language pass leaves them.
 
     Attributes:
-        num_frames: T. encode: gives the features of further frames.
+        num_frames: T; `None` for a live source, whose end nobody knows: tracking then goes forward only, and frames
+            before the first one that shows an object are reported absent.
+        encode: gives the features of further frames.
         key_frames: the K frames the language model saw, increasing. key_masks: its masks there, shapes (O, K, ...).
-        key_features: their SAM-2 encodings (K rows), reused; encoded again when omitted.
+        key_features: their SAM-2 encodings (K rows), reused; encoded again when omitted. further: encodings of other
+            frames at hand, one row each.
         prompts: language tokens (O, K', C) on a frame, for `"memory"`; a tensor where all frames have the same.
             num_prompted: how many first frames they prompt there.
         decode: decodes the language prompts of all O objects on the one frame given, by features and number, for
             `"per_frame"`.
     """
 
-    num_frames: int
+    num_frames: int | None
     encode: FrameEncoder
     key_frames: list[int]
     key_masks: ClipPrediction
     key_features: ImageFeatures | None = None
     prompts: torch.Tensor | Callable[[int], torch.Tensor] | None = None
-    num_prompted: int = 5
+    num_prompted: int = NUM_PROMPTED
     decode: Callable[[ImageFeatures, int], MaskPrediction] | None = None
+    further: dict[int, ImageFeatures] = field(default_factory=dict)
 
     @property
     def num_objects(self) -> int:
@@ -53,10 +61,11 @@ class TrackRequest:
         return self.prompts(frame) if callable(self.prompts) else self.prompts
 
     def known(self) -> dict[int, ImageFeatures]:
-        """Features at hand: key frame -> its one row."""
+        """Features at hand: frame -> its one row."""
         if self.key_features is None:
-            return {}
-        return {frame: self.key_features.select(slice(row, row + 1)) for row, frame in enumerate(self.key_frames)}
+            return dict(self.further)
+        rows = {frame: self.key_features.select(slice(row, row + 1)) for row, frame in enumerate(self.key_frames)}
+        return self.further | rows
 
     def answer(self, column: int, objects: list[int]) -> MaskPrediction:
         """The language pass on key frame number `column`, for some objects."""
@@ -66,14 +75,14 @@ class TrackRequest:
         )
 
 
-def track_objects(
+def walk_objects(
     segmenter: DeSa2VASegmenter,
     request: TrackRequest,
     strategy: str = "consistent",
     mask_threshold: float = 0.0,
     object_score_threshold: float = 0.0,
-) -> Tracks:
-    """Carries the language pass on the key frames to every frame of the video.
+) -> Iterator[TrackedFrame]:
+    """Carries the language pass on the key frames to every frame of the video, frame by frame.
 
     Args:
         segmenter: in eval mode.
@@ -84,8 +93,9 @@ def track_objects(
         mask_threshold: logit above which a pixel of a language mask belongs to the object.
         object_score_threshold: logit above which the language pass sees an object as present.
 
-    Returns:
-        `Tracks` of the O objects.
+    Yields:
+        Every frame of the video once, with all O objects. `"consistent"` begins at the first key frame that shows an
+        object, goes to the end, and then backwards from there to frame 0; the others go forward from frame 0.
 
     Raises:
         ValueError: an unknown strategy, or a request that lacks what the strategy needs.
@@ -93,15 +103,52 @@ def track_objects(
     if strategy not in TRACK_STRATEGIES:
         raise ValueError(f"strategy {strategy!r} is unknown; choose one of {', '.join(TRACK_STRATEGIES)}")
     if strategy == "memory":
-        return _track_memory(segmenter, request)
+        return _walk_memory(segmenter, request)
     if strategy == "per_frame":
-        return _track_per_frame(segmenter, request, object_score_threshold)
-    return _track_consistent(segmenter, request, mask_threshold, object_score_threshold)
+        return _walk_per_frame(segmenter, request, object_score_threshold)
+    return _walk_consistent(segmenter, request, mask_threshold, object_score_threshold)
 
 
-def _track_consistent(
-    segmenter: DeSa2VASegmenter, request: TrackRequest, mask_threshold: float, object_score_threshold: float
+def track_objects(
+    segmenter: DeSa2VASegmenter,
+    request: TrackRequest,
+    strategy: str = "consistent",
+    mask_threshold: float = 0.0,
+    object_score_threshold: float = 0.0,
 ) -> Tracks:
+    """`walk_objects`, collected: `Tracks` of the O objects on all T frames, whose number must be known."""
+    frames = walk_objects(segmenter, request, strategy, mask_threshold, object_score_threshold)
+    size = segmenter.sam.prompt_encoder.mask_input_size
+    return collect_tracks(frames, request.num_objects, request.num_frames, size)
+
+
+@torch.no_grad()
+def _walk_consistent(
+    segmenter: DeSa2VASegmenter, request: TrackRequest, mask_threshold: float, object_score_threshold: float
+) -> Iterator[TrackedFrame]:
+    prompts = _present_masks(segmenter, request, mask_threshold, object_score_threshold)
+    live = request.num_frames is None
+    # Nothing walks there: frames of a video without objects, and what a camera showed before the first object.
+    if not prompts or live:
+        known_end = len(request.key_frames) if live else request.num_frames
+        for frame in range(min(prompts, default=known_end)):
+            yield _with_absent(segmenter, request, frame)
+    frames = MemoryTracker(segmenter).walk(
+        request.encode,
+        prompts,
+        request.num_frames,
+        request.num_objects,
+        direction="forward" if live else "both",
+        known=request.known(),
+    )
+    for seen in frames:
+        yield _with_absent(segmenter, request, seen.frame, seen)
+
+
+def _present_masks(
+    segmenter: DeSa2VASegmenter, request: TrackRequest, mask_threshold: float, object_score_threshold: float
+) -> dict[int, list[FramePrompt]]:
+    """The language masks of the objects that are present, by key frame."""
     prompts: dict[int, list[FramePrompt]] = {}
     for column, frame in enumerate(request.key_frames):
         logits = request.key_masks.logits[:, column].float()
@@ -111,16 +158,26 @@ def _track_consistent(
         if objects:
             answer = request.answer(column, objects)
             prompts[frame] = [FramePrompt(objects, masks=inside[objects], answer=answer)]
-    tracker = MemoryTracker(segmenter)
-    tracks = tracker.track(request.encode, prompts, request.num_frames, request.num_objects, known=request.known())
-    started = {number for (prompt,) in prompts.values() for number in prompt.objects}
-    for column, frame in enumerate(request.key_frames):
-        for number in set(range(request.num_objects)) - started:
-            tracks.object_score[number, frame] = request.key_masks.object_score[number, column].float().cpu()
-    return tracks
+    return prompts
 
 
-def _track_memory(segmenter: DeSa2VASegmenter, request: TrackRequest) -> Tracks:
+def _with_absent(
+    segmenter: DeSa2VASegmenter, request: TrackRequest, frame: int, seen: TrackedFrame | None = None
+) -> TrackedFrame:
+    """All O objects on a frame: those `seen`, and those no key frame shows, with the language pass' own score."""
+    if seen is not None and len(seen.objects) == request.num_objects:
+        return seen
+    size, scores = segmenter.sam.prompt_encoder.mask_input_size, request.key_masks.object_score
+    result = absent_frame(frame, request.num_objects, size, scores.device)
+    if frame in request.key_frames:
+        result.object_score[:] = scores[:, request.key_frames.index(frame)]
+    if seen is not None:
+        for name in ("logits", "iou", "object_score"):
+            result[name][seen.objects] = seen[name].to(result[name])
+    return result
+
+
+def _walk_memory(segmenter: DeSa2VASegmenter, request: TrackRequest) -> Iterator[TrackedFrame]:
     """Sa2VA's Algorithm 1: prompt the first frames with the same embedding (with `temporal="motion"`: each with its
     own), then propagate forwards.
 
@@ -137,29 +194,50 @@ def _track_memory(segmenter: DeSa2VASegmenter, request: TrackRequest) -> Tracks:
         binarize_prompts=False,
     )
     objects = list(range(request.num_objects))
-    count = min(request.num_prompted, request.num_frames) if objects else 0
+    count = min(request.num_prompted, request.num_frames or sys.maxsize) if objects else 0
     prompts = {frame: [FramePrompt(objects, language=request.prompts_on(frame))] for frame in range(count)}
     tracker = MemoryTracker(segmenter, steps, memory_dtype=torch.bfloat16)
-    return tracker.track(
+    return tracker.walk(
         request.encode, prompts, request.num_frames, len(objects), direction="forward", known=request.known()
     )
 
 
-@torch.no_grad()
-def _track_per_frame(segmenter: DeSa2VASegmenter, request: TrackRequest, object_score_threshold: float) -> Tracks:
+def _walk_per_frame(
+    segmenter: DeSa2VASegmenter, request: TrackRequest, object_score_threshold: float
+) -> Iterator[TrackedFrame]:
     if request.decode is None:
         raise ValueError("strategy 'per_frame' needs TrackRequest.decode, which decodes the objects on one frame")
+    return _decode_each(segmenter, request, object_score_threshold)
+
+
+@torch.no_grad()
+def _decode_each(
+    segmenter: DeSa2VASegmenter, request: TrackRequest, object_score_threshold: float
+) -> Iterator[TrackedFrame]:
     objects = list(range(request.num_objects))
-    tracks = empty_tracks(len(objects), request.num_frames, segmenter.sam.prompt_encoder.mask_input_size)
     if not objects:
-        return tracks
-    columns = {frame: column for column, frame in enumerate(request.key_frames)}
-    stream = request.encode([frame for frame in range(request.num_frames) if frame not in columns])
-    for frame in range(request.num_frames):
-        known = frame in columns
-        answer = request.answer(columns[frame], objects) if known else request.decode(next_frame(stream, frame), frame)
-        write_tracks(tracks, frame, objects, gate(answer.logits, answer.object_score, object_score_threshold), answer)
-    return tracks
+        return
+    size, columns = segmenter.sam.prompt_encoder.mask_input_size, {}
+    columns.update((frame, column) for column, frame in enumerate(request.key_frames))
+    frames = range(sys.maxsize if request.num_frames is None else request.num_frames)
+    further = dict(request.further)
+    stream = request.encode(frame for frame in frames if frame not in columns and frame not in request.further)
+    try:
+        for frame in frames:
+            if frame in columns:
+                answer = request.answer(columns[frame], objects)
+            else:
+                features = further.pop(frame, None)
+                if features is None:
+                    features = next_frame(stream, frame, endless=request.num_frames is None)
+                if features is None:
+                    return
+                answer = request.decode(features, frame)
+            masks = gate(answer.logits, answer.object_score, object_score_threshold)
+            answer = MaskPrediction(masks, answer.iou, answer.object_score)
+            yield tracked_frame(frame, objects, answer, size)
+    finally:
+        close_stream(stream)
 
 
-__all__ = ["TRACK_STRATEGIES", "TrackRequest", "track_objects"]
+__all__ = ["TRACK_STRATEGIES", "TrackRequest", "track_objects", "walk_objects"]

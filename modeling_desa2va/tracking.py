@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from transformers.utils import ModelOutput
 
 from .memory import (
     ABSENT_LOGIT,
@@ -25,21 +24,9 @@ from .memory import (
     object_pointer,
     resize_logits,
 )
-from .outputs import ImageFeatures, MaskPrediction
+from .outputs import ClipPrediction, ImageFeatures, MaskPrediction
+from .precision import inference_autocast
 from .segmenter import DeSa2VASegmenter
-
-
-@dataclass
-class ClipPrediction(ModelOutput):
-    """Raw predictions for O objects on T frames: not emptied where the object score is negative.
-
-    Attributes:
-        logits: (O, T, h, w) mask logits. iou: (O, T) predicted IoU in [0, 1]. object_score: (O, T) presence logits.
-    """
-
-    logits: torch.Tensor | None = None
-    iou: torch.Tensor | None = None
-    object_score: torch.Tensor | None = None
 
 
 @dataclass
@@ -96,7 +83,8 @@ class FrameSteps:
         """
         sam, dtype = self.sam, features.low.dtype
         masks = binary_masks(masks.to(features.low.device), sam.image_size)
-        dense = sam.mask_downsample(masks[:, None].to(dtype))[:, 0]
+        with inference_autocast(sam):
+            dense = sam.mask_downsample(masks[:, None].to(dtype))[:, 0]
         prediction = self.segmenter.decode(
             self.decoder,
             features,
@@ -278,4 +266,4 @@ def _check_clip(
         raise ValueError(f"teacher_masks must be (O, T, H, W) for (O, T) = {tuple(frame_table.shape)}, got {shape}")
 
 
-__all__ = ["ClipPrediction", "FrameSteps", "Observation", "gate", "propagate_training"]
+__all__ = ["FrameSteps", "Observation", "gate", "propagate_training"]

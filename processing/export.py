@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -68,28 +69,36 @@ def result_to_coco(result: Any) -> dict[str, Any]:
     ]
     annotations = []
     for entry in result.objects:
+        category = categories[entry.phrase or "object"]
         for t, code in enumerate(entry.codes):
-            box = mask_box(code)
-            if box is None:
-                continue
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": t,
-                    "category_id": categories[entry.phrase or "object"],
-                    "track_id": entry.object_id,
-                    "segmentation": code,
-                    "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]],
-                    "area": mask_area(code),
-                    "iscrowd": 0,
-                    "score": entry.iou_scores[t],
-                    "object_score": entry.object_scores[t],
-                }
-            )
+            if mask_area(code):
+                scores = (entry.iou_scores[t], entry.object_scores[t])
+                number = len(annotations) + 1
+                annotations.append(coco_annotation(number, t, category, entry.object_id, code, scores))
     named = [{"id": index, "name": phrase} for phrase, index in categories.items()]
     return {"images": images, "annotations": annotations, "categories": named}
 
 
+def coco_annotation(
+    number: int, frame: int, category: int, object_id: int, code: dict[str, Any], scores: tuple[float, float]
+) -> dict[str, Any]:
+    """COCO's entry of a mask that is not empty; `scores` are its predicted IoU and object score."""
+    x0, y0, x1, y1 = mask_box(code)
+    return {
+        "id": number,
+        "image_id": frame,
+        "category_id": category,
+        "track_id": object_id,
+        "segmentation": code,
+        "bbox": [x0, y0, x1 - x0, y1 - y0],
+        "area": mask_area(code),
+        "iscrowd": 0,
+        "score": scores[0],
+        "object_score": scores[1],
+    }
+
+
+@lru_cache(maxsize=1)
 def index_palette() -> list[int]:
     """The 256 colours of DAVIS and PASCAL VOC index pictures, as 768 values: the bits of the index, spread."""
     palette = []
@@ -100,26 +109,50 @@ def index_palette() -> list[int]:
     return palette
 
 
+def index_pixels(masks: Iterable[tuple[int, np.ndarray]], size: tuple[int, int], frame: int) -> np.ndarray:
+    """Uint8 `(H_src, W_src)`: `object_id + 1` on objects, 0 elsewhere; of overlapping objects the first.
+
+    Args:
+        masks: number and bool mask of each object.
+        size: of the frame.
+        frame: its number, for messages.
+
+    Raises:
+        ValueError: an object number above 254.
+    """
+    indices = np.zeros(size, dtype=np.uint8)
+    lost = 0
+    for number, mask in masks:
+        if number > 254:
+            raise ValueError(f"a palette picture holds objects 0 to 254, there is an object {number}; use to_json")
+        lost += int((mask & (indices > 0)).sum())
+        indices[mask & (indices == 0)] = number + 1
+    if lost:
+        warnings.warn(
+            f"frame {frame}: {lost} pixels belong to several objects, a palette picture keeps the first; "
+            "JSON keeps all, non_overlapping gives each pixel to one object",
+            stacklevel=2,
+        )
+    return indices
+
+
 def index_mask(result: Any, t: int) -> np.ndarray:
-    """Uint8 `(H_src, W_src)` of frame `t`: `object_id + 1` on objects, 0 elsewhere; of overlapping objects the first.
+    """`index_pixels` of frame `t` of a `SegmentationResult`.
 
     Raises:
         ValueError: more than 255 objects.
     """
     if len(result.objects) > 255:
         raise ValueError(f"a palette picture holds 255 objects, the result has {len(result.objects)}; use to_json")
-    indices = np.zeros((result.height, result.width), dtype=np.uint8)
-    lost = 0
-    for entry in result.objects:
-        mask = entry.mask(t)
-        lost += int((mask & (indices > 0)).sum())
-        indices[mask & (indices == 0)] = entry.object_id + 1
-    if lost:
-        warnings.warn(
-            f"frame {t}: {lost} pixels belong to several objects, a palette picture keeps the first; use to_json",
-            stacklevel=2,
-        )
-    return indices
+    masks = ((entry.object_id, entry.mask(t)) for entry in result.objects)
+    return index_pixels(masks, (result.height, result.width), t)
+
+
+def write_index_png(pixels: np.ndarray, path: str | os.PathLike, overwrite: bool = False) -> None:
+    """Writes object indices uint8 `(H, W)` as a palette PNG."""
+    image = Image.fromarray(pixels, mode="P")
+    image.putpalette(index_palette())
+    write_file(path, lambda temporary: image.save(temporary, format="PNG"), overwrite)
 
 
 def save_index_pngs(result: Any, folder: str | os.PathLike, overwrite: bool = False) -> list[str]:
@@ -134,11 +167,8 @@ def save_index_pngs(result: Any, folder: str | os.PathLike, overwrite: bool = Fa
     existing = [path for path in paths if path.exists()]
     if existing and not overwrite:
         raise FileExistsError(f"{existing[0]} exists; pass overwrite=True to replace it")
-    palette = index_palette()
     for t, path in enumerate(paths):
-        image = Image.fromarray(index_mask(result, t), mode="P")
-        image.putpalette(palette)
-        write_file(path, lambda temporary, image=image: image.save(temporary, format="PNG"), overwrite)
+        write_index_png(index_mask(result, t), path, overwrite)
     return [str(path) for path in paths]
 
 
@@ -170,13 +200,16 @@ def save_overlay(result: Any, path: str | os.PathLike, overwrite: bool = False) 
 
 
 __all__ = [
+    "coco_annotation",
     "index_mask",
     "index_palette",
+    "index_pixels",
     "read_json",
     "render_frame",
     "result_to_coco",
     "save_index_pngs",
     "save_overlay",
     "write_file",
+    "write_index_png",
     "write_json",
 ]

@@ -31,6 +31,11 @@ def key_frame_indices(strategy: str, num_frames: int, count: int, explicit: Sequ
         raise ValueError(f"num_frames={num_frames}: a video needs at least one frame")
     if explicit is not None:
         return _checked(list(explicit), num_frames)
+    if strategy == "auto":
+        raise ValueError(
+            "key_frames='auto' lets the model choose, which a processor alone can not: call model.stream(..., "
+            "key_frames='auto'), or pass the frames that choose_key_frames(model, processor, video, text) finds"
+        )
     if strategy not in STRATEGIES:
         raise ValueError(f"key_frames={strategy!r} is unknown; choose one of {', '.join(STRATEGIES)} or give indices")
     if count < 1:

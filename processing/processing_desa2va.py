@@ -19,7 +19,8 @@ from .batch_assembly import PLACEHOLDERS, BatchAssembler
 from .chat_encoding import ChatEncoder
 from .chat_messages import parse_messages
 from .inference_plan import check_aspect_ratio, describe_visuals, plan_inference, prompts_of_visuals
-from .results import SegmentationResult, Thresholds, build_results
+from .mask_cleanup import MaskOptions
+from .results import SegmentationResult, build_results
 from .training_plan import plan_training
 from .user_request import DeSa2VABatch, open_visuals, plan_requests
 from .visual_prompts import sam_prompts
@@ -175,7 +176,8 @@ class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
             points: `(x, y)` or `(x, y, label)` in source pixels, see `parse_prompts`; with or without text.
             boxes: `(x0, y0, x1, y1)` in source pixels.
             masks: bool `(H, W)` or `(O, H, W)` at source size.
-            key_frames: `"uniform"`, `"first"`, `"all"` or frame indices; the processor's own by default.
+            key_frames: `"uniform"`, `"first"`, `"all"` or frame indices; the processor's own by default. (`"auto"` is
+                the model's choice: `model.stream`.)
             num_key_frames: how many; the processor's own by default.
 
         Returns:
@@ -209,6 +211,31 @@ class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
         texts = [None] * len(visuals) if prompts_alone else [request.messages[-1][1] for request in requests]
         return DeSa2VABatch({**batch, "visuals": visuals, "task": task, "texts": texts})
 
+    def frame_groups(self, video: Any, text: str | list[str], groups: list[list[int]], task: str) -> DeSa2VABatch:
+        """Batch that asks every text about every group of frames of one video, as if each group were a video.
+
+        Args:
+            video: one video, as in `__call__`.
+            text: one text or several.
+            groups: frame indices, rising within a group.
+            task: see `apply_task`.
+
+        Returns:
+            As `__call__`: visual g is group g; sequences are sorted by text, then by group.
+        """
+        opened = open_visuals(None, [video], []) * len(groups)
+        visuals = describe_visuals(opened, groups, 1, self.sam_image_processor)
+        if self.mllm_type != "internvl":
+            check_aspect_ratio(visuals)
+        texts = [text] if isinstance(text, str) else list(text)
+        requests = plan_requests([entry for entry in texts for _ in groups], None, 1, task, self.gcg_instruction)
+        for index, request in enumerate(requests):
+            request.visual = index % len(groups)
+        plan = plan_inference(visuals, requests, [[] for _ in visuals], self.max_tiles)
+        asked = [request.messages[-1][1] for request in requests]
+        batch = self.assembler.assemble(plan, training=False)
+        return DeSa2VABatch({**batch, "visuals": visuals, "task": task, "texts": asked})
+
     def _prompt_tensors(self, prompts: list[list[Any]], visuals: list[Any]) -> dict[str, torch.Tensor]:
         """SAM-2's prompts of all visuals."""
         owners = [number for number, objects in enumerate(prompts) for _ in objects]
@@ -224,6 +251,7 @@ class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
         mask_threshold: float = 0.0,
         object_score_threshold: float = 0.0,
         keep_logits: bool = False,
+        **options: Any,
     ) -> list[SegmentationResult]:
         """Results of `DeSa2VAModel.generate`, one per sequence.
 
@@ -232,11 +260,12 @@ class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
             inputs: the batch it was called with.
             mask_threshold: logit above which a pixel belongs to a mask.
             object_score_threshold: logit above which an object is on a frame; elsewhere its mask is empty.
-            keep_logits: keep low-resolution logits for `ObjectResult.probabilities`.
+            keep_logits: keep low-resolution logits for `ObjectResult.probabilities` and `source_logits`.
+            options: `non_overlapping`, `max_hole_area`, `max_speckle_area`: see `MaskOptions`.
         """
         parser = AnswerParser(self.tokenizer, self.object_token_ids)
-        thresholds = Thresholds(mask_threshold, object_score_threshold)
-        return build_results(outputs, inputs, parser, thresholds, keep_logits)
+        chosen = MaskOptions(mask_threshold, object_score_threshold, keep_logits=keep_logits, **options)
+        return build_results(outputs, inputs, parser, chosen)
 
     def collate(self, samples: list[Any]) -> dict[str, Any]:
         """Training batch of `Sample`s: every conversation is a sequence, every frame a key frame.

@@ -16,6 +16,7 @@ import torch
 
 from .answer_text import AnswerParser, ParsedAnswer
 from .export import read_json, result_to_coco, save_index_pngs, save_overlay, write_json
+from .mask_cleanup import MaskOptions, frame_codes
 from .mask_codec import decode_mask, logits_to_codes, mask_area, mask_box, mask_iou, resize_logits
 
 STATUSES = ("ok", "no_seg_token", "no_target", "empty_mask")
@@ -76,16 +77,20 @@ class ObjectResult:
         """For each frame `(x0, y0, x1, y1)` in source pixels around the mask, or `None` where it is empty."""
         return [mask_box(code) for code in self.codes]
 
-    def probabilities(self, t: int = 0) -> np.ndarray:
-        """Float32 `(H_src, W_src)` in [0, 1] of frame `t`.
+    def source_logits(self, t: int = 0) -> np.ndarray:
+        """Mask logits float32 `(H_src, W_src)` of frame `t`, before any clean-up.
 
         Raises:
             ValueError: the result was built without `keep_logits=True`.
         """
         if self.logits is None:
-            raise ValueError("soft masks were not kept; call post_process(..., keep_logits=True)")
+            raise ValueError("logits were not kept; call post_process(..., keep_logits=True)")
         size = (self.codes[t]["size"][0], self.codes[t]["size"][1])
-        return resize_logits(self.logits[t : t + 1], size)[0].sigmoid().numpy()
+        return resize_logits(self.logits[t : t + 1], size)[0].numpy()
+
+    def probabilities(self, t: int = 0) -> np.ndarray:
+        """Float32 `(H_src, W_src)` in [0, 1] of frame `t`: the sigmoid of `source_logits`."""
+        return torch.from_numpy(self.source_logits(t)).sigmoid().numpy()
 
 
 @dataclass
@@ -162,17 +167,7 @@ class SegmentationResult:
         save_overlay(self, path, overwrite)
 
 
-@dataclass(frozen=True)
-class Thresholds:
-    """Logits above which a pixel belongs to a mask and an object is on a frame."""
-
-    mask: float = 0.0
-    object_score: float = 0.0
-
-
-def build_results(
-    outputs: Any, inputs: Any, parser: AnswerParser, thresholds: Thresholds, keep_logits: bool = False
-) -> list[SegmentationResult]:
+def build_results(outputs: Any, inputs: Any, parser: AnswerParser, options: MaskOptions) -> list[SegmentationResult]:
     """Results of a batch.
 
     Args:
@@ -180,8 +175,7 @@ def build_results(
             `track_iou`, `track_object_score`, and where present `text_logits`, `visual_logits` at the key frames).
         inputs: the `DeSa2VABatch` the outputs were generated from.
         parser: reads the answers.
-        thresholds: of pixels and objects.
-        keep_logits: keep low-resolution logits for `ObjectResult.probabilities`.
+        options: thresholds and what is done to the masks. Masks of single branches are thresholded only.
 
     Returns:
         One result per sequence.
@@ -200,16 +194,19 @@ def build_results(
         _empty_result(answer, inputs["visuals"][visual] if visual >= 0 else None)
         for answer, visual in zip(answers, visual_of, strict=True)
     ]
-    for index, sequence in enumerate(torch.as_tensor(outputs.object_sequence).tolist()):
-        info = inputs["visuals"][visual_of[sequence]]
-        entry = _object_result(outputs, index, info, thresholds, keep_logits)
+    owners = torch.as_tensor(outputs.object_sequence).tolist()
+    shown = [inputs["visuals"][visual_of[sequence]] for sequence in owners]
+    codes = _masks_of_visuals(outputs, shown, options)
+    for index, sequence in enumerate(owners):
+        entry = _object_result(outputs, index, shown[index], codes[index], options)
         result, answer = results[sequence], answers[sequence]
         entry.object_id = len(result.objects)
         entry.phrase = answer.phrase(entry.object_id)
         entry.span = answer.spans[entry.object_id] if entry.phrase is not None else None
         result.objects.append(entry)
     for result in results:
-        result.status, result.reason = _status(result, sequences is not None)
+        statuses = [(entry.object_id, entry.status, entry.reason) for entry in result.objects]
+        result.status, result.reason = answer_status(statuses, sequences is not None)
     return results
 
 
@@ -221,39 +218,78 @@ def _empty_result(answer: ParsedAnswer, info: Any) -> SegmentationResult:
     return result
 
 
-def _status(result: SegmentationResult, in_words: bool) -> tuple[str, str]:
-    """Status and reason of an answer from those of its objects; `in_words` is false where prompts alone were given."""
-    if not result.objects and not in_words:
+def answer_status(objects: list[tuple[int, str, str]], in_words: bool = True) -> tuple[str, str]:
+    """Status and reason of an answer.
+
+    Args:
+        objects: number, status and reason of each of its objects.
+        in_words: false where prompts alone were given.
+    """
+    if not objects and not in_words:
         return "no_seg_token", "no point, box or mask marks an object here"
-    if not result.objects:
+    if not objects:
         return "no_seg_token", "the answer holds no [SEG]; the model marked no object"
-    statuses = [entry.status for entry in result.objects]
+    statuses = [status for _, status, _ in objects]
     if "ok" in statuses:
         return "ok", ""
     status = "empty_mask" if "empty_mask" in statuses else "no_target"
-    return status, "; ".join(f"object {entry.object_id}: {entry.reason}" for entry in result.objects)
+    return status, "; ".join(f"object {number}: {reason}" for number, _, reason in objects)
 
 
-def _object_result(outputs: Any, index: int, info: Any, thresholds: Thresholds, keep_logits: bool) -> ObjectResult:
-    """Object `index` of the batch; its number and phrase are filled in later."""
-    logits = outputs.track_logits[index]
-    if len(logits) != info.num_frames:
-        raise ValueError(f"object {index} has masks of {len(logits)} frames, {info.source.name} has {info.num_frames}")
-    scores = torch.as_tensor(outputs.track_object_score[index]).float().cpu()
-    size = (info.height, info.width)
-    present = (scores > thresholds.object_score).tolist()
-    codes = logits_to_codes(logits, size, thresholds.mask, present)
-    status, reason = "ok", ""
-    if not any(present):
-        best = int(scores.argmax())
-        status = "no_target"
-        reason = (
-            f"the object is judged absent on every frame (highest object score {scores[best]:.2f} on frame {best}, "
-            f"threshold {thresholds.object_score:g})"
+def object_status(present: bool, drawn: bool, best: tuple[float, int], options: MaskOptions) -> tuple[str, str]:
+    """Status and reason of one object.
+
+    Args:
+        present: its object score is above the threshold on some frame.
+        drawn: its mask has a pixel on some frame.
+        best: its highest object score, a logit, and the frame that has it.
+        options: whose thresholds the reason names.
+    """
+    if not present:
+        return "no_target", (
+            f"the object is judged absent on every frame (highest object score {best[0]:.2f} on frame {best[1]}, "
+            f"threshold {options.object_score_threshold:g})"
         )
-    elif not any(mask_area(code) for code in codes):
-        status = "empty_mask"
-        reason = f"no pixel is above the mask threshold {thresholds.mask:g} where the object is judged present"
+    if not drawn:
+        reason = f"no pixel is above the mask threshold {options.mask_threshold:g} where the object is judged present"
+        return "empty_mask", reason
+    return "ok", ""
+
+
+def _masks_of_visuals(outputs: Any, shown: list[Any], options: MaskOptions) -> list[list[dict[str, Any]]]:
+    """COCO codes of every object of the batch on every frame of the visual it is on.
+
+    Raises:
+        ValueError: logits of another number of frames than the visual has.
+    """
+    codes: list[list[dict[str, Any]]] = [[] for _ in shown]
+    together: dict[int, list[int]] = {}
+    for index, info in enumerate(shown):
+        count = len(outputs.track_logits[index])
+        if count != info.num_frames:
+            raise ValueError(f"object {index} has masks of {count} frames, {info.source.name} has {info.num_frames}")
+        together.setdefault(id(info), []).append(index)
+    for objects in together.values():
+        info = shown[objects[0]]
+        for t in range(info.num_frames):
+            logits = torch.stack([outputs.track_logits[index][t] for index in objects])
+            present = [
+                bool(outputs.track_object_score[index][t] > options.object_score_threshold) for index in objects
+            ]
+            on_frame = frame_codes(logits, present, (info.height, info.width), options)
+            for index, code in zip(objects, on_frame, strict=True):
+                codes[index].append(code)
+    return codes
+
+
+def _object_result(
+    outputs: Any, index: int, info: Any, codes: list[dict[str, Any]], options: MaskOptions
+) -> ObjectResult:
+    """Object `index` of the batch; its number and phrase are filled in later."""
+    scores = torch.as_tensor(outputs.track_object_score[index]).float().cpu()
+    best = int(scores.argmax())
+    present, drawn = bool(scores[best] > options.object_score_threshold), any(mask_area(code) for code in codes)
+    status, reason = object_status(present, drawn, (float(scores[best]), best), options)
     entry = ObjectResult(
         object_id=0,
         status=status,
@@ -264,16 +300,17 @@ def _object_result(outputs: Any, index: int, info: Any, thresholds: Thresholds, 
         codes=codes,
         iou_scores=torch.as_tensor(outputs.track_iou[index]).float().tolist(),
         object_scores=scores.sigmoid().tolist(),
-        logits=logits.detach().half().cpu() if keep_logits else None,
+        logits=outputs.track_logits[index].detach().half().cpu() if options.keep_logits else None,
     )
     text, visual = getattr(outputs, "text_logits", None), getattr(outputs, "visual_logits", None)
     if text is not None and visual is not None:
         entry.key_frames = list(info.key_frames)
-        entry.text_codes = logits_to_codes(text[index], size, thresholds.mask)
-        entry.visual_codes = logits_to_codes(visual[index], size, thresholds.mask)
+        size = (info.height, info.width)
+        entry.text_codes = logits_to_codes(text[index], size, options.mask_threshold)
+        entry.visual_codes = logits_to_codes(visual[index], size, options.mask_threshold)
         pairs = zip(entry.text_codes, entry.visual_codes, strict=True)
         entry.disagreement = [1 - mask_iou(one, other) for one, other in pairs]
     return entry
 
 
-__all__ = ["STATUSES", "ObjectResult", "SegmentationResult", "Thresholds", "build_results"]
+__all__ = ["STATUSES", "ObjectResult", "SegmentationResult", "answer_status", "build_results", "object_status"]

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from transformers import BatchFeature
 from .frame_source import FrameSource
 from .image_loading import IMAGE_EXTENSIONS
 from .image_rows import sam_pixels
+from .prefetch import prefetch
 from .video_io import MemorySource, open_visual
 
 TASKS = ("auto", "segment", "chat", "gcg")
@@ -74,10 +76,31 @@ class VisualInfo:
         """SAM-2 pixels float32 `(len(indices), 3, S, S)` of any frames."""
         return sam_pixels(self.sam_image_processor, self.source.read(indices))
 
-    def iterate_sam_frames(self, start: int = 0, stop: int | None = None, step: int = 1) -> Iterator[torch.Tensor]:
-        """SAM-2 pixels float32 `(3, S, S)` of the frames `range(start, stop, step)`, one by one; `step` 1 or -1."""
-        for frame in self.source.iterate(start, stop, step):
-            yield sam_pixels(self.sam_image_processor, [frame])[0]
+    def read_ahead(self, frames: Iterable[int], depth: int = 4) -> Iterator[tuple[int, np.ndarray, torch.Tensor]]:
+        """Number, picture and SAM-2 pixels float32 `(3, S, S)` of the frames asked for, made on a thread in advance.
+
+        Args:
+            frames: all rising or all falling; may go on for ever, then the source decides where it ends.
+            depth: how many may be made in advance.
+        """
+        return prefetch(self._sweep(frames), depth)
+
+    def _sweep(self, frames: Iterable[int]) -> Iterator[tuple[int, np.ndarray, torch.Tensor]]:
+        """The frames asked for, in one pass over the source."""
+        frames = iter(frames)
+        first = list(islice(frames, 2))
+        if not first:
+            return
+        number, step = first[0], 1 if first[-1] >= first[0] else -1
+        sweep = self.source.iterate(number, None, step)
+        for wanted in chain(first, frames):
+            for image in sweep:
+                number += step
+                if number - step == wanted:
+                    yield wanted, image, sam_pixels(self.sam_image_processor, [image])[0]
+                    break
+            else:
+                return
 
 
 @dataclass

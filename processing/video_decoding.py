@@ -2,8 +2,8 @@
 
 In: the path of a video file. Out: `VideoFileSource`. Length and time stamps come from the packets, without decoding; a
 frame is reached by seeking to the key packet before it (METHOD section 6). Frames that can not be decoded are
-replaced by the last good frame before them (at the start: by the first good one after them), with a warning that names
-them.
+replaced by the last good frame before them (at the start: by the first good one after them), and frames of another
+size than the first are resized to it, both with a warning that names them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import bisect
 import itertools
 import os
 import warnings
+from array import array
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -37,43 +38,51 @@ class VideoFileSource:
     def __init__(self, path: str | os.PathLike) -> None:
         self.path = os.fspath(path)
         self.name = self.path
+        self._resized = False
         try:
             self._scan()
         except (av.FFmpegError, IndexError) as error:
             raise ValueError(f"{self.path}: can not be read as a video ({error})") from error
-        self._size: tuple[int, int] | None = None
         first = next(self._decode(0, 1), None)
         if first is None:
             raise ValueError(f"{self.path}: the video holds no frame that can be decoded")
-        self._size = _array(first[1], None).shape[:2]
-        self.height, self.width = self._size
+        self.height, self.width = _array(first[1], None).shape[:2]
 
     def _scan(self) -> None:
         """Reads length, time stamps and frame rate from the packets."""
         with av.open(self.path) as container:
             if not container.streams.video:
-                raise ValueError(f"{self.path}: the file has no video stream")
+                raise ValueError(f"{self.path}: the file has no video stream (sound alone, or cut off)")
             stream = container.streams.video[0]
             rate = stream.average_rate or stream.guessed_rate
             self.fps: float | None = float(rate) if rate else None
-            packets = [
-                (packet.pts, packet.dts, packet.is_keyframe)
-                for packet in container.demux(stream)
-                if packet.size and not packet.is_discard
-            ]
-            marks = [pts for pts, _, _ in packets]
+            marks, keys = array("q"), (array("q"), array("q"))
+            searchable = True
+            for packet in container.demux(stream):
+                if not packet.size or packet.is_discard:
+                    continue
+                if packet.pts is None:
+                    searchable = False
+                elif packet.is_keyframe:
+                    keys[0].append(packet.pts)
+                    keys[1].append(packet.pts if packet.dts is None else packet.dts)
+                marks.append(packet.pts or 0)
             base = float(stream.time_base or 0)
         if not marks:
             raise ValueError(f"{self.path}: the video holds no frames")
+        ordered = np.sort(np.frombuffer(marks, dtype=np.int64))
         # Streams without a unique time stamp per packet can not be searched; they are decoded from the start.
-        self._searchable = None not in marks and len(set(marks)) == len(marks)
-        self._marks: list[int] = sorted(marks) if self._searchable else list(range(len(marks)))
-        positions = {mark: index for index, mark in enumerate(self._marks)}
-        self._keys: list[tuple[int, int]] = []
-        if self._searchable:
-            self._keys = sorted((positions[pts], pts if dts is None else dts) for pts, dts, key in packets if key)
+        self._searchable = searchable and bool((np.diff(ordered) > 0).all())
+        # Arrays of numbers, not lists of objects: two hours are 216,000 frames.
+        self._marks = array("q", ordered.tobytes())
+        self._keys, self._offsets = array("q"), array("q")
+        if self._searchable and len(keys[0]):
+            shown, offsets = (np.frombuffer(numbers, dtype=np.int64) for numbers in keys)
+            order = shown.argsort()
+            self._keys = array("q", np.searchsorted(ordered, shown[order]).astype(np.int64).tobytes())
+            self._offsets = array("q", offsets[order].tobytes())
         if self._searchable and base:
-            self.timestamps = [(mark - self._marks[0]) * base for mark in self._marks]
+            self.timestamps = ((ordered - ordered[0]) * base).tolist()
         else:
             self.timestamps = [index / (self.fps or 1.0) for index in range(len(marks))]
 
@@ -88,7 +97,7 @@ class VideoFileSource:
             run = set(group)
             for index, frame in self._decode(min(run), max(run) + 1):
                 if index in run:
-                    found[index] = _array(frame, self._size)
+                    found[index] = self._picture(index, frame)
         return [found[index] for index in indices]
 
     def iterate(self, start: int = 0, stop: int | None = None, step: int = 1) -> Iterator[np.ndarray]:
@@ -96,14 +105,14 @@ class VideoFileSource:
         numbers = frame_range(len(self), start, stop, step)
         if step == 1:
             frames = self._decode(numbers.start, numbers.stop) if numbers else ()
-            return (_array(frame, self._size) for _, frame in frames)
+            return (self._picture(index, frame) for index, frame in frames)
         return self._backwards(numbers)
 
     def _backwards(self, numbers: range) -> Iterator[np.ndarray]:
         chunk = max(1, min(64, REVERSE_CHUNK_BYTES // (self.height * self.width * 3)))
         for offset in range(0, len(numbers), chunk):
             part = numbers[offset : offset + chunk]
-            frames = [_array(frame, self._size) for _, frame in self._decode(part[-1], part[0] + 1)]
+            frames = [self._picture(index, frame) for index, frame in self._decode(part[-1], part[0] + 1)]
             while frames:
                 yield frames.pop()
 
@@ -132,16 +141,35 @@ class VideoFileSource:
         for index in range(start, stop):
             yield index, frame
 
+    def _picture(self, index: int, frame: Any) -> np.ndarray:
+        """RGB array of frame `index`, of the size of the first one; another size is named once."""
+        image = _array(frame, None)
+        if image.shape[:2] == (self.height, self.width):
+            return image
+        if not self._resized:
+            self._resized = True
+            warnings.warn(
+                f"{self.path}: frame {index} is {image.shape[1]} x {image.shape[0]} (width x height), the first frame "
+                f"{self.width} x {self.height}; it and all others of another size are resized to that",
+                stacklevel=2,
+            )
+        return _array(frame, (self.height, self.width))
+
     def _key_place(self, index: int) -> int:
         """Number of the key packet from which frame `index` is decoded, -1 without one."""
-        return bisect.bisect_right(self._keys, (index, float("inf"))) - 1
+        return bisect.bisect_right(self._keys, index) - 1
+
+    def _place(self, mark: int | None) -> int | None:
+        """Number of the frame with a time stamp, `None` without one."""
+        index = len(self) if mark is None else bisect.bisect_left(self._marks, mark)
+        return index if index < len(self) and self._marks[index] == mark else None
 
     def _good_frames(self, start: int) -> Iterator[tuple[int, Any]]:
         """Decoded frames with their index in rising order, from at or before `start` where one is good."""
         place = self._key_place(start)
         if self._searchable and place > 0:
             reached = False
-            for index, frame in self._frames_from(self._keys[place][1]):
+            for index, frame in self._frames_from(self._offsets[place]):
                 # The key packet itself may be broken: then begin at the beginning.
                 if not reached and index > start:
                     break
@@ -153,7 +181,6 @@ class VideoFileSource:
 
     def _frames_from(self, offset: int | None) -> Iterator[tuple[int, Any]]:
         """Decodes from the packet at `offset` (in the stream's time base), or from the first packet."""
-        positions = {mark: index for index, mark in enumerate(self._marks)}
         with av.open(self.path) as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
@@ -166,22 +193,22 @@ class VideoFileSource:
                 except av.FFmpegError:
                     continue  # a broken packet; its frame is missing and filled in
                 for frame in frames:
-                    index = positions.get(frame.pts) if self._searchable else count
+                    index = self._place(frame.pts) if self._searchable else count
                     count += 1
                     if index is not None and index < len(self) and not frame.is_corrupt:
                         yield index, frame
 
 
 def _array(frame: Any, size: tuple[int, int] | None) -> np.ndarray:
-    """RGB array of a decoded frame, upright; a frame of another size than the first is resized to it."""
+    """RGB array of a decoded frame, upright; resized where its height and width are not `size`."""
     quarter_turns = round(getattr(frame, "rotation", 0) / 90) % 4
-    image = frame.to_ndarray(format="rgb24")
-    image = np.rot90(image, quarter_turns) if quarter_turns else image
-    if size is not None and image.shape[:2] != size:
-        height, width = size if quarter_turns % 2 == 0 else size[::-1]
+    lying = quarter_turns % 2
+    if size is not None and (frame.height, frame.width) != (size[::-1] if lying else size):
+        height, width = size[::-1] if lying else size
         image = frame.reformat(width=width, height=height, format="rgb24").to_ndarray()
-        image = np.rot90(image, quarter_turns) if quarter_turns else image
-    return np.ascontiguousarray(image)
+    else:
+        image = frame.to_ndarray(format="rgb24")
+    return np.ascontiguousarray(np.rot90(image, quarter_turns) if quarter_turns else image)
 
 
 __all__ = ["VideoFileSource"]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +76,16 @@ def input_kind(source: str) -> str:
 
 
 @contextmanager
-def output_folder(target: str | Path, replace: bool = False) -> Iterator[Path]:
+def output_folder(
+    target: str | Path, replace: bool = False, finished: Callable[[Path], int] | None = None
+) -> Iterator[Path]:
     """Yield a temporary sibling of `target` that takes its place only when the block ends well.
 
     Args:
         target: Must be absent or an empty folder, unless `replace`.
         replace: Remove an existing folder of that name first.
+        finished: Tells how many results in the temporary folder are worth keeping after an error. They are kept in
+            `<target>.partial` (or `.partial-2`, ...) then, and a line on standard error says so.
 
     Raises:
         FileExistsError: If the target exists and may not be replaced.
@@ -97,8 +103,21 @@ def output_folder(target: str | Path, replace: bool = False) -> Iterator[Path]:
             shutil.rmtree(target)
         temporary.rename(target)
     except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
+        number = 0 if finished is None else finished(temporary)
+        if not number:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        open_to_others(temporary)
+        kept = _free_name(target.with_name(f"{target.name}.partial"))
+        temporary.rename(kept)
+        print(f"desa2va: stopped early; {number} finished frames are kept in {kept}", file=sys.stderr)
         raise
+
+
+def _free_name(path: Path) -> Path:
+    """Return `path`, or `path-2`, `path-3`, ... where that exists."""
+    candidates = (path.with_name(f"{path.name}-{number}") for number in count(2))
+    return next(name for name in chain([path], candidates) if not name.exists())
 
 
 def open_to_others(folder: Path) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 from .chat import answer
 from .common import add_command, add_model_arguments, load_model, output_folder
-from .segment import open_video, print_results, segment, write_results
+from .segment import open_video, print_results, print_summaries, segment_picture, write_results
+from .video_folder import VideoSettings, segment_video
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 _EXAMPLES = """
@@ -36,16 +37,20 @@ def run(args: argparse.Namespace) -> int:
     started = time.perf_counter()
     with output_folder(args.out, args.replace) as folder:
         model, processor = load_model(args)
-        for name, kind, file in (("scene", "image", "scene.png"), ("clip", "video", "clip.mp4")):
+        for name, file in (("scene", "scene.png"), ("clip", "clip.mp4")):
             source, requests = str(ASSETS / "demo" / file), prompts[name]["requests"]
-            opened = open_video(source) if kind == "video" else source
-            # The language model sees the clip's first frame alone; SAM-2's memory carries its masks to the others.
-            processor.key_frames, processor.num_key_frames = "first", 1
-            results = segment(model, processor, opened, requests, kind, "segment")
             (folder / name).mkdir()
-            write_results(results, requests, folder / name, kind == "video")
             print(f"{file} ({prompts[name]['source']})")
-            print_results(results, requests)
+            if name == "scene":
+                results = segment_picture(model, processor, source, requests)
+                write_results(results, requests, folder / name)
+                print_results(results, requests)
+            else:
+                # The language model sees the clip's first frame alone; SAM-2's memory carries its masks on.
+                settings = VideoSettings(key_frames="first", num_key_frames=1)
+                video = open_video(source)
+                summaries = segment_video(model, processor, video, requests, folder / name, settings)
+                print_summaries(summaries, requests, len(video), video.height * video.width)
         question = prompts["scene"]["question"]
         reply = answer(model, processor, str(ASSETS / "demo" / "scene.png"), question, "image")
         chat = {"input": "scene.png", "question": question, "answer": reply}

@@ -1,19 +1,16 @@
-"""A video as the commands read it: at most so many frames, and a progress bar on every pass over them."""
+"""A video as the commands read it: at most so many of its frames."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from tqdm import tqdm
 
 from desa2va.processing.frame_source import FrameSource, check_indices, frame_range
 
 
-class ShownFrames:
-    """The first frames of a video; every pass over them (tracking forwards, backwards, drawing) shows its progress.
-
-    A `FrameSource`: frames stay where they are and are decoded when asked for.
+class FirstFrames:
+    """The first frames of a video. A `FrameSource`: frames stay where they are and are decoded when asked for.
 
     Args:
         video: The whole video.
@@ -24,7 +21,7 @@ class ShownFrames:
         self._video = video
         count = len(video) if max_frames is None else min(max_frames, len(video))
         self.name, self.height, self.width, self.fps = video.name, video.height, video.width, video.fps
-        self.timestamps = list(video.timestamps)[:count]
+        self.timestamps = video.timestamps[:count]
 
     def __len__(self) -> int:
         return len(self.timestamps)
@@ -35,12 +32,12 @@ class ShownFrames:
         return self._video.read(indices)
 
     def iterate(self, start: int = 0, stop: int | None = None, step: int = 1) -> Iterator[np.ndarray]:
-        """Frames `range(start, stop, step)`, with a progress bar on standard error."""
+        """Frames `range(start, stop, step)`."""
         numbers = frame_range(len(self), start, stop, step)
         if not numbers:
-            return
-        frames = self._video.iterate(numbers.start, numbers.stop, step)
-        yield from tqdm(frames, total=len(numbers), desc="frames" if step > 0 else "frames, backwards", unit="frame")
+            return iter(())
+        # `numbers.stop` is -1 where the range runs backwards to frame 0; a source spells that end `None`.
+        return self._video.iterate(numbers.start, None if numbers.stop < 0 else numbers.stop, step)
 
 
-__all__ = ["ShownFrames"]
+__all__ = ["FirstFrames"]

@@ -172,7 +172,7 @@ def test_segment_the_first_frames_of_a_folder(saved_model, frames, tmp_path):
         str(saved_model),
     ]
     assert main([*words, "--device", "cpu", "--max-new-tokens", "4"]) == 0
-    check_segmentation(out, 3, (48, 64), ["overlay.mp4"])
+    check_segmentation(out, 3, (48, 64), ["overlay.mp4", "frames.jsonl"])
     with av.open(str(out / "overlay.mp4")) as container:
         assert sum(1 for _ in container.decode(video=0)) == 3
 

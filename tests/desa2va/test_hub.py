@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 import desa2va
 from desa2va import hub
 
-# Runs where no `desa2va` can be imported: loads a folder as remote code, answers one request, saves everything again.
+# Runs where no `desa2va` can be imported: loads a folder as remote code, answers one request about a picture, streams
+# a video with the processor it finds beside the weights, saves everything again.
 REMOTE = """
 import json, sys
 from pathlib import Path
@@ -37,7 +38,10 @@ assert AutoModel.from_config(config, trust_remote_code=True).num_parameters() ==
 inputs = processor(images=picture, text="the red square", task="segment")
 output = model.generate(**inputs, max_new_tokens=8)
 result = processor.post_process(output, inputs)[0]
-Path(out).write_text(json.dumps({"result": result.to_dict(), "logits": output.track_logits[0].tolist()}))
+with model.stream([picture] * 3, "the red square", num_key_frames=2, max_new_tokens=8) as stream:
+    frames = [seen.to_dict() for seen in stream]
+answer = {"result": result.to_dict(), "logits": output.track_logits[0].tolist(), "frames": frames}
+Path(out).write_text(json.dumps(answer))
 model.processor = processor
 model.save_pretrained(target)
 """
@@ -49,7 +53,10 @@ def answer_locally(folder, picture):
     inputs = processor(images=picture, text="the red square", task="segment")
     output = model.generate(**inputs, max_new_tokens=8)
     result = processor.post_process(output, inputs)[0]
-    return json.loads(json.dumps({"result": result.to_dict(), "logits": output.track_logits[0].tolist()}))
+    with model.stream([picture] * 3, "the red square", num_key_frames=2, max_new_tokens=8) as stream:
+        frames = [seen.to_dict() for seen in stream]
+    answer = {"result": result.to_dict(), "logits": output.track_logits[0].tolist(), "frames": frames}
+    return json.loads(json.dumps(answer))
 
 
 def answer_remotely(folder, picture, work, target):

@@ -189,7 +189,8 @@ def test_device_map_on_the_cpu_and_low_memory_loading(make_model, batch, tmp_pat
     model = make_model(5)
     model.save_pretrained(tmp_path)
     again = DeSa2VAModel.from_pretrained(tmp_path, device_map="cpu", dtype=torch.bfloat16).eval()
-    assert again.segmenter.sam.dtype == torch.bfloat16
+    assert again.mllm.dtype == again.segmenter.autocast_dtype == torch.bfloat16
+    assert again.segmenter.sam.dtype == torch.float32
     with torch.no_grad():
         assert torch.isfinite(again(**model_inputs(batch)).masks.logits).all()
 

@@ -3,6 +3,7 @@
 import copy
 import functools
 import math
+from itertools import takewhile
 
 import pytest
 import torch
@@ -10,13 +11,14 @@ from transformers import Sam2VideoConfig, Sam2VideoInferenceSession
 from transformers.models.sam2_video.configuration_sam2_video import Sam2VideoMaskDecoderConfig
 
 from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
-from desa2va.modeling_desa2va import tracker as tracker_module
+from desa2va.modeling_desa2va import tracks as tracks_module
+from desa2va.modeling_desa2va.frame_encoding import encode_lazily
 from desa2va.modeling_desa2va.memory import MemoryBank
-from desa2va.modeling_desa2va.outputs import MaskPrediction
+from desa2va.modeling_desa2va.outputs import ClipPrediction, MaskPrediction
 from desa2va.modeling_desa2va.segmenter import DeSa2VASegmenter
-from desa2va.modeling_desa2va.track_strategies import TrackRequest, track_objects
-from desa2va.modeling_desa2va.tracker import FramePrompt, MemoryTracker, encode_lazily
-from desa2va.modeling_desa2va.tracking import ClipPrediction, propagate_training
+from desa2va.modeling_desa2va.track_strategies import TrackRequest, track_objects, walk_objects
+from desa2va.modeling_desa2va.tracker import FramePrompt, MemoryTracker
+from desa2va.modeling_desa2va.tracking import propagate_training
 
 SIZE, WIDTH, LENGTH = 64, 128, 9
 SAM_20 = {"enable_temporal_pos_encoding_for_object_pointers": False, "enable_occlusion_spatial_embedding": False}
@@ -120,9 +122,9 @@ def blobs(count, seed=2):
 class CountingEncoder:
     """A `FrameEncoder` that counts what it encodes."""
 
-    def __init__(self, segmenter, frames):
+    def __init__(self, segmenter, frames, batch_size=None):
         self.seen = []
-        self.encode = encode_lazily(segmenter, lambda wanted: self.read(frames, wanted))
+        self.encode = encode_lazily(segmenter, lambda wanted: self.read(frames, wanted), batch_size)
 
     def read(self, frames, wanted):
         for frame in wanted:
@@ -169,14 +171,14 @@ def session_track(sam, frames, inputs, start, reverse_only=False):
 @pytest.fixture
 def exact_tracks(monkeypatch):
     """Tracks in fp32, so that equality is not hidden by the rounding of fp16 outputs."""
-    empty = tracker_module.empty_tracks
+    empty = tracks_module.empty_tracks
 
     def empty_fp32(*args):
         tracks = empty(*args)
         tracks.logits = tracks.logits.float()
         return tracks
 
-    monkeypatch.setattr(tracker_module, "empty_tracks", empty_fp32)
+    monkeypatch.setattr(tracks_module, "empty_tracks", empty_fp32)
 
 
 STARTS = [(2,), (2, 5), (4, 7), (3,)]
@@ -280,6 +282,102 @@ def test_memory_stays_bounded_in_long_videos(monkeypatch):
     # 2 prompted frames, and 4 pointers / 3 spatial memories both behind the walk and after the anchor
     assert sizes[0][0] <= 2 + 4 + 5
     assert sizes[0][1] <= 3 + 4
+
+
+@pytest.mark.parametrize(
+    ("direction", "starts", "order"),
+    [
+        ("both", [(2,), (2, 5)], [2, 3, 4, 5, 6, 7, 8, 1, 0]),
+        # Frame 2 is visited again on the way back, for the object that starts later; the second visit counts.
+        ("both", [(2,), (4,)], [3, 4, 5, 6, 7, 8, 2, 1, 0]),
+        ("forward", [(2,), (4,)], [2, 3, 4, 5, 6, 7, 8]),
+        ("backward", [(2,), (4,)], [4, 3, 2, 1, 0]),
+        ("both", [(0,), (4,)], [0, 1, 2, 3, 4, 5, 6, 7, 8]),
+    ],
+)
+def test_walk_yields_every_frame_once_with_all_objects(exact_tracks, direction, starts, order):
+    """A frame yielded twice, late, or without the objects prompted on it, and one that differs from `track`."""
+    segmenter, frames, prompts = build(**SAM_21), video(), {}
+    for number, on_frames in enumerate(starts):
+        for frame in on_frames:
+            prompts.setdefault(frame, []).append(prompt_of("mask", number, frame, 2 * number)[0])
+    tracker, counter = MemoryTracker(segmenter), CountingEncoder(segmenter, frames)
+    seen = list(tracker.walk(counter.encode, prompts, LENGTH, 4, direction))
+    tracks = tracker.track(CountingEncoder(segmenter, frames).encode, prompts, LENGTH, 4, direction)
+    assert [entry.frame for entry in seen] == order
+    assert sorted(counter.seen) == sorted(order)
+    for entry in seen:
+        assert entry.objects == [0, 2]
+        assert entry.logits.dtype == torch.float32
+        assert torch.equal(entry.logits, tracks.logits[[0, 2], entry.frame])
+        assert torch.equal(entry.iou, tracks.iou[[0, 2], entry.frame])
+        assert torch.equal(entry.object_score, tracks.object_score[[0, 2], entry.frame])
+    assert (tracks.logits[[1, 3]] == -1024).all()
+
+
+def test_walk_is_lazy_and_stops_where_it_is_left():
+    """A walk that encodes ahead of its reader keeps a camera, or an interrupted session, waiting."""
+    segmenter = build(**SAM_21)
+    counter = CountingEncoder(segmenter, video(), batch_size=1)
+    walk = MemoryTracker(segmenter).walk(counter.encode, {0: [FramePrompt([0], masks=blobs(1))]}, LENGTH, 1)
+    assert [next(walk).frame, next(walk).frame] == [0, 1]
+    walk.close()
+    assert counter.seen == [0, 1]
+
+
+def test_a_walk_of_unknown_length_ends_with_its_frames(exact_tracks):
+    segmenter, frames = build(**SAM_21), video()
+    prompts = {2: [FramePrompt([0], masks=blobs(1))]}
+    tracker = MemoryTracker(segmenter)
+    encode = encode_lazily(segmenter, lambda wanted: (frames[frame] for frame in takewhile(LENGTH.__gt__, wanted)), 1)
+    seen = list(tracker.walk(encode, prompts, None, 1, "forward"))
+    known = tracker.track(CountingEncoder(segmenter, frames).encode, prompts, LENGTH, 1, "forward")
+    assert [entry.frame for entry in seen] == list(range(2, LENGTH))
+    for entry in seen:
+        torch.testing.assert_close(entry.logits[0], known.logits[0, entry.frame], atol=1e-4, rtol=0)
+    with pytest.raises(ValueError, match="needs the video's length"):
+        tracker.walk(encode, prompts, None, 1)
+
+
+@pytest.mark.parametrize("strategy", ["consistent", "memory", "per_frame"])
+@pytest.mark.parametrize("objects", [1, 3, 10])
+def test_every_frame_is_encoded_once_whatever_the_number_of_objects(strategy, objects):
+    """The peer encodes n + min(5, n) frames per object."""
+    segmenter = build(**SAM_21)
+    prompts = torch.randn(objects, 1, WIDTH, generator=torch.Generator().manual_seed(3))
+    present = [[number % 3 == 0, True, number % 2 == 0] for number in range(objects)]
+
+    def decode(features, frame):
+        return MaskPrediction(torch.ones(objects, 16, 16), torch.full((objects,), 0.5), torch.ones(objects))
+
+    request, counter = request_for(segmenter, present, prompts=prompts, decode=decode)
+    frames = list(walk_objects(segmenter, request, strategy))
+    assert sorted(entry.frame for entry in frames) == list(range(LENGTH))
+    assert all(entry.objects == list(range(objects)) for entry in frames)
+    assert sorted(counter.seen + request.key_frames) == list(range(LENGTH))
+
+
+@pytest.mark.parametrize("strategy", ["consistent", "memory", "per_frame"])
+def test_features_at_hand_of_any_frame_are_used(strategy):
+    """Candidates of `auto` key frames that were not chosen would be encoded a second time."""
+    segmenter = build(**SAM_21)
+    decode = functools.partial(decode_language, segmenter)
+    prompts = torch.randn(1, 1, WIDTH, generator=torch.Generator().manual_seed(3))
+    request, fresh = request_for(segmenter, [[False, True, True]], prompts=prompts, decode=decode)
+    expected = track_objects(segmenter, request, strategy)
+    request, reusing = request_for(segmenter, [[False, True, True]], prompts=prompts, decode=decode)
+    with torch.no_grad():
+        request.further = {frame: segmenter.encode_frames(video()[frame : frame + 1]) for frame in (0, 5)}
+    tracks = track_objects(segmenter, request, strategy)
+    assert sorted(fresh.seen) == [0, 2, 3, 5, 6, 8]
+    assert sorted(reusing.seen) == [2, 3, 6, 8]
+    torch.testing.assert_close(tracks.logits, expected.logits, atol=1e-2, rtol=0)
+
+
+def decode_language(segmenter, features, frame):
+    """A fixed prompt, decoded on one frame."""
+    prompt = torch.randn(1, 1, WIDTH, generator=torch.Generator().manual_seed(4))
+    return segmenter.decode(segmenter.visual_decoder, features, torch.zeros(1, dtype=torch.long), prompt)
 
 
 def test_known_features_are_not_encoded_again(exact_tracks):

@@ -278,7 +278,7 @@ def test_videos_of_frames_know_their_key_frames(tiny, picture):
     info = batch["visuals"][0]
     assert (info.kind, info.num_frames, info.height, info.width, info.key_frames) == ("video", 9, 20, 30, [0, 4, 8])
     assert torch.equal(batch["sam_pixel_values"], info.sam_frames([0, 4, 8]))
-    backwards = torch.stack(list(info.iterate_sam_frames(8, None, -1)))
+    backwards = torch.stack([pixels for _, _, pixels in info.read_ahead(range(8, -1, -1))])
     torch.testing.assert_close(backwards, info.sam_frames(list(range(8, -1, -1))))
     assert tiny(videos=frames, text="it", key_frames=[6, 2])["visuals"][0].key_frames == [2, 6]
 

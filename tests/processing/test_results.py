@@ -138,3 +138,24 @@ def test_outputs_of_another_batch_are_refused(tiny, two_texts):
     outputs = outputs_for(tiny, ["[SEG]", "It"], [0], [blob(slice(0, 4), slice(0, 8), 3)], [[1.0] * 3])
     with pytest.raises(ValueError, match="masks of 3 frames"):
         tiny.post_process(outputs, two_texts)
+
+
+def test_clean_up_reaches_the_masks_of_all_requests(tiny, two_texts):
+    """Objects of two requests about one picture share its pixels; `non_overlapping` must look at both."""
+    logits = [blob(slice(0, 8), slice(0, 8)), 2 * blob(slice(0, 4), slice(0, 8))]
+    outputs = outputs_for(tiny, ["[SEG]", "[SEG]"], [0, 1], logits, [[1.0], [1.0]])
+    lower, upper = (result.objects[0] for result in tiny.post_process(outputs, two_texts, non_overlapping=True))
+    # The upper half's logits fall from 8 to -8 over its border: on its last row the other object's 4 is higher.
+    assert (upper.areas, lower.areas) == ([270], [330])
+    assert not (lower.mask() & upper.mask()).any()
+    both = [result.objects[0].areas for result in tiny.post_process(outputs, two_texts)]
+    assert both[0] == [600]
+
+
+def test_logits_at_source_size(tiny, two_texts):
+    """Soft masks and logits are the same numbers at the same place."""
+    outputs = outputs_for(tiny, ["[SEG]", "It"], [0], [blob(slice(0, 4), slice(0, 8))], [[1.0]])
+    entry = tiny.post_process(outputs, two_texts, keep_logits=True)[0].objects[0]
+    logits = entry.source_logits()
+    assert (logits.shape, logits.dtype) == ((20, 30), np.float32)
+    np.testing.assert_allclose(1 / (1 + np.exp(-logits)), entry.probabilities(), atol=1e-6)

@@ -40,3 +40,13 @@ def test_empty_masks_draw_nothing_and_sizes_are_checked():
         overlay_masks(frame, [np.zeros((8, 9), bool)])
     with pytest.raises(ValueError, match="1 masks, 2 labels"):
         overlay_masks(frame, [np.zeros((8, 8), bool)], ["a", "b"])
+
+
+def test_a_stray_speck_does_not_carry_the_label_away():
+    """Models leave single pixels anywhere; a label far from its object names the wrong thing."""
+    mask = np.zeros((120, 160), bool)
+    mask[80:110, 100:140] = True
+    mask[0, 0] = True
+    drawn = overlay_masks(np.zeros((120, 160, 3), np.uint8), [mask], ["it"])
+    assert not drawn[1:50].any()
+    assert drawn[60:80, 90:120].any()

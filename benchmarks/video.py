@@ -1,0 +1,231 @@
+"""Video: how often frames are encoded, what tracking costs, and whether memory and time stay flat.
+
+Enters: a size. Leaves: one JSON file, written anew whenever a part is done; `complete` says whether all were. From the
+root of a checkout:
+
+    python -m benchmarks.video --size tiny --json video_tiny.json
+
+docs/performance.md explains the figures. Weights are random: every figure is a cost or a count, none is a quality.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
+
+from .encoder_calls import count_encodings
+from .flat_time import banked_time, walked_time
+from .gpu_speed import gpu_fps
+from .memory_growth import FRAME_COUNTS, measure_growth
+from .path_check import car_shadow
+from .random_models import SIZES, random_model
+from .tracking_cost import encoder_seconds, peer_ratio, stage_shares, together_ratio
+
+PARTS = ("calls", "peer", "together", "flat", "memory", "stages", "path", "gpu_eager", "gpu_compiled")
+
+# Keys of a figure, how it is compared, and the number that the project promises.
+TARGETS = (
+    (("ratio_to_peer_schedule", "1"), "at least", 1.5),
+    (("ratio_to_peer_schedule", "3"), "at least", 3.8),
+    (("ratio_together_to_single",), "at most", 0.5),
+    (("seconds_per_frame_1000_vs_50", "ratio"), "at most", 1.1),
+    (("rss_ratio",), "at most", 1.1),
+)
+
+
+class SkippedPartError(Exception):
+    """A part that can not be measured here; the message says why."""
+
+
+def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Options of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.video", description=__doc__.splitlines()[0])
+    parser.add_argument("--size", choices=SIZES, default="tiny", help="tiny: 128 px; large: SAM-2.1 large, 1024 px")
+    parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the figures go")
+    parser.add_argument("--parts", default=",".join(PARTS), help="some of %(default)s")
+    parser.add_argument("--threads", type=int, default=1, help="threads of the process (1)")
+    parser.add_argument("--davis", type=Path, metavar="FOLDER", help="DAVIS' car-shadow, for the part `path`")
+    options = parser.parse_args(arguments)
+    options.parts = [part for part in options.parts.split(",") if part]
+    unknown = [part for part in options.parts if part not in PARTS]
+    if unknown:
+        parser.error(f"unknown parts {', '.join(unknown)}; choose from {', '.join(PARTS)}")
+    return options
+
+
+class Benchmark:
+    """Runs the parts asked for, one after the other, in this process.
+
+    Args:
+        options: of `parse_options`.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options, self.large = options, options.size == "large"
+        self.report: dict[str, Any] = {
+            "size": options.size,
+            "complete": False,
+            "provenance": _provenance(options),
+            "part_seconds": {},
+            "skipped": {},
+            "failed": {},
+        }
+
+    @cached_property
+    def model(self) -> DeSa2VAModel:
+        """The model of all parts that run on the CPU."""
+        return random_model(self.options.size)
+
+    @cached_property
+    def encoding(self) -> float | None:
+        """CPU seconds of one encoding where runs are composed, see `tracking_cost`."""
+        return encoder_seconds(self.model) if self.large else None
+
+    def run(self) -> dict[str, Any]:
+        """All parts; a part that fails is noted and the others go on."""
+        for part in self.options.parts:
+            print(f"{part} ...", file=sys.stderr, flush=True)
+            start = time.perf_counter(), time.process_time()
+            try:
+                self.report.update(getattr(self, part)())
+            except SkippedPartError as reason:
+                self.report["skipped"][part] = str(reason)
+            except Exception as error:
+                self.report["failed"][part] = f"{type(error).__name__}: {error}"
+            wall, cpu = time.perf_counter() - start[0], time.process_time() - start[1]
+            self.report["part_seconds"][part] = {"wall": round(wall, 1), "cpu": round(cpu, 1)}
+            self.write()
+            print(f"{part}: {wall:.0f} s", file=sys.stderr, flush=True)
+        self.report["complete"] = not self.report["failed"]
+        self.write()
+        return self.report
+
+    def write(self) -> None:
+        """Replaces the JSON file by what there is."""
+        self.report["targets"] = _compare(self.report)
+        path = self.options.json
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(path.name + ".part")
+        draft.write_text(json.dumps(self.report, indent=1) + "\n", encoding="utf-8")
+        os.replace(draft, path)
+
+    def calls(self) -> dict[str, Any]:
+        """Encodings end to end."""
+        frames, key_frames = (4, 2) if self.large else (16, 5)
+        return count_encodings(self.model, frames, key_frames, reduced=self.large)
+
+    def peer(self) -> dict[str, Any]:
+        """Against the peer's schedule."""
+        return peer_ratio(self.model, 1 if self.large else 15, self.encoding)
+
+    def together(self) -> dict[str, Any]:
+        """Ten objects at once against ten runs."""
+        return together_ratio(self.model, 1 if self.large else 5, self.encoding)
+
+    def flat(self) -> dict[str, Any]:
+        """Seconds per frame at frame 50 and 1,000."""
+        measure = banked_time if self.large else walked_time
+        return {"seconds_per_frame_1000_vs_50": measure(self.model)}
+
+    def memory(self) -> dict[str, Any]:
+        """Resident memory at 100 and 1,000 frames."""
+        if not Path("/proc/self/status").exists():
+            raise SkippedPartError("resident memory is read from /proc, which this system has not")
+        return measure_growth(self.options.size, FRAME_COUNTS, "cpu", self.large, self.options.threads)
+
+    def stages(self) -> dict[str, Any]:
+        """Where the time of a followed frame goes."""
+        counts, frames = ((1,), self.model.segmenter.sam.num_maskmem + 1) if self.large else ((1, 3, 10), 40)
+        shares = {str(count): stage_shares(self.model, count, frames, self.encoding) for count in counts}
+        return {"milliseconds_by_stage": shares}
+
+    def path(self) -> dict[str, Any]:
+        """A real clip."""
+        if self.options.davis is None:
+            raise SkippedPartError("no --davis FOLDER given")
+        if self.large:
+            raise SkippedPartError(
+                "24 real frames at 1024 px take a CPU a quarter of an hour; size tiny checks the same path"
+            )
+        return car_shadow(self.model, self.options.davis)
+
+    def gpu_eager(self) -> dict[str, Any]:
+        """Frames per second on a GPU."""
+        return self._gpu("gpu_eager", compiled=False)
+
+    def gpu_compiled(self) -> dict[str, Any]:
+        """Frames per second on a GPU, networks compiled."""
+        return self._gpu("gpu_compiled", compiled=True)
+
+    def _gpu(self, part: str, compiled: bool) -> dict[str, Any]:
+        if not torch.cuda.is_available():
+            raise SkippedPartError("no GPU on this machine")
+
+        def done(figures: dict[str, Any]) -> None:
+            self.report[part] = figures
+            self.write()
+
+        return {part: gpu_fps(random_model(self.options.size, "cuda"), compiled, done)}
+
+
+def _compare(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """Those of `TARGETS` that were measured, and whether they are met."""
+    rows = []
+    for keys, how, number in TARGETS:
+        value: Any = report
+        for key in keys:
+            value = value.get(key, {})
+        if value != {}:
+            met = value >= number if how == "at least" else value <= number
+            rows.append({"figure": ".".join(keys), "value": value, "target": f"{how} {number}", "met": met})
+    return rows
+
+
+def _provenance(options: argparse.Namespace) -> dict[str, Any]:
+    """Machine and versions."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "weights": "random, seed 0",
+        "processor": _processor_name(),
+        "cores": os.cpu_count(),
+        "threads": options.threads,
+        "gpu": gpu,
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in ("torch", "transformers", "numpy")},
+    }
+
+
+def _processor_name() -> str:
+    """The processor's name, where the system tells."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line; 1 where a part failed."""
+    options = parse_options(arguments)
+    torch.set_num_threads(options.threads)
+    report = Benchmark(options).run()
+    for part, reason in (report["skipped"] | report["failed"]).items():
+        print(f"{part}: {reason}", file=sys.stderr)
+    return int(bool(report["failed"]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
+
+__all__ = ["PARTS", "Benchmark", "main", "parse_options"]

@@ -1,0 +1,161 @@
+"""A video to a folder of results that grows frame by frame.
+
+What enters: a video and requests. What leaves: one indexed PNG and one line of JSON per frame, written as the frame is
+done, and at the end the files that need all frames. Memory does not grow with the video.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from desa2va.processing.frame_export import RequestSummary
+    from desa2va.processing.frame_records import FrameRecords
+    from desa2va.processing.frame_source import FrameSource
+    from desa2va.processing.mask_cleanup import MaskOptions
+
+
+@dataclass(frozen=True)
+class VideoSettings:
+    """How a video is segmented; `None` leaves the choice to processor and model.
+
+    Attributes:
+        task: `"segment"`, `"auto"` or `"gcg"`.
+        key_frames: `"first"`, `"uniform"`, `"auto"`, `"all"` or frame numbers.
+        num_key_frames: How many.
+        strategy: `"consistent"`, `"memory"` or `"per_frame"`.
+        max_new_tokens: Longest answer.
+        options: Of the masks.
+        refine_small: Look at small objects again, closely.
+    """
+
+    task: str = "segment"
+    key_frames: str | list[int] | None = None
+    num_key_frames: int | None = None
+    strategy: str | None = None
+    max_new_tokens: int = 128
+    options: MaskOptions | None = None
+    refine_small: bool = False
+
+
+def segment_video(
+    model: Any, processor: Any, video: FrameSource, requests: list[str], folder: Path, settings: VideoSettings
+) -> list[RequestSummary]:
+    """Write `masks/`, `frames.jsonl`, then `coco.json`, `result.json`, `answers.json` and `overlay.mp4`.
+
+    Args:
+        model: A `DeSa2VAModel`.
+        processor: Its `DeSa2VAProcessor`.
+        video: The video.
+        requests: The user's texts.
+        folder: Target; exists and is empty.
+        settings: How.
+
+    Returns:
+        What became of each request.
+    """
+    from desa2va.processing.frame_export import summarise, write_coco, write_overlay
+    from desa2va.processing.frame_records import FrameRecords
+
+    (folder / "masks").mkdir()
+    with FrameRecords(folder / "frames.jsonl") as records:
+        answers = _follow(model, processor, video, requests, records, settings)
+        summaries = summarise(records, answers, settings.options)
+        write_answers(folder / "answers.json", requests, summaries)
+        write_coco(records, folder / "coco.json")
+        _write_result(records, folder / "result.json", summaries, video, settings)
+        frames = tqdm(video.iterate(), total=len(video), desc="overlay", unit="frame")
+        write_overlay(records, video, folder / "overlay.mp4", frames)
+    return summaries
+
+
+def _follow(
+    model: Any,
+    processor: Any,
+    video: FrameSource,
+    requests: list[str],
+    records: FrameRecords,
+    settings: VideoSettings,
+) -> list[Any]:
+    """Write every frame as it comes; return the answers."""
+    from desa2va.modeling_desa2va.refinement import refine_small_objects
+    from desa2va.processing.frame_export import write_frame_png
+
+    stream = model.stream(
+        video,
+        requests,
+        processor,
+        task=settings.task,
+        key_frames=settings.key_frames,
+        num_key_frames=settings.num_key_frames,
+        strategy=settings.strategy,
+        max_new_tokens=settings.max_new_tokens,
+        options=settings.options,
+        keep_images=settings.refine_small,
+    )
+    with stream, tqdm(total=len(video), desc="frames", unit="frame") as bar:
+        for result in stream:
+            if settings.refine_small:
+                result = refine_small_objects(model, processor, result, options=settings.options)
+            named = [replace(entry, phrase=entry.phrase or requests[entry.request]) for entry in result.objects]
+            result = replace(result, objects=named, image=None)
+            write_frame_png(result, records.path.parent / "masks")
+            records.append(result)
+            bar.update()
+    return stream.answers
+
+
+def finished_frames(folder: Path) -> int:
+    """Return how many frames are complete in the folder of a run that stopped early."""
+    path = folder / "frames.jsonl"
+    return path.read_bytes().count(b"\n") if path.is_file() else 0
+
+
+def write_answers(path: Path, requests: list[str], summaries: list[Any]) -> None:
+    """Write for each request its answer, status, reason and the numbers of its objects, counted through.
+
+    Args:
+        path: The file.
+        requests: The user's texts.
+        summaries: For each request anything with `text`, `status`, `reason` and `objects`.
+    """
+    answers, first = [], 0
+    for summary, request in zip(summaries, requests, strict=True):
+        numbers = list(range(first, first + len(summary.objects)))
+        first += len(numbers)
+        answer = {"request": request, "answer": summary.text, "status": summary.status, "reason": summary.reason}
+        answers.append({**answer, "objects": numbers})
+    path.write_text(json.dumps(answers, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _write_result(
+    records: FrameRecords,
+    path: Path,
+    summaries: list[RequestSummary],
+    video: FrameSource,
+    settings: VideoSettings,
+) -> None:
+    """Write all requests as one `SegmentationResult`."""
+    from desa2va.processing.frame_export import write_result
+
+    shown = next((summary for summary in summaries if summary.status == "ok"), summaries[0])
+    head = {
+        "text": "\n".join(summary.text for summary in summaries),
+        "raw_text": "\n".join(summary.raw_text for summary in summaries),
+        "status": shown.status,
+        "reason": shown.reason,
+        "height": video.height,
+        "width": video.width,
+        "num_frames": len(video),
+        "fps": video.fps,
+        "name": video.name,
+    }
+    write_result(records, path, head, settings.options)
+
+
+__all__ = ["VideoSettings", "finished_frames", "segment_video", "write_answers"]

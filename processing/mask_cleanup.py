@@ -1,0 +1,144 @@
+"""Mask logits of one frame to final masks at source size: threshold, holes, speckles, no overlap.
+
+In: low-resolution logits of the objects on one frame. Out: one bool mask, or COCO code, per object, as `MaskOptions`
+asks for. Everything but the threshold is off by default: METHOD section 6 hands over what the model says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from .mask_codec import encode_mask, resize_logits
+
+
+@dataclass(frozen=True)
+class MaskOptions:
+    """How logits become masks.
+
+    Attributes:
+        mask_threshold: logit above which a pixel belongs to a mask.
+        object_score_threshold: logit above which an object is on a frame; elsewhere its mask is empty.
+        non_overlapping: a pixel that several objects of a visual claim goes to the one with the highest logit (of
+            equal ones to the first), whichever request they belong to. An absent object claims nothing.
+        max_hole_area: holes of at most so many source pixels are filled; 0 fills none. A hole is surrounded by its
+            mask; what touches the border of the frame is none.
+        max_speckle_area: separate pieces of at most so many source pixels are dropped; 0 drops none. The largest piece
+            of a mask always stays, so a small object is never lost.
+        keep_logits: keep the low-resolution logits, for soft masks and `source_logits`.
+
+    Raises:
+        ValueError: a negative area.
+    """
+
+    mask_threshold: float = 0.0
+    object_score_threshold: float = 0.0
+    non_overlapping: bool = False
+    max_hole_area: int = 0
+    max_speckle_area: int = 0
+    keep_logits: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("max_hole_area", "max_speckle_area"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}={getattr(self, name)}: an area in source pixels, 0 switches it off")
+
+
+def clean_mask(mask: np.ndarray, max_hole_area: int = 0, max_speckle_area: int = 0) -> np.ndarray:
+    """Fills small holes of a mask, then drops its small pieces.
+
+    Args:
+        mask: bool `(H, W)`; not changed. Its pixels hang together over corners, those of a hole over edges only.
+        max_hole_area: see `MaskOptions`.
+        max_speckle_area: see `MaskOptions`.
+
+    Returns:
+        bool `(H, W)`.
+    """
+    rows, columns = mask.any(axis=1).nonzero()[0], mask.any(axis=0).nonzero()[0]
+    if not len(rows) or not (max_hole_area or max_speckle_area):
+        return mask
+    # Holes and pieces lie within the box around the mask: nothing else has to be looked at.
+    window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    cleaned = mask.copy()
+    inside = cleaned[window]
+    if max_hole_area:
+        inside |= _small_holes(inside, max_hole_area)
+    if max_speckle_area:
+        inside &= ~_small_pieces(inside, max_speckle_area)
+    return cleaned
+
+
+def _small_holes(mask: np.ndarray, max_area: int) -> np.ndarray:
+    """Bool `(H, W)`: pixels of holes of at most `max_area` pixels."""
+    from scipy import ndimage
+
+    # The ring of background around the box makes everything that is open to the outside one large region.
+    regions, count = ndimage.label(np.pad(~mask, 1, constant_values=True))
+    is_hole = np.bincount(regions.ravel(), minlength=count + 1) <= max_area
+    is_hole[[0, regions[0, 0]]] = False
+    return is_hole[regions[1:-1, 1:-1]]
+
+
+def _small_pieces(mask: np.ndarray, max_area: int) -> np.ndarray:
+    """Bool `(H, W)`: pixels of pieces of at most `max_area` pixels, without the largest piece."""
+    from scipy import ndimage
+
+    pieces, count = ndimage.label(mask, structure=np.ones((3, 3)))
+    areas = np.bincount(pieces.ravel(), minlength=count + 1)
+    areas[0] = 0
+    is_small = areas <= max_area
+    is_small[[0, areas.argmax()]] = False
+    return is_small[pieces]
+
+
+def frame_masks(
+    logits: torch.Tensor, present: Sequence[bool], size: tuple[int, int], options: MaskOptions
+) -> Iterator[np.ndarray]:
+    """Masks of the objects of one frame, in their order.
+
+    Args:
+        logits: `(n, h, w)` of any float type and device.
+        present: for each object whether it is on the frame.
+        size: height and width of the source.
+        options: what is done to them. Each mask is cleaned on its own, then overlap is taken away: a filled hole
+            yields to any other object that claims its pixels.
+
+    Yields:
+        bool `(H, W)`. Without `non_overlapping` one object at a time exists at source size.
+    """
+    if not options.non_overlapping:
+        for row, here in zip(logits, present, strict=True):
+            yield _claim(row, size, options)[1] if here else np.zeros(size, dtype=bool)
+        return
+    owner = np.full(size, -1, dtype=np.int32)
+    strongest = np.full(size, -np.inf, dtype=np.float32)
+    for number, (row, here) in enumerate(zip(logits, present, strict=True)):
+        if here:
+            values, mask = _claim(row, size, options)
+            values = values.cpu().numpy()
+            wins = mask & (values > strongest)
+            owner[wins], strongest[wins] = number, values[wins]
+    for number in range(len(logits)):
+        yield owner == number
+
+
+def _claim(logits: torch.Tensor, size: tuple[int, int], options: MaskOptions) -> tuple[torch.Tensor, np.ndarray]:
+    """Logits float32 and cleaned mask bool of one object, both `(H, W)`."""
+    values = resize_logits(logits[None], size)[0]
+    mask = (values > options.mask_threshold).cpu().numpy()
+    return values, clean_mask(mask, options.max_hole_area, options.max_speckle_area)
+
+
+def frame_codes(
+    logits: torch.Tensor, present: Sequence[bool], size: tuple[int, int], options: MaskOptions
+) -> list[dict[str, Any]]:
+    """`frame_masks` as COCO run-length codes."""
+    return [encode_mask(mask) for mask in frame_masks(logits, present, size, options)]
+
+
+__all__ = ["MaskOptions", "clean_mask", "frame_codes", "frame_masks"]
