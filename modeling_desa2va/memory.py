@@ -8,9 +8,11 @@ and an object's result is the one transformers' inference session gives it when 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 from transformers import Sam2VideoModel
 
 from .precision import in_autocast
@@ -123,13 +125,27 @@ def condition_on_memory(
     return attended[0].transpose(1, 2).reshape(objects, -1, height, width)
 
 
+@lru_cache(maxsize=8)
+def _place_codes(
+    encoding: nn.Module, shape: torch.Size, device: torch.device, dtype: torch.dtype, autocast: bool
+) -> torch.Tensor:
+    """Codes (1, g*g, M) of the places of a memory, which have no weights; kept from frame to frame.
+
+    transformers keeps the last ones it made, which are always those of another level. `autocast`: whether it is on,
+    as it changes what comes out.
+    """
+    return encoding(shape, device, dtype).flatten(2).transpose(1, 2)
+
+
 def _spatial_tokens(
     sam: Sam2VideoModel, memories: list[tuple[int, torch.Tensor]], grid: tuple[int, int], dtype: torch.dtype
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Memory tokens (O, K*g*g, M) and their encodings (1, K*g*g, M): where on the frame, and how long ago."""
     tokens = torch.cat([features.to(dtype) for _, features in memories], dim=1)
     shape = torch.Size((1, tokens.shape[-1], *grid))
-    place = sam.memory_encoder.position_encoding(shape, tokens.device, dtype).flatten(2).transpose(1, 2)
+    autocast = torch.is_autocast_enabled(tokens.device.type)
+    place_codes = _place_codes.__wrapped__ if torch.is_grad_enabled() else _place_codes
+    place = place_codes(sam.memory_encoder.position_encoding, shape, tokens.device, dtype, autocast)
     # Row t - 1 encodes "t frames ago"; prompted frames (t = 0) use the last row.
     times = sam.memory_temporal_positional_encoding[:, 0]
     return tokens, torch.cat([place + times[offset - 1] for offset, _ in memories], dim=1).to(dtype)

@@ -31,6 +31,7 @@ class DeSa2VASegmenter(Float32Module):
         decoder_config = config.sam_config.mask_decoder_config
         self.text_decoder = Sam2VideoMaskDecoder(decoder_config) if config.prompt_mode == "desa2va" else None
         self.visual_decoder = Sam2VideoMaskDecoder(decoder_config)
+        self._kept_codes: tuple[torch.Tensor, int, torch.Tensor] | None = None
 
     @torch.no_grad()
     def copy_decoders(self) -> None:
@@ -75,6 +76,9 @@ class DeSa2VASegmenter(Float32Module):
             (P, K, C).
         """
         encoder = self.sam.prompt_encoder
+        if points is None and boxes is None and not torch.is_grad_enabled():
+            # What the padded call below gives; it also gives gradients of zero to weights that clicks would use.
+            return encoder.not_a_point_embed.weight.expand(num_pairs, 2, -1)
         device = encoder.not_a_point_embed.weight.device
         if boxes is not None:
             # SAM-2's video predictor spells a box as two labelled clicks; so does its session.
@@ -99,6 +103,20 @@ class DeSa2VASegmenter(Float32Module):
                 num_pairs, -1, *encoder.image_embedding_size
             )
         return encoder.mask_embed(masks[:, None].to(encoder.no_mask_embed.weight.dtype))
+
+    def grid_codes(self) -> torch.Tensor:
+        """SAM-2's codes (1, C, g, g) of the places of the low level.
+
+        Without gradients they are kept from call to call, until the frequencies they are made of change.
+        """
+        frequencies = self.sam.shared_image_embedding.positional_embedding
+        if self.training or torch.is_grad_enabled() or frequencies.is_inference():
+            return self.sam.get_image_wide_positional_embeddings()
+        kept = self._kept_codes
+        if kept is None or kept[0] is not frequencies or kept[1] != frequencies._version:
+            codes = self.sam.get_image_wide_positional_embeddings()
+            self._kept_codes = kept = frequencies, frequencies._version, codes
+        return kept[2]
 
     @in_autocast
     def high_levels(self, decoder: nn.Module, features: ImageFeatures) -> tuple[torch.Tensor, torch.Tensor]:
@@ -151,13 +169,13 @@ class DeSa2VASegmenter(Float32Module):
         # A place has 10 bits in SAM-2's 1024 pixels, bfloat16 8.
         with without_autocast(self):
             sparse = self.embed_prompts(num_pairs, points, boxes)
-            grid_codes = self.sam.get_image_wide_positional_embeddings().expand(num_pairs, -1, -1, -1)
+            grid_codes = self.grid_codes().expand(num_pairs, -1, -1, -1)
         if prompts is not None:
             sparse = torch.cat([sparse, prompts.to(sparse.dtype)], dim=1)
         # Once per frame, then gathered per pair.
         levels = self.high_levels(decoder, features) if high is None else high
         if image_embeddings is None:
-            image_embeddings = features.low[frame_index] + self.sam.no_memory_embedding.reshape(1, -1, 1, 1)
+            image_embeddings = _of_pairs(features.low, frame_index) + self.sam.no_memory_embedding.reshape(1, -1, 1, 1)
         multimask = self.multimask_output if multimask is None else multimask
         logits, iou, tokens, object_score = decoder(
             image_embeddings=image_embeddings,
@@ -165,7 +183,7 @@ class DeSa2VASegmenter(Float32Module):
             sparse_prompt_embeddings=sparse[:, None],
             dense_prompt_embeddings=self.embed_masks(dense_masks, num_pairs),
             multimask_output=multimask,
-            high_resolution_features=[level[frame_index] for level in levels],
+            high_resolution_features=[_of_pairs(level, frame_index) for level in levels],
         )
         best = _best_mask(logits[:, 0], iou[:, 0], tokens[:, 0], object_score[:, 0, 0])
         if not self.training:
@@ -181,6 +199,13 @@ class DeSa2VASegmenter(Float32Module):
         return MaskPrediction(
             logits, logits.flatten(1).sum(1), logits.flatten(1).sum(1), nothing + logits.new_zeros(0, 1)
         )
+
+
+def _of_pairs(level: torch.Tensor, frame_index: torch.Tensor) -> torch.Tensor:
+    """One level (F, ...) of the frames of P pairs, (P, ...); no copies where there is one frame only."""
+    if len(level) == 1:
+        return level.expand(len(frame_index), *level.shape[1:])
+    return level[frame_index]
 
 
 def _best_mask(

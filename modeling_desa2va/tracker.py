@@ -9,17 +9,23 @@ memory is bounded, whatever the length of the video.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import torch
 
+from .encoder_batches import join_features
 from .frame_encoding import FrameEncoder, close_stream, next_frame
 from .memory import MemoryBank
 from .outputs import ImageFeatures, MaskPrediction
 from .segmenter import DeSa2VASegmenter
 from .tracking import FrameSteps, Observation
 from .tracks import TrackedFrame, Tracks, collect_tracks, join_frame, tracked_frame
+
+# Prompted frames that are held and decoded together; as many as Sa2VA's Algorithm 1 prompts.
+FRAMES_AT_ONCE = 5
+# Object-frame pairs that one call takes from several prompts; a single prompt is never split.
+PAIRS_AT_ONCE = 32
 
 
 @dataclass
@@ -48,6 +54,10 @@ class FramePrompt:
                 f"a FramePrompt needs objects and one kind of prompt, got {self.objects} and {kinds} kinds"
             )
 
+    def tensors(self) -> list[torch.Tensor | None]:
+        """What is given: masks, language, coordinates and labels of points, boxes."""
+        return [self.masks, self.language, *(self.points or (None, None)), self.boxes]
+
 
 @dataclass
 class _Walk:
@@ -56,6 +66,8 @@ class _Walk:
     Attributes:
         prompts: frame -> what starts there. objects: all that start anywhere. encode, bank: as they are named.
         held: what the prompted frames showed, until the walk passes them. kept: features to be used later.
+        last: whether it is walked backwards, and number, of the last frame on which objects are followed: no frame
+            looks back at it. `None` where none is followed at all.
     """
 
     prompts: dict[int, list[FramePrompt]]
@@ -64,6 +76,7 @@ class _Walk:
     bank: MemoryBank
     held: dict[int, list[TrackedFrame]] = field(default_factory=dict)
     kept: dict[int, ImageFeatures] = field(default_factory=dict)
+    last: tuple[bool, int] | None = None
 
     def followed(self, frame: int) -> list[int]:
         """Objects that nothing prompts on `frame`."""
@@ -154,32 +167,51 @@ class MemoryTracker:
         bank = MemoryBank(self.sam, num_frames, start if returns else None, self.memory_dtype)
         objects = sorted({number for prompt in sum(prompts.values(), []) for number in prompt.objects})
         walk = _Walk(prompts, objects, encode, bank)
-        self._start(walk, known)
         again = start if returns and walk.followed(start) else None
-        if direction != "backward":
-            frames = range(start, sys.maxsize if num_frames is None else num_frames)
-            yield from self._follow(walk, frames, again=again, endless=num_frames is None)
-        if direction == "backward" or again is not None:
-            yield from self._follow(walk, range(start, -1, -1), reverse=True)
-        elif returns:
-            yield from self._follow(walk, range(start - 1, -1, -1), reverse=True)
+        forward = range(start, sys.maxsize if num_frames is None else num_frames) if direction != "backward" else ()
+        first_back = start if direction == "backward" or again is not None else start - 1
+        backward = range(first_back, -1, -1) if direction == "backward" or returns else ()
+        order = ((reverse, frame) for reverse in (True, False) for frame in reversed((forward, backward)[reverse]))
+        walk.last = next((visit for visit in order if walk.followed(visit[1])), None)
+        self._start(walk, known)
+        if forward:
+            yield from self._follow(walk, forward, again=again, endless=num_frames is None)
+        if backward:
+            yield from self._follow(walk, backward, reverse=True)
 
     def _start(self, walk: _Walk, known: dict[int, ImageFeatures]) -> None:
         """Prompts every prompted frame; keeps the features of those on which other objects are to be followed."""
         frames = sorted(walk.prompts)
         stream = walk.encode([frame for frame in frames if frame not in known])
-        for frame in frames:
-            features = known[frame] if frame in known else next_frame(stream, frame)
-            for prompt in walk.prompts[frame]:
-                rows = torch.zeros(len(prompt.objects), dtype=torch.long, device=features.low.device)
-                observation = self._prompt(features, rows, prompt)
-                self.steps.remember(features, rows, observation, walk.bank, frame, prompt.objects)
-                seen = self._seen(frame, prompt.objects, observation, prompt.answer)
-                walk.held.setdefault(frame, []).append(seen)
-            if walk.followed(frame):
-                walk.kept[frame] = features
+        for first in range(0, len(frames), FRAMES_AT_ONCE):
+            chunk = frames[first : first + FRAMES_AT_ONCE]
+            features = {frame: known[frame] if frame in known else next_frame(stream, frame) for frame in chunk}
+            self._start_frames(walk, features)
+            walk.kept.update({frame: features[frame] for frame in chunk if walk.followed(frame)})
         close_stream(stream)
         walk.kept.update({frame: features for frame, features in known.items() if frame not in walk.prompts})
+
+    def _start_frames(self, walk: _Walk, features: dict[int, ImageFeatures]) -> None:
+        """Prompts some frames, as many at once as may be, and remembers them in their order."""
+        started: dict[int, list[tuple[FramePrompt, torch.Tensor | None, torch.Tensor]]] = {}
+        for call in _calls(walk.prompts, features):
+            frames = {frame: row for row, frame in enumerate(dict.fromkeys(frame for frame, _ in call))}
+            shown = join_features([features[frame] for frame in frames])
+            pairs = [frames[frame] for frame, prompt in call for _ in prompt.objects]
+            rows = torch.tensor(pairs, device=shown.low.device)
+            observation = self._prompt(shown, rows, _joined([prompt for _, prompt in call]))
+            memory = None if walk.last is None else self.steps.memorize(shown, rows, observation)
+            end = 0
+            for frame, prompt in call:
+                part = slice(end, end + len(prompt.objects))
+                end = part.stop
+                seen = self._seen(frame, prompt.objects, observation, prompt.answer, part)
+                walk.held.setdefault(frame, []).append(seen)
+                if memory is not None:
+                    started.setdefault(frame, []).append((prompt, memory[part], observation.pointer[part]))
+        for frame in sorted(started):
+            for prompt, memory, pointer in started[frame]:
+                walk.bank.add(frame, prompt.objects, memory, pointer, prompted=True)
 
     def _prompt(self, features: ImageFeatures, rows: torch.Tensor, prompt: FramePrompt) -> Observation:
         if prompt.masks is not None:
@@ -219,16 +251,50 @@ class MemoryTracker:
     ) -> TrackedFrame:
         rows = torch.zeros(len(objects), dtype=torch.long, device=features.low.device)
         observation = self.steps.follow(features, rows, walk.bank, frame, objects, reverse)
-        self.steps.remember(features, rows, observation, walk.bank, frame, objects)
+        if (reverse, frame) != walk.last:
+            self.steps.remember(features, rows, observation, walk.bank, frame, objects)
         return self._seen(frame, objects, observation)
 
     def _seen(
-        self, frame: int, objects: list[int], observation: Observation, answer: MaskPrediction | None = None
+        self,
+        frame: int,
+        objects: list[int],
+        observation: Observation,
+        answer: MaskPrediction | None = None,
+        part: slice = slice(None),
     ) -> TrackedFrame:
-        """What was seen of some objects, or the `answer` given in its place."""
+        """What was seen of `objects`, the rows `part` of the observation, or the `answer` given in its place."""
         if answer is None:
-            answer = MaskPrediction(observation.logits, observation.prediction.iou, observation.object_score)
+            values = observation.logits, observation.prediction.iou, observation.object_score
+            answer = MaskPrediction(*(value[part] for value in values))
         return tracked_frame(frame, objects, answer, self.sam.prompt_encoder.mask_input_size)
+
+
+def _calls(prompts: dict[int, list[FramePrompt]], frames: Iterable[int]) -> Iterator[list[tuple[int, FramePrompt]]]:
+    """(frame, prompt) pairs that are decoded in one call: of one kind and shape, at most `PAIRS_AT_ONCE` objects."""
+    alike: dict[tuple, list[tuple[int, FramePrompt]]] = {}
+    for frame in frames:
+        for prompt in prompts[frame]:
+            kind = tuple(given if given is None else (given.shape[1:], given.dtype) for given in prompt.tensors())
+            alike.setdefault(kind, []).append((frame, prompt))
+    for members in alike.values():
+        call: list[tuple[int, FramePrompt]] = []
+        for frame, prompt in members:
+            if call and sum(len(given.objects) for _, given in call) + len(prompt.objects) > PAIRS_AT_ONCE:
+                yield call
+                call = []
+            call.append((frame, prompt))
+        yield call
+
+
+def _joined(prompts: list[FramePrompt]) -> FramePrompt:
+    """Prompts of one kind and shape as one; an object is in it once for every frame."""
+    if len(prompts) == 1:
+        return prompts[0]
+    columns = zip(*(prompt.tensors() for prompt in prompts), strict=True)
+    masks, language, coordinates, labels, boxes = (None if c[0] is None else torch.cat(c) for c in columns)
+    points = None if coordinates is None else (coordinates, labels)
+    return FramePrompt(sum((prompt.objects for prompt in prompts), []), masks, language, points, boxes)
 
 
 def _check_prompts(

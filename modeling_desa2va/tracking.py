@@ -132,16 +132,18 @@ class FrameSteps:
         place = {number: index for index, number in enumerate(objects)}
         conditioned, order = [], []
         for members, memories, pointers in bank.groups(frame, objects, reverse):
-            index = torch.tensor([place[number] for number in members], device=rows.device)
+            index = [place[number] for number in members]
             recalled = bank.recall(memories, members), bank.recall(pointers, members, pointers=True)
-            low = features.low[rows[index]]
+            # With one group, the usual case, nothing is to be picked out or put back in order.
+            shown = rows if len(members) == len(objects) else rows[index]
+            low = features.low if len(features.low) == 1 else features.low[shown]
             conditioned.append(condition_on_memory(self.sam, low, features.position, *recalled, bank.pointer_span))
-            order.append(index)
+            order.extend(index)
         prediction = self.segmenter.decode(
             self.decoder,
             features,
             rows,
-            image_embeddings=torch.cat(conditioned)[torch.cat(order).argsort()],
+            image_embeddings=_in_order(conditioned, order),
             multimask=self._use_multimask(0, prompted=False),
         )
         return self._observe(prediction)
@@ -156,14 +158,18 @@ class FrameSteps:
         objects: list[int],
     ) -> None:
         """Writes an observation of objects on `frame` into `bank`."""
-        encoded = encode_memory(
+        memory = self.memorize(features, rows, observation)
+        bank.add(frame, objects, memory, observation.pointer, observation.prompted)
+
+    def memorize(self, features: ImageFeatures, rows: torch.Tensor, observation: Observation) -> torch.Tensor:
+        """Memory features (n, g*g, M) of an observation, whose objects may be on different frames."""
+        return encode_memory(
             self.sam,
-            features.low[rows],
+            features.low if len(features.low) == 1 else features.low[rows],
             observation.logits,
             observation.object_score,
             binarize=observation.prompted and self.binarize_prompts,
         )
-        bank.add(frame, objects, encoded, observation.pointer, observation.prompted)
 
     def teach(self, observation: Observation, masks: torch.Tensor, probability: float) -> None:
         """Replaces, with `probability` for every object, what will be remembered by the truth (n, H, W) in {0, 1}."""
@@ -188,6 +194,14 @@ class FrameSteps:
         config = self.sam.config
         allowed = config.multimask_output_in_sam and (prompted or config.multimask_output_for_tracking)
         return bool(allowed and config.multimask_min_pt_num <= num_points <= config.multimask_max_pt_num)
+
+
+def _in_order(parts: list[torch.Tensor], order: list[int]) -> torch.Tensor:
+    """Rows of several tensors as one, where `order[i]` is the place of the i-th row."""
+    joined = parts[0] if len(parts) == 1 else torch.cat(parts)
+    if order == list(range(len(order))):
+        return joined
+    return joined[torch.tensor(order, device=joined.device).argsort()]
 
 
 def gate(logits: torch.Tensor, object_score: torch.Tensor, threshold: float = 0.0) -> torch.Tensor:
