@@ -75,7 +75,7 @@ class DeSa2VASession:
             points: `(k, 2)` or `(k, 3)` with labels (1 on the object, 0 beside it) for one object, or a list of these.
             boxes: `(4,)` or `(O, 4)`, x0, y0, x1, y1; may accompany points. masks: `(H, W)` or `(O, H, W)`.
             frame: where points, boxes and masks are.
-            name: what results call the objects; with words the phrases of the answer when omitted.
+            name: what results call the objects; with words, when omitted, the phrase of the answer, else the sentence.
             key_frames: with words: the frames the language model sees, as the processor takes them, or `"auto"`.
 
         Returns:
@@ -93,7 +93,7 @@ class DeSa2VASession:
             if found:
                 with core.edit():
                     self.last_answer.object_ids = [
-                        core.start(name or one.phrase, one.seg_probability, one.prompts) for one in found
+                        core.start(name or one.phrase or text, one.seg_probability, one.prompts) for one in found
                     ]
             return list(self.last_answer.object_ids)
         if key_frames is not None:

@@ -104,3 +104,19 @@ def test_groups_ask_every_sentence_about_every_group(processor):
 def test_the_processor_alone_names_the_ways(processor):
     with pytest.raises(ValueError, match=r"model\.stream"):
         processor(videos=[bright(9, ())], text="it", key_frames="auto")
+
+
+@pytest.mark.parametrize("key_frames", ["auto", "uniform"])
+def test_the_shipped_model_finds_an_object_of_frames_40_to_80_of_120(key_frames):
+    """For real: the object is on a grey floor otherwise, and must be reported absent there on every frame."""
+    from desa2va.hub import load
+    from desa2va.training.data.refshapes import RefShapes
+
+    model, processor = load("desa2va-tiny")
+    scene = RefShapes("test", "easy", seed=7, conversations=1, video_fraction=1.0, num_frames=10, length=1)[0]
+    empty = np.full_like(scene.frames[0], 128)
+    clip = [scene.frames[(t - 40) // 4] if 40 <= t < 80 else empty for t in range(120)]
+    with model.stream(clip, f"the {scene.conversations[0].labels[0]}", processor, key_frames=key_frames) as stream:
+        seen = sorted(result.frame for result in stream if any(found.area for found in result.objects))
+    assert set(seen) <= set(range(40, 80))
+    assert len(seen) >= 36
