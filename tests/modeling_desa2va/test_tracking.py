@@ -11,6 +11,7 @@ from transformers import Sam2VideoConfig, Sam2VideoInferenceSession
 from transformers.models.sam2_video.configuration_sam2_video import Sam2VideoMaskDecoderConfig
 
 from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
+from desa2va.modeling_desa2va import tracker as tracker_module
 from desa2va.modeling_desa2va import tracks as tracks_module
 from desa2va.modeling_desa2va.frame_encoding import encode_lazily
 from desa2va.modeling_desa2va.memory import MemoryBank
@@ -18,7 +19,7 @@ from desa2va.modeling_desa2va.outputs import ClipPrediction, MaskPrediction
 from desa2va.modeling_desa2va.segmenter import DeSa2VASegmenter
 from desa2va.modeling_desa2va.track_strategies import TrackRequest, track_objects, walk_objects
 from desa2va.modeling_desa2va.tracker import FramePrompt, MemoryTracker
-from desa2va.modeling_desa2va.tracking import propagate_training
+from desa2va.modeling_desa2va.tracking import FrameSteps, propagate_training
 
 SIZE, WIDTH, LENGTH = 64, 128, 9
 SAM_20 = {"enable_temporal_pos_encoding_for_object_pointers": False, "enable_occlusion_spatial_embedding": False}
@@ -247,7 +248,8 @@ def test_objects_in_one_batch_equal_objects_one_by_one(exact_tracks):
         torch.testing.assert_close(together.iou[number], single.iou[0], atol=1e-5, rtol=0)
 
 
-def test_prompts_of_one_frame_in_one_call_equal_separate_calls(exact_tracks):
+def test_prompts_of_one_frame_in_one_call_equal_separate_calls(exact_tracks, monkeypatch):
+    monkeypatch.setattr(tracker_module, "PAIRS_AT_ONCE", 1)
     segmenter, frames, masks = build(**SAM_21), video(), blobs(3)
     batched = {1: [FramePrompt([2, 0, 1], masks=masks)]}
     separate = {1: [FramePrompt([number], masks=masks[row : row + 1]) for row, number in enumerate([2, 0, 1])]}
@@ -257,6 +259,70 @@ def test_prompts_of_one_frame_in_one_call_equal_separate_calls(exact_tracks):
     ]
     torch.testing.assert_close(runs[0].logits, runs[1].logits, atol=1e-4, rtol=0)
     assert (runs[0].logits[0] - runs[0].logits[1]).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("at_once", [(5, 32), (2, 32), (5, 3)])
+def test_prompted_frames_in_one_call_equal_frame_by_frame(exact_tracks, monkeypatch, at_once):
+    """Rows, memories or answers of another frame, or memories in another order than that of the frames."""
+    segmenter, prompts = build(**SAM_21), {}
+    for number, (frame, kind) in enumerate([(2, "mask"), (3, "click"), (3, "mask"), (4, "clicks"), (4, "box")]):
+        prompts.setdefault(frame, []).append(prompt_of(kind, number, frame, number)[0])
+    for frame in (5, 7):
+        prompts[frame] = [prompt_of("click", number, frame, number)[0] for number in (1, 3, 4)]
+    prompts[6] = [FramePrompt([0, 2], masks=blobs(2, seed=9)), FramePrompt([3], masks=blobs(1)[:, ::2])]
+    runs = []
+    for limits in (at_once, (1, 1)):
+        monkeypatch.setattr(tracker_module, "FRAMES_AT_ONCE", limits[0])
+        monkeypatch.setattr(tracker_module, "PAIRS_AT_ONCE", limits[1])
+        counter = CountingEncoder(segmenter, video())
+        runs.append(MemoryTracker(segmenter).track(counter.encode, prompts, LENGTH, 5))
+        assert sorted(counter.seen) == list(range(LENGTH))
+    torch.testing.assert_close(runs[0].logits, runs[1].logits, atol=1e-3, rtol=0)
+    torch.testing.assert_close(runs[0].object_score, runs[1].object_score, atol=1e-3, rtol=0)
+
+
+def test_prompted_frames_share_calls_of_bounded_size(monkeypatch):
+    """One call per prompted frame costs as much as the peer's; one call for any number of frames, all memory."""
+    segmenter, sizes = build(**SAM_21), []
+    prompt_masks = FrameSteps.prompt_masks
+
+    def watched(steps, features, rows, masks):
+        sizes.append((len(features.low), len(rows)))
+        return prompt_masks(steps, features, rows, masks)
+
+    monkeypatch.setattr(FrameSteps, "prompt_masks", watched)
+    monkeypatch.setattr(tracker_module, "PAIRS_AT_ONCE", 6)
+    prompts = {frame: [FramePrompt([0, 1], masks=blobs(2))] for frame in range(7)}
+    MemoryTracker(segmenter).track(CountingEncoder(segmenter, video()).encode, prompts, LENGTH, 2)
+    assert sizes == [(3, 6), (2, 4), (2, 4)]
+
+
+@pytest.mark.parametrize(
+    ("direction", "prompted", "remembered"),
+    [
+        ("forward", [2], [3, 4, 5, 6, 7]),
+        ("both", [2], [3, 4, 5, 6, 7, 8, 1]),
+        ("both", [0], [1, 2, 3, 4, 5, 6, 7]),
+        ("backward", [4], [3, 2, 1]),
+        ("forward", [5, 8], [6]),  # on frame 8 the mask is given: nothing looks back at 7
+        ("forward", [7, 8], []),
+    ],
+)
+def test_no_memory_is_made_that_no_frame_looks_back_at(monkeypatch, direction, prompted, remembered):
+    """A memory too many costs time; one too few, that of a frame looked back at, would change results."""
+    segmenter, seen, memories = build(**SAM_21), [], []
+    remember, memorize = FrameSteps.remember, FrameSteps.memorize
+
+    def watched(steps, features, rows, observation, bank, frame, objects):
+        seen.append(frame)
+        remember(steps, features, rows, observation, bank, frame, objects)
+
+    monkeypatch.setattr(FrameSteps, "remember", watched)
+    monkeypatch.setattr(FrameSteps, "memorize", lambda *given: memories.append(len(given[2])) or memorize(*given))
+    prompts = {frame: [FramePrompt([0], masks=blobs(1))] for frame in prompted}
+    MemoryTracker(segmenter).track(CountingEncoder(segmenter, video()).encode, prompts, LENGTH, 1, direction)
+    assert seen == remembered
+    assert sum(memories) == (len(seen) + len(prompted) if prompted != [7, 8] else 0)
 
 
 def test_memory_stays_bounded_in_long_videos(monkeypatch):
