@@ -186,7 +186,7 @@ def stage_shares(
     model: DeSa2VAModel, num_objects: int, num_frames: int, encoding: float | None = None
 ) -> dict[str, object]:
     """Where the time of a followed frame goes: CPU milliseconds by network, the rest (resizing, prompts, bookkeeping,
-    Python) as `other`. The last frames of a walk of `num_frames` from masks on frame 0; medians.
+    Python) as `other`. Medians over those of the first `num_frames` frames that have a full bank; masks on frame 0.
     """
     segmenter, spent = model.segmenter, defaultdict(float)
     hooks = [hook for name in STAGES for hook in _time_module(getattr(segmenter.sam, name), name, spent)]
@@ -194,8 +194,9 @@ def stage_shares(
     rows = []
     with made_up_features(segmenter) if composed else nullcontext():
         encode = clip_encoder(segmenter, noise_clip(model, 1))
+        # One frame more than is timed: of a video's last frame no memory is made.
         walk = MemoryTracker(segmenter).walk(
-            encode, mask_prompts(model, num_objects), num_frames, num_objects, direction="forward"
+            encode, mask_prompts(model, num_objects), num_frames + 1, num_objects, direction="forward"
         )
         for _ in range(num_frames):
             spent.clear()

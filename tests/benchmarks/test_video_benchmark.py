@@ -60,6 +60,12 @@ def test_composed_ratio_counts_encodings(random_tiny):
     assert together["ratio_together_to_single"] == 0.1
 
 
+def test_stages_are_those_of_frames_that_are_remembered(random_tiny):
+    """The last frame of a video has no memory made of it, and is the only one timed at size large."""
+    stages = tracking_cost.stage_shares(random_tiny, 1, random_tiny.segmenter.sam.num_maskmem + 1)
+    assert stages.keys() == {*tracking_cost.STAGES, "other", "total"}
+
+
 def test_bank_is_as_full_at_frame_50_as_at_1000(random_tiny):
     """The time per frame can be flat only where the bank is."""
     sizes = banked_time(random_tiny, window=1)["frames_in_bank"]

@@ -1,5 +1,7 @@
 """Decoding against transformers' own SAM-2, fed with the same prompts."""
 
+import copy
+
 import pytest
 import torch
 
@@ -126,3 +128,37 @@ def test_no_pairs_give_empty_predictions_with_a_gradient_of_zero(make_model, pix
     assert empty.iou.shape == empty.object_score.shape == (0,)
     empty.logits.sum().backward()
     assert segmenter.visual_decoder.iou_token.weight.grad.abs().sum() == 0
+
+
+def test_kept_codes_of_places_follow_the_weights(model):
+    """Codes from before a checkpoint was loaded, the model copied, or gradients asked for, would be wrong ones."""
+    segmenter = copy.deepcopy(model.segmenter).eval()
+    frequencies = segmenter.sam.shared_image_embedding.positional_embedding
+    with torch.inference_mode():
+        first = segmenter.grid_codes()
+        assert segmenter.grid_codes() is first
+    torch.testing.assert_close(first, segmenter.sam.get_image_wide_positional_embeddings(), rtol=0, atol=0)
+    assert not segmenter.grid_codes().is_inference()  # autograd refuses tensors of inference mode
+    state = segmenter.state_dict()
+    state["sam.shared_image_embedding.positional_embedding"] = frequencies * 1.5
+    segmenter.load_state_dict(state)
+    copied = copy.deepcopy(segmenter)
+    copied.sam.shared_image_embedding.positional_embedding.mul_(2.0)
+    for changed in (segmenter, copied, segmenter.double()):
+        with torch.no_grad():
+            expected = changed.sam.get_image_wide_positional_embeddings()
+            torch.testing.assert_close(changed.grid_codes(), expected, rtol=0, atol=0)
+    assert not any("codes" in name for name in segmenter.state_dict())
+
+
+def test_tokens_without_clicks_are_the_same_with_and_without_gradients(model):
+    """The short way to the not-a-point tokens is for inference; training must reach the weights as before."""
+    segmenter = copy.deepcopy(model.segmenter).requires_grad_(True)
+    trained = segmenter.embed_prompts(3)
+    with torch.no_grad():
+        torch.testing.assert_close(segmenter.embed_prompts(3), trained, rtol=0, atol=0)
+    encoder = segmenter.sam.prompt_encoder
+    weights = encoder.not_a_point_embed.weight, encoder.point_embed.weight
+    token, points = torch.autograd.grad(trained.sum(), weights)
+    assert (token == 6).all()
+    assert (points == 0).all()
