@@ -45,3 +45,16 @@ def test_arms_of_a_seed_start_from_one_checkpoint(name):
             key = (seed, grid.plan.start(arm))
             starts.setdefault(key, set()).add(run.result()["provenance"]["start_sha256"])
     assert all(len(hashes) == 1 for hashes in starts.values()), starts
+
+
+def test_the_start_checkpoints_of_every_plan_are_there():
+    """Without them a table costs hours of pre-training; the page says it does not."""
+    from desa2va.hub import load
+
+    wanted = set()
+    for name in packaged_plans():
+        plan = read_plan(name)
+        wanted |= {plan.start(arm) for arm in plan.arms.values()}
+    for stage in wanted:
+        model, processor = load(DOCS / "ablations" / "start" / stage)
+        assert processor.seg_token_ids == model.config.seg_token_ids
