@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from .generation import SegmentationTokenControl, StopAfterStateOfLastToken, record_last_states
+from .shared_vision import shared_images
 
 
 @dataclass
@@ -49,7 +50,8 @@ class LanguageAnswerMixin(nn.Module):
         control = SegmentationTokenControl(
             config.seg_token_ids, config.num_seg_frames, _as_list(options["eos_token_id"]), task, limit
         )
-        with record_last_states(self.get_output_embeddings()) as states:
+        shared = shared_images(self.mllm, vision.get("image_grid_thw"), vision.get("image_index"))
+        with record_last_states(self.get_output_embeddings()) as states, shared:
             sequences = self.mllm.generate(
                 **language,
                 attention_mask=None if attention_mask is None else attention_mask.to(device),

@@ -25,6 +25,7 @@ from .objects import ObjectIndex, find_objects
 from .outputs import DeSa2VAOutput, ImageFeatures, MaskPass, MaskPrediction
 from .precision import HALF_DTYPES
 from .segmenter import DeSa2VASegmenter
+from .shared_vision import shared_images
 from .streaming import StreamingMixin
 
 LANGUAGE_INPUTS = ("pixel_values", "image_grid_thw", "mm_token_type_ids")
@@ -133,16 +134,19 @@ class DeSa2VAModel(StreamingMixin, DeSa2VAPreTrainedModel):
     ) -> dict[str, Any]:
         """What the language model reads.
 
-        With `image_index` (InternVL) the images are encoded once and put into every sequence that shows them; other
-        backbones get their own vision inputs unchanged.
+        InternVL's images are encoded here, each once, and put into every sequence that shows them. Qwen-VL encodes its
+        own, to be run inside `shared_images`; its grids are repeated for every run of placeholders.
 
         Args:
             input_ids: (B, N). image_index: (M,) image shown by each placeholder run, in reading order.
-            num_tiles: (images,) tiles of each image. image_features: (tiles, L, D) the images encoded already, instead
-                of pixels. vision: the backbone's inputs (`LANGUAGE_INPUTS`).
+            num_tiles: (images,) tiles of each image (InternVL). image_features: (tiles, L, D) the images encoded
+                already, instead of pixels. vision: the backbone's inputs (`LANGUAGE_INPUTS`), without `image_index`
+                one image per run.
         """
-        pixel_values = vision.get("pixel_values")
-        if image_index is None or (pixel_values is None and image_features is None):
+        pixel_values, grids = vision.get("pixel_values"), vision.get("image_grid_thw")
+        if image_index is not None and grids is not None:
+            vision["image_grid_thw"] = grids[image_index.to(grids.device)]
+        if num_tiles is None or (pixel_values is None and image_features is None):
             return {"input_ids": input_ids, **{name: value for name, value in vision.items() if value is not None}}
         features = self.encode_images(pixel_values) if image_features is None else image_features
         ends = num_tiles.cumsum(0).tolist()
@@ -243,10 +247,11 @@ class DeSa2VAModel(StreamingMixin, DeSa2VAPreTrainedModel):
         """
         vision = {name: vision.get(name) for name in LANGUAGE_INPUTS[1:]} | {"pixel_values": pixel_values}
         output = DeSa2VAOutput()
-        if pixel_values is not None and image_index is not None:
+        if pixel_values is not None and num_tiles is not None:
             output.image_features = self.encode_images(pixel_values)
         inputs = self.language_inputs(input_ids, image_index, num_tiles, output.image_features, **vision)
-        states = self.mllm.model(attention_mask=attention_mask, use_cache=False, **inputs).last_hidden_state
+        with shared_images(self.mllm, vision["image_grid_thw"], image_index):
+            states = self.mllm.model(attention_mask=attention_mask, use_cache=False, **inputs).last_hidden_state
         output.last_hidden_state = states
         if labels is None:
             output.logits = self.get_output_embeddings()(states)

@@ -2,7 +2,7 @@
 
 In: the frames of each visual and, for each sequence, its messages and the images it shows. Out: a dictionary of
 tensors with the keys of `DeSa2VAModel.forward` (paper section 3.1). Sequences that show the same image share its
-pixel rows where the language model allows it (InternVL, through `image_index`); Qwen-VL gets a copy per sequence.
+pixel rows through `image_index`.
 """
 
 from __future__ import annotations
@@ -133,8 +133,9 @@ class BatchAssembler:
 
         Returns:
             With sequences `input_ids`, `attention_mask` long `(B, N)`, `sequence_visual` long `(B,)`, and `labels`
-            long `(B, N)` when training. With images `pixel_values` and `image_index` `(M,)`, `num_tiles` `(images,)`
-            (InternVL) or `image_grid_thw` `(M, 3)`, `mm_token_type_ids` `(B, N)` (Qwen). With SAM-2 frames
+            long `(B, N)` when training. With images `pixel_values` of each image once, `image_index` long `(M,)` (the
+            image of each placeholder run, in reading order), and `num_tiles` `(images,)` (InternVL) or
+            `image_grid_thw` `(images, 3)` and `mm_token_type_ids` `(B, N)` (Qwen). With SAM-2 frames
             `sam_pixel_values` float `(F, 3, S, S)` and `sam_frame_visual` long `(F,)`.
 
         Raises:
@@ -173,18 +174,11 @@ class BatchAssembler:
     def _pixels(self, plan: BatchPlan, rows: ImageRows, input_ids: torch.Tensor) -> dict[str, torch.Tensor]:
         """The language model's pixel entries of the batch."""
         shown = [index for sequence in plan.sequences for index in sequence.images]
+        shared = {"pixel_values": rows.pixel_values, "image_index": torch.tensor(shown)}
         if self.mllm_type == "internvl":
-            return {
-                "pixel_values": rows.pixel_values,
-                "image_index": torch.tensor(shown),
-                "num_tiles": torch.tensor(rows.rows_per_image),
-            }
-        parts = rows.pixel_values.split(rows.rows_per_image)
-        return {
-            "pixel_values": torch.cat([parts[index] for index in shown]),
-            "image_grid_thw": rows.grid_thw[shown],
-            "mm_token_type_ids": (input_ids == self.context_id).long(),
-        }
+            return {**shared, "num_tiles": torch.tensor(rows.rows_per_image)}
+        token_types = (input_ids == self.context_id).long()
+        return {**shared, "image_grid_thw": rows.grid_thw, "mm_token_type_ids": token_types}
 
 
 def _pad(sequences: list[list[int]], value: int, right: bool) -> torch.Tensor:

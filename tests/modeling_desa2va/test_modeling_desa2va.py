@@ -203,53 +203,18 @@ def test_meta_device_builds_without_memory():
 
 @pytest.mark.parametrize("backbone", ["qwen2_5_vl", "qwen3_vl"])
 @torch.no_grad()
-def test_other_backbones_share_the_path(backbone):
+def test_other_backbones_share_the_path(make_qwen, backbone):
     """A Qwen-VL language model takes its own vision inputs; states, prompts and masks come out the same way."""
-    from transformers import AutoConfig
-
-    from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
-    from desa2va.configuration.presets import tiny_sam_config
-
-    torch.manual_seed(0)
-    text = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
-    text |= {
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "pad_token_id": 0,
-        "bos_token_id": None,
-        "eos_token_id": 2,
-    }
-    vision = {"depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "out_hidden_size": 32}
-    vision |= {"patch_size": 14, "spatial_merge_size": 2, "temporal_patch_size": 2}
-    if backbone == "qwen3_vl":
-        text |= {"head_dim": 8}
-        text["rope_parameters"] = {
-            "rope_type": "default",
-            "rope_theta": 1e6,
-            "mrope_section": [2, 1, 1],
-            "mrope_interleaved": True,
-        }
-        vision |= {"num_position_embeddings": 64, "deepstack_visual_indexes": [0]}
-    else:
-        text["rope_parameters"] = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [1, 1, 2]}
-        vision |= {"window_size": 56, "fullatt_block_indexes": [1]}
-    mllm = AutoConfig.for_model(
-        backbone,
-        text_config=text,
-        vision_config=vision,
-        image_token_id=5,
-        video_token_id=6,
-        vision_start_token_id=7,
-        vision_end_token_id=8,
-        tie_word_embeddings=False,
+    model, processor = make_qwen(backbone)
+    start, image, end = processor.tokenizer.convert_tokens_to_ids(
+        ["<|vision_start|>", "<|image_pad|>", "<|vision_end|>"]
     )
-    model = DeSa2VAModel(DeSa2VAConfig(mllm, tiny_sam_config(), seg_token_ids=[9])).eval()
-    ids = torch.tensor([[1, 7, 5, 5, 5, 5, 8, 3, 9, 2]])
+    ids = torch.tensor([[1, start, *[image] * 4, end, 3, *processor.seg_token_ids, 2]])
     output = model(
         input_ids=ids,
         pixel_values=torch.randn(16, 3 * 2 * 14 * 14),
         image_grid_thw=torch.tensor([[1, 4, 4]]),
-        mm_token_type_ids=(ids == 5).long(),
+        mm_token_type_ids=(ids == image).long(),
         sam_pixel_values=torch.randn(1, 3, 128, 128),
         sam_frame_visual=torch.tensor([0]),
         sequence_visual=torch.tensor([0]),

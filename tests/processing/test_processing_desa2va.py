@@ -219,13 +219,15 @@ def test_qwen_batches_match_the_stock_processor(qwen, picture):
         assert theirs["input_ids"][0] == ours["input_ids"][index][ours["attention_mask"][index].bool()].tolist()
         assert torch.as_tensor(theirs["image_grid_thw"])[0].tolist() == ours["image_grid_thw"][index].tolist()
     assert torch.equal(ours["mm_token_type_ids"].bool(), ours["input_ids"] == qwen.assembler.context_id)
-    assert "image_index" not in ours
+    assert ours["image_index"].tolist() == [0, 1]
 
 
-def test_qwen_repeats_the_rows_of_a_shared_picture(qwen, picture):
+def test_qwen_holds_the_rows_of_a_shared_picture_once(qwen, picture):
+    """A copy per sentence costs memory and a pass of the vision tower."""
     one, two = qwen(images=picture, text="It"), qwen(images=picture, text=["It", "is"])
-    assert torch.equal(two["pixel_values"], one["pixel_values"].repeat(2, 1))
-    assert len(two["image_grid_thw"]) == 2
+    assert torch.equal(two["pixel_values"], one["pixel_values"])
+    assert torch.equal(two["image_grid_thw"], one["image_grid_thw"])
+    assert two["image_index"].tolist() == [0, 0]
     assert len(two["sam_pixel_values"]) == 1
 
 
