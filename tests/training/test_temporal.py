@@ -210,7 +210,7 @@ def test_impossible_wishes_are_named(make_model, tmp_path):
     TemporalTerms(make_model().config, {"motion_invariance": 1.0})  # needs no W_m
     config = make_model(temporal="motion").config
     config.mllm_config.model_type = "qwen2_5_vl"
-    with pytest.raises(ValueError, match="image_index.*qwen2_5_vl"):
+    with pytest.raises(ValueError, match="InternVL.*qwen2_5_vl"):
         TemporalTerms(config, BOTH)
     with pytest.raises(ValueError, match="shuffled_share=2"):
         DeSa2VATrainingArguments(output_dir=str(tmp_path), use_cpu=True, shuffled_share=2)
