@@ -41,8 +41,8 @@ class TemporalTerms(nn.Module):
         backbone = config.mllm_config.model_type
         if backbone != "internvl":
             raise ValueError(
-                f"weights {' and '.join(TERMS)} need InternVL, whose image features can be read in another order; this "
-                f"backbone is {backbone!r}: set both to 0"
+                f"weights {' and '.join(TERMS)} need InternVL, whose image features can be read in another order; "
+                f"this backbone is {backbone!r}: set both to 0"
             )
         order = weights.get("motion_order", 0) > 0
         if order and config.temporal != "motion":
