@@ -51,7 +51,8 @@ class Plan:
         start_from: stage of that recipe. config: packaged configuration all arms share. settings: differences to it.
         reference: the arm all others are compared with. arms: by name, in the order of the table.
         seeds: of data order and new weights. scenes, questions, videos: how many are scored, see `evaluate_refshapes`.
-        level: of RefShapes. metrics: columns of the table, dotted paths into the report, with their headings.
+        level: of RefShapes. metrics: columns of the table with their headings: dotted paths into a run's report, or
+            with `last.` into the last entry of its training log.
     """
 
     name: str

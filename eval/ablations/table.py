@@ -46,6 +46,11 @@ def _row(grid: Grid, arm: Arm, results: dict[int, Any], reference: dict[int, Any
     }
 
 
+def measured(result: dict[str, Any]) -> dict[str, Any]:
+    """What a table may show of a run: its report, and under `last` the training log's last entry."""
+    return {**result["report"], "last": result["curves"][-1] if result["curves"] else {}}
+
+
 def look_up(report: dict[str, Any], path: str) -> float | None:
     """The value at a dotted path of a report; `None` where the report has no such part."""
     value: Any = report
@@ -58,7 +63,7 @@ def look_up(report: dict[str, Any], path: str) -> float | None:
 
 def _spread(results: dict[int, Any], path: str) -> dict[str, Any] | None:
     """Mean and standard deviation over seeds, and the mean standard error over scenes of one run."""
-    values = {seed: look_up(result["report"], path) for seed, result in results.items()}
+    values = {seed: look_up(measured(result), path) for seed, result in results.items()}
     values = {seed: value for seed, value in values.items() if value is not None}
     if not values:
         return None
@@ -113,4 +118,4 @@ def _figure(value: dict[str, Any] | None) -> str:
     return f"{value['mean']:.3f}" + ("" if value["se_scenes"] is None else f" ({value['se_scenes']:.3f})")
 
 
-__all__ = ["look_up", "markdown", "summarise"]
+__all__ = ["look_up", "markdown", "measured", "summarise"]

@@ -1,6 +1,7 @@
 """Grids resume, match training time, and report what their runs say."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -110,6 +111,14 @@ def test_a_table_has_a_row_for_every_arm_and_says_what_is_missing(grid, trained)
     table = markdown(summarise(grid))
     assert table.count("\n") == 5
     assert "| - |" in table
+
+
+def test_a_column_can_show_the_end_of_the_training_log(grid, trained):
+    plan = replace(grid.plan, metrics={"ciou": "cIoU", "last.fused_iou": "trained"})
+    grid = Grid(plan, grid.folder, grid.recipe_dir)
+    run_grids([grid])
+    assert [row["values"]["last.fused_iou"]["mean"] for row in summarise(grid)["rows"]] == [0.2, 0.2, 0.2]
+    assert "0.200 ± 0.000" in markdown(summarise(grid))
 
 
 def test_a_report_writes_table_figures_and_picture(grid, trained):
