@@ -140,6 +140,8 @@ def run_stage(config: dict[str, Any]) -> Path:
     if fields and config.get("init_from"):
         switch_seg_design(processor, model, fields)
         model = with_fields(model, fields)
+    if "num_reprompts" not in fields:
+        model.config.num_reprompts = trained_reprompts(arguments.phase, model.config.num_reprompts)
     model.isolate_text(arguments.text_gradient == "isolated")
     prefixes = trainable_prefixes(arguments)
     learning = free_parameters(model, prefixes)
@@ -195,6 +197,15 @@ def _start(config: dict[str, Any]) -> tuple[DeSa2VAModel, DeSa2VAProcessor]:
     processor = preset_processor(preset, fields)
     model = DeSa2VAModel(preset_config(preset, seg_token_ids=processor.seg_token_ids, **fields))
     return model, processor
+
+
+def trained_reprompts(phase: str, num_reprompts: int) -> int:
+    """Re-prompts of a model in and after `phase`, where its configuration names no number.
+
+    Phase 2 trains none, and an untrained one costs about ten points of cIoU: its model uses none. Phase 3 brings the
+    paper's one back (Eq. 11).
+    """
+    return {"decoupling": 0, "fusion": max(num_reprompts, 1)}.get(phase, num_reprompts)
 
 
 def with_fields(model: DeSa2VAModel, fields: dict[str, Any]) -> DeSa2VAModel:

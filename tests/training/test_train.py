@@ -1,0 +1,43 @@
+"""A recipe from start to end: what a stage hands to the next one."""
+
+import json
+
+import pytest
+
+from desa2va.training.train import run_recipe, trained_reprompts
+
+STEP = {
+    "max_steps": 1,
+    "per_device_train_batch_size": 2,
+    "language_model": "frozen",
+    "save_strategy": "no",
+    "use_cpu": True,
+    "disable_tqdm": True,
+}
+
+
+def recipe(folder, **fusion):
+    stages = [
+        {"name": "two", "training": {"phase": "decoupling"}},
+        {"name": "three", "training": {"phase": "fusion"}, **fusion},
+    ]
+    return {"output_dir": str(folder), "init_from": "desa2va-tiny", "training": STEP, "stages": stages}
+
+
+def test_a_model_re_prompts_only_where_phase_three_has_trained_it(tmp_path):
+    last = run_recipe(recipe(tmp_path))
+    used = {name: json.loads((tmp_path / name / "config.json").read_text())["num_reprompts"] for name in ("two", last)}
+    assert used == {"two": 0, last: 1}
+
+
+@pytest.mark.parametrize(
+    ("phase", "before", "after"),
+    [("decoupling", 1, 0), ("fusion", 0, 1), ("fusion", 2, 2), ("text_pretraining", 1, 1)],
+)
+def test_re_prompts_by_phase(phase, before, after):
+    assert trained_reprompts(phase, before) == after
+
+
+def test_a_number_in_the_configuration_is_obeyed(tmp_path):
+    last = run_recipe(recipe(tmp_path, model={"num_reprompts": 0}))
+    assert json.loads((last / "config.json").read_text())["num_reprompts"] == 0
