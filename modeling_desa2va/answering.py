@@ -249,11 +249,7 @@ class AnsweringMixin(LanguageAnswerMixin):
         """All frames of one visual for its objects."""
         objects, size = answer.visuals[number].objects, self.segmenter.sam.prompt_encoder.mask_input_size
         frames = self.walk_visual(answer, number, shown.num_frames, encode_lazily(self.segmenter, shown.read))
-        tracks = collect_tracks(frames, len(objects), shown.num_frames, size)
-        for row, place in enumerate(objects):
-            output.track_logits[place] = tracks.logits[row]
-            output.track_iou[place] = tracks.iou[row]
-            output.track_object_score[place] = tracks.object_score[row]
+        collect_tracks(frames, len(objects), shown.num_frames, size).put_into(output, objects)
 
     def _decode_frame(
         self, features: ImageFeatures, prompts: Prompts, objects: torch.Tensor, time: float

@@ -47,10 +47,7 @@ def follow_clicks(
         tracks = MemoryTracker(segmenter).track(
             encode_lazily(segmenter, entry.read), start, entry.num_frames, len(objects), known=known
         )
-        for row, place in enumerate(objects):
-            output.track_logits[place] = tracks.logits[row]
-            output.track_iou[place] = tracks.iou[row]
-            output.track_object_score[place] = tracks.object_score[row]
+        tracks.put_into(output, objects)
     return output
 
 

@@ -25,7 +25,7 @@ from .outputs import MaskPrediction
 from .segmenter import DeSa2VASegmenter
 from .session_memory import SessionMemory
 from .session_store import FrameIndex, GivenPrompt, ObjectState
-from .session_walk import plan_walks, walk_objects
+from .session_walk import plan_walks, walk_session
 
 THUMBNAIL_SIDE = 8
 
@@ -156,7 +156,7 @@ class SessionCore:
         self._version += 1
         version = self._version
         forward, backward = plan_walks(states, start, direction)
-        for frame in walk_objects(self.memory, states, forward, backward):
+        for frame in walk_session(self.memory, states, forward, backward):
             yield self.result(frame, options)
             if self._version != version:
                 raise RuntimeError(

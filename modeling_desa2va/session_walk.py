@@ -51,7 +51,7 @@ def plan_walks(
     return forward, backward
 
 
-def walk_objects(
+def walk_session(
     memory: SessionMemory, states: list[ObjectState], forward: dict[int, int], backward: dict[int, int]
 ) -> Iterator[int]:
     """Tracks and records; yields every frame when all its objects are done: rising, then falling.
@@ -115,4 +115,4 @@ def _pass(state: ObjectState, frame: int, start: int, last: int, reverse: bool) 
         state.forward = frame + 1 if frame < last else None
 
 
-__all__ = ["DIRECTIONS", "plan_walks", "walk_objects"]
+__all__ = ["DIRECTIONS", "plan_walks", "walk_session"]

@@ -13,7 +13,7 @@ import torch
 from transformers.utils import ModelOutput
 
 from .memory import ABSENT_LOGIT, resize_logits
-from .outputs import MaskPrediction
+from .outputs import DeSa2VAGenerateOutput, MaskPrediction
 
 ABSENT_SCORE = -10.0
 
@@ -30,6 +30,13 @@ class Tracks(ModelOutput):
     logits: torch.Tensor | None = None
     iou: torch.Tensor | None = None
     object_score: torch.Tensor | None = None
+
+    def put_into(self, output: DeSa2VAGenerateOutput, objects: list[int]) -> None:
+        """Writes the O tracks into a batch's output, where they are number `objects`."""
+        for row, place in enumerate(objects):
+            output.track_logits[place] = self.logits[row]
+            output.track_iou[place] = self.iou[row]
+            output.track_object_score[place] = self.object_score[row]
 
 
 @dataclass
