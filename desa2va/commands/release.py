@@ -16,6 +16,8 @@ from typing import Any
 
 from .common import output_folder
 
+SUMMARY_FILE = "training_summary.json"
+
 
 def find_stages(runs: list[Path]) -> list[Path]:
     """Return the finished stages of the given folders, in order; the stages inside one folder as they ended.
@@ -38,13 +40,21 @@ def find_stages(runs: list[Path]) -> list[Path]:
     return stages
 
 
-def summarise(stages: list[Path], command: str) -> dict[str, Any]:
+def summarise(stages: list[Path], command: str, after: Path | None = None, notes: str = "") -> dict[str, Any]:
     """Return `training_summary.json`: what the model card says about the training.
 
     Args:
         stages: Folders with `stage.json`.
         command: The command that repeats the training.
+        after: A released model the first stage began with; its stages and notes stand before the new ones.
+        notes: What else a reader should know.
+
+    Raises:
+        FileNotFoundError: If `after` has no `training_summary.json`.
     """
+    earlier: dict[str, Any] = {}
+    if after is not None:
+        earlier = json.loads((after / SUMMARY_FILE).read_text(encoding="utf-8"))
     records = [json.loads((stage / "stage.json").read_text(encoding="utf-8")) for stage in stages]
     phases = []
     for folder, record in zip(stages, records, strict=True):
@@ -61,16 +71,20 @@ def summarise(stages: list[Path], command: str) -> dict[str, Any]:
         )
     datasets = {Path(record["config"].get("data", {}).get("dataset", "refshapes")).name for record in records}
     last = records[-1]
+    seeds = {record["config"].get("seed", 0) for record in records}
+    notes = " ".join(part for part in (earlier.get("notes", ""), notes) if part)
+    minutes = earlier.get("total minutes", 0) + sum(record.get("seconds", 0) for record in records) / 60
     return {
         "command": command,
-        "data": sorted(datasets),
-        "seeds": sorted({record["config"].get("seed", 0) for record in records}),
+        "data": sorted(datasets | set(earlier.get("data", []))),
+        "seeds": sorted(seeds | set(earlier.get("seeds", []))),
         "hardware": f"{last.get('device')}, {last.get('hardware')}",
         "processes": last.get("processes"),
         "threads per process": last.get("threads"),
-        "total minutes": round(sum(record.get("seconds", 0) for record in records) / 60, 1),
+        "total minutes": round(minutes, 1),
         "versions": last.get("versions", {}),
-        "phases": phases,
+        "phases": [*earlier.get("phases", []), *phases],
+        **({"notes": notes} if notes else {}),
     }
 
 
@@ -130,7 +144,16 @@ def gather_evaluations(files: list[Path]) -> dict[str, Any]:
     return named
 
 
-def release(runs: list[Path], out: Path, evaluations: list[Path], command: str, name: str, dtype: str) -> Path:
+def release(
+    runs: list[Path],
+    out: Path,
+    evaluations: list[Path],
+    command: str,
+    name: str,
+    dtype: str,
+    after: Path | None = None,
+    notes: str = "",
+) -> Path:
     """Write the folder; see the module's docstring.
 
     Args:
@@ -140,6 +163,7 @@ def release(runs: list[Path], out: Path, evaluations: list[Path], command: str, 
         command: Repeats the training.
         name: Title of the model card.
         dtype: Type of the stored weights.
+        after, notes: See `summarise`.
     """
     from desa2va.card import write_card
     from desa2va.hub import load
@@ -147,9 +171,8 @@ def release(runs: list[Path], out: Path, evaluations: list[Path], command: str, 
     stages = find_stages(runs)
     model, _ = load(stages[-1], device="cpu", dtype=dtype)
     with output_folder(out) as folder:
-        (folder / "training_summary.json").write_text(
-            json.dumps(summarise(stages, command), indent=2) + "\n", encoding="utf-8"
-        )
+        summary = summarise(stages, command, after, notes)
+        (folder / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
         if evaluations:
             scores = json.dumps(gather_evaluations(evaluations), indent=2)
             (folder / "evaluation.json").write_text(scores + "\n", encoding="utf-8")
@@ -189,9 +212,13 @@ def main(argv: list[str] | None = None) -> int:
         "--command", default="desa2va train tiny", help="what repeats the training; default: %(default)s"
     )
     parser.add_argument("--name", default="desa2va-tiny", help="title of the card; default: %(default)s")
+    parser.add_argument(
+        "--after", type=Path, metavar="MODEL", help="released model the training began with; its stages come first"
+    )
+    parser.add_argument("--notes", default="", help="a sentence for the card's section on training")
     parser.add_argument("--dtype", default="bfloat16", help="type of the stored weights; default: %(default)s")
     args = parser.parse_args(argv)
-    out = release(args.runs, args.out, args.evaluation, args.command, args.name, args.dtype)
+    out = release(args.runs, args.out, args.evaluation, args.command, args.name, args.dtype, args.after, args.notes)
     print(f"{out}: {sum(path.stat().st_size for path in out.iterdir()) / 1e6:.1f} MB")
     return 0
 

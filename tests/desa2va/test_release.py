@@ -83,3 +83,16 @@ def test_stages_keep_the_order_they_are_given_in(run):
     """The last stage is the one that is shipped."""
     names = [path.name for path in release.find_stages([run / "second", run / "first"])]
     assert names == ["second", "first"]
+
+
+def test_a_continued_training_keeps_the_history_of_what_it_began_with(run, tmp_path):
+    """The stages before are gone from the disk; the card must not claim that the model came from the last ones."""
+    stages = release.find_stages([run])
+    first = release.summarise(stages[:1], "train a", notes="One.")
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "training_summary.json").write_text(json.dumps({**first, "data": ["shapes"]}))
+    both = release.summarise(stages[1:], "train b", after=tmp_path / "old", notes="Two.")
+    assert [phase["stage"] for phase in both["phases"]] == ["first", "second"]
+    assert (both["data"], both["total minutes"], both["notes"]) == (["refshapes", "shapes"], 3.0, "One. Two.")
+    with pytest.raises(FileNotFoundError, match=r"training_summary\.json"):
+        release.summarise(stages, "train", after=tmp_path)
