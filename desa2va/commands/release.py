@@ -133,8 +133,15 @@ def draw_curves(stages: list[Path], path: Path) -> None:
 
 
 def gather_evaluations(files: list[Path]) -> dict[str, Any]:
-    """Return one report, or several under `"level split"` (the file's stem where that repeats)."""
+    """Return one report, or several under `"level split"` (the file's stem where that repeats).
+
+    A card is public: of an absolute path to the scored model only the folder's name is kept.
+    """
     reports = [json.loads(path.read_text(encoding="utf-8")) for path in files]
+    for report in reports:
+        model = report.get("provenance", {}).get("model", "")
+        if Path(model).is_absolute():
+            report["provenance"]["model"] = Path(model).name
     if len(reports) == 1:
         return reports[0]
     named: dict[str, Any] = {}

@@ -73,6 +73,14 @@ def test_evaluations_are_named_by_level_and_split(tmp_path):
     assert release.gather_evaluations(files[:1])["level"] == "easy"
 
 
+@pytest.mark.parametrize("model", ["my-model", "runs/my-model", "owner/my-model"])
+def test_a_card_names_the_scored_model_and_not_where_it_lay(model, tmp_path):
+    file = tmp_path / "scores.json"
+    for given, kept in ((str(tmp_path / "my-model"), "my-model"), (model, model)):
+        file.write_text(json.dumps({"ciou": 0.5, "provenance": {"model": given}}))
+        assert release.gather_evaluations([file])["provenance"]["model"] == kept
+
+
 def test_an_unfinished_training_is_refused(tmp_path):
     """`stage.json` is written last; without it the model is not what the recipe promises."""
     with pytest.raises(FileNotFoundError, match=r"stage\.json"):
