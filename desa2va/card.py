@@ -21,7 +21,9 @@ from safetensors import safe_open
 from . import __version__
 
 MARK = "<!-- written by desa2va.card; this line lets the next save refresh the page -->"
-SIDE_FILES = ("training_summary.json", "evaluation.json", "*.png")
+SUMMARY_FILE = "training_summary.json"
+EVALUATION_FILE = "evaluation.json"
+SIDE_FILES = (SUMMARY_FILE, EVALUATION_FILE, "*.png")
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
 _LIBRARIES = ("torch", "transformers", "accelerate", "peft", "safetensors", "tokenizers")
 _SHOWN_APART = ("phases", "curves", "base_models", "limitations", "versions")
@@ -135,7 +137,7 @@ def render(folder: str | os.PathLike, name: str | None = None) -> str:
     config = _read_json(folder / "config.json")
     if not config:
         raise FileNotFoundError(f"{folder / 'config.json'} does not exist; a card describes a saved model")
-    summary = _read_json(folder / "training_summary.json")
+    summary = _read_json(folder / SUMMARY_FILE)
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -152,7 +154,7 @@ def render(folder: str | os.PathLike, name: str | None = None) -> str:
         phases=_table(_phase_rows(summary.get("phases", []))),
         pictures=pictures,
         reports={
-            title: _report_tables(report) for title, report in _reports(_read_json(folder / "evaluation.json")).items()
+            title: _report_tables(report) for title, report in _reports(_read_json(folder / EVALUATION_FILE)).items()
         },
         versions=summary.get("versions") or _versions(),
     )
@@ -182,4 +184,4 @@ def write_card(folder: str | os.PathLike, name: str | None = None) -> Path | Non
     return path
 
 
-__all__ = ["SIDE_FILES", "render", "write_card"]
+__all__ = ["EVALUATION_FILE", "SIDE_FILES", "SUMMARY_FILE", "render", "write_card"]

@@ -14,9 +14,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from .common import output_folder
+from desa2va.card import EVALUATION_FILE, SUMMARY_FILE, write_card
 
-SUMMARY_FILE = "training_summary.json"
+from .common import output_folder
 
 
 def find_stages(runs: list[Path]) -> list[Path]:
@@ -172,7 +172,6 @@ def release(
         dtype: Type of the stored weights.
         after, notes: See `summarise`.
     """
-    from desa2va.card import write_card
     from desa2va.hub import load
 
     stages = find_stages(runs)
@@ -182,7 +181,7 @@ def release(
         (folder / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
         if evaluations:
             scores = json.dumps(gather_evaluations(evaluations), indent=2)
-            (folder / "evaluation.json").write_text(scores + "\n", encoding="utf-8")
+            (folder / EVALUATION_FILE).write_text(scores + "\n", encoding="utf-8")
         draw_curves(stages, folder / "curves.png")
         model.save_pretrained(folder)
         strip_code(folder)
