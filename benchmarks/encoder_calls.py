@@ -13,7 +13,7 @@ from contextlib import ExitStack
 import numpy as np
 
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
-from desa2va.modeling_desa2va.track_strategies import TRACK_STRATEGIES
+from desa2va.modeling_desa2va.tracking import TRACK_STRATEGIES
 
 from .random_models import EncoderCounter, matching_processor, reduced_networks
 

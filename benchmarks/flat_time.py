@@ -11,11 +11,9 @@ from functools import partial
 
 import torch
 
-from desa2va.modeling_desa2va.memory import MemoryBank
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 from desa2va.modeling_desa2va.outputs import ImageFeatures
-from desa2va.modeling_desa2va.tracker import MemoryTracker
-from desa2va.modeling_desa2va.tracking import FrameSteps
+from desa2va.modeling_desa2va.tracking import FrameSteps, MemoryBank, MemoryTracker
 
 from .random_models import box_masks, clip_encoder, made_up_features, mask_prompts, noise_clip
 from .tracking_cost import cpu_seconds

@@ -14,7 +14,7 @@ from itertools import islice
 import torch
 
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
-from desa2va.modeling_desa2va.tracker import MemoryTracker
+from desa2va.modeling_desa2va.tracking import MemoryTracker
 
 from .random_models import clip_encoder, mask_prompts, noise_clip
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import torch
 
-from desa2va.modeling_desa2va.memory import MemoryBank
 from desa2va.modeling_desa2va.outputs import ImageFeatures
 from desa2va.modeling_desa2va.segmenter import DeSa2VASegmenter
-from desa2va.modeling_desa2va.tracking import FrameSteps
+from desa2va.modeling_desa2va.tracking import FrameSteps, MemoryBank
 
 NUM_PROMPTED = 5
 

@@ -15,10 +15,9 @@ from torch import nn
 
 from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
 from desa2va.configuration.presets import sam_large_config, tiny_config
-from desa2va.modeling_desa2va.frame_encoding import FrameEncoder
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 from desa2va.modeling_desa2va.segmenter import DeSa2VASegmenter
-from desa2va.modeling_desa2va.tracker import FramePrompt
+from desa2va.modeling_desa2va.tracking import FrameEncoder, FramePrompt
 from desa2va.processing.processing_desa2va import DeSa2VAProcessor
 from desa2va.training.processors import preset_processor
 from desa2va.training.warm_start import fan_in

@@ -20,11 +20,9 @@ from functools import partial
 
 import torch
 
-from desa2va.modeling_desa2va.frame_encoding import encode_lazily
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
-from desa2va.modeling_desa2va.track_strategies import TrackRequest, walk_objects
-from desa2va.modeling_desa2va.tracker import MemoryTracker
-from desa2va.modeling_desa2va.tracking import ClipPrediction
+from desa2va.modeling_desa2va.outputs import ClipPrediction
+from desa2va.modeling_desa2va.tracking import MemoryTracker, TrackRequest, encode_lazily, walk_objects
 
 from .peer_schedule import peer_encodings, run_peer_schedule
 from .random_models import EncoderCounter, clip_encoder, language_prompts, made_up_features, mask_prompts, noise_clip

@@ -5,8 +5,10 @@ the class and every module of the package it imports, as flat sibling files, and
 which is what `trust_remote_code=True` reads. (Engineering; no paper section.)
 
 The source tree imports across rooms; the loader of remote code follows imports of the same folder only, by a regular
-expression. In-package imports are therefore rewritten on the syntax tree to the one form it understands. This module
-travels with the export and works there too: files that are flat already are copied as they are.
+expression. In-package imports are therefore rewritten on the syntax tree to the one form it understands. The folders
+inside a room become prefixes (`tracking/memory.py` -> `tracking_memory.py`, the door `tracking/__init__.py` ->
+`tracking.py`), so file names stay unique. This module travels with the export and works there too: files that are flat
+already are copied as they are.
 """
 
 from __future__ import annotations
@@ -47,10 +49,31 @@ def _source_path(module: str) -> Path:
     return Path(origin)
 
 
+def _is_door(module: str) -> bool:
+    """Whether `module` is a package, i.e. its source is an `__init__.py`."""
+    return _source_path(module).name == "__init__.py"
+
+
+def flat_name(module: str, package: str) -> str:
+    """Return the file name (without `.py`) of `module` in a flat folder: its path inside its room, joined.
+
+    Args:
+        module: Full name, e.g. `"desa2va.modeling_desa2va.tracking.memory"`.
+        package: The import root, e.g. `"desa2va"`.
+
+    Returns:
+        E.g. `"tracking_memory"`.
+    """
+    parts = module[len(package) + 1 :].split(".")
+    return "_".join(parts[1:] or parts)
+
+
 def _absolute_name(node: ast.ImportFrom, module: str, package: str) -> str | None:
     """Return the full name of the module that `node` imports from, or `None` when it lies outside `package`."""
     if node.level:
-        base = module.split(".")[: -node.level]
+        parents = node.level - 1 if _is_door(module) else node.level
+        base = module.split(".")
+        base = base[: len(base) - parents]
         return ".".join([*base, node.module] if node.module else base)
     name = node.module or ""
     return name if name == package or name.startswith(f"{package}.") else None
@@ -80,7 +103,7 @@ def flatten_source(source: str, module: str, package: str) -> tuple[str, list[st
 
     Raises:
         ImportError: For an import that the loader of remote code can not follow: `import package.module`, a name taken
-            from a package instead of the defining module, or text that only looks like a relative import.
+            from a room instead of one of its modules or doors, or text that only looks like a relative import.
     """
     lines = source.splitlines(keepends=True)
     targets, edits = [], []
@@ -93,15 +116,15 @@ def flatten_source(source: str, module: str, package: str) -> tuple[str, list[st
         target = _absolute_name(node, module, package)
         if target is None:
             continue
-        if target == package or _source_path(target).name == "__init__.py":
-            raise ImportError(f"{where}: import from the defining module, not from the package {target}")
+        if "." not in target[len(package) + 1 :] and _is_door(target):
+            raise ImportError(f"{where}: import from the defining module, not from the room {target}")
         targets.append(target)
-        edits.append((node, _flat_statement(node, target.rpartition(".")[2])))
+        edits.append((node, _flat_statement(node, flat_name(target, package))))
     for node, text in sorted(edits, key=lambda edit: -edit[0].lineno):
         lines[node.lineno - 1 : node.end_lineno] = [text]
     flat = "".join(lines)
     seen = {first or second for first, second in _LOADER_PATTERN.findall(flat)}
-    ghosts = seen - {target.rpartition(".")[2] for target in targets}
+    ghosts = seen - {flat_name(target, package) for target in targets}
     if ghosts:
         raise ImportError(f"{module}: a line of text reads like a relative import of {sorted(ghosts)}; reword it")
     return flat, targets
@@ -125,7 +148,7 @@ def collect_flat_sources(entry: str) -> dict[str, str]:
     todo = [entry]
     while todo:
         module = todo.pop()
-        leaf = module.rpartition(".")[2]
+        leaf = flat_name(module, package)
         if names.get(leaf) == module:
             continue
         if leaf in names:
@@ -165,7 +188,7 @@ def write_code(folder: str | os.PathLike, entry: str, json_name: str, auto_class
         (folder / name).write_text(text, encoding="utf-8")
         written.append(folder / name)
     config = json.loads(config_path.read_text(encoding="utf-8"))
-    leaf = entry.rpartition(".")[2]
+    leaf = flat_name(entry, _package_of(entry))
     config["auto_map"] = {auto: f"{leaf}.{name}" for auto, name in auto_classes.items()}
     config_path.write_text(json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
     return written

@@ -19,14 +19,14 @@ from transformers import AutoModelForImageTextToText, PreTrainedModel
 from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
 from desa2va.flat_export import FlatExportMixin
 
+from .answering import StreamingMixin
 from .decoupling import Decoupling, MotionProjection, Prompts
 from .fusion import MaskFusion
+from .language import shared_images
 from .objects import ObjectIndex, find_objects
 from .outputs import DeSa2VAOutput, ImageFeatures, MaskPass, MaskPrediction
 from .precision import HALF_DTYPES
 from .segmenter import DeSa2VASegmenter
-from .shared_vision import shared_images
-from .streaming import StreamingMixin
 
 LANGUAGE_INPUTS = ("pixel_values", "image_grid_thw", "mm_token_type_ids")
 

@@ -169,7 +169,7 @@ def run_picture(args: argparse.Namespace, out: Path) -> None:
             model, processor, args.input, args.what, args.task, args.max_new_tokens, mask_options(args)
         )
         if args.refine_small:
-            from desa2va.modeling_desa2va.refinement import refine_result
+            from desa2va.modeling_desa2va.answering import refine_result
 
             results = [refine_result(model, processor, result, options=mask_options(args)) for result in results]
         write_results(results, args.what, folder)

@@ -83,7 +83,7 @@ def _follow(
     settings: VideoSettings,
 ) -> list[Any]:
     """Write every frame as it comes; return the answers."""
-    from desa2va.modeling_desa2va.refinement import refine_small_objects
+    from desa2va.modeling_desa2va.answering import refine_small_objects
     from desa2va.processing.frame_export import write_frame_png
 
     stream = model.stream(

@@ -10,12 +10,12 @@ from safetensors.torch import load_file
 from transformers import Sam2VideoConfig, Sam2VideoInferenceSession
 
 from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
-from desa2va.modeling_desa2va.frame_encoding import encode_lazily
-from desa2va.modeling_desa2va.memory import encode_memory
 from desa2va.modeling_desa2va.outputs import ClipPrediction
 from desa2va.modeling_desa2va.segmenter import DeSa2VASegmenter
-from desa2va.modeling_desa2va.track_strategies import TrackRequest, track_objects
-from desa2va.modeling_desa2va.tracking import FrameSteps
+from desa2va.modeling_desa2va.tracking.frame_encoding import encode_lazily
+from desa2va.modeling_desa2va.tracking.frame_steps import FrameSteps
+from desa2va.modeling_desa2va.tracking.memory import encode_memory
+from desa2va.modeling_desa2va.tracking.strategies import TrackRequest, track_objects
 
 SHARED = Path(os.environ.get("DESA2VA_SHARED", Path(__file__).resolve().parents[3] / "shared"))
 GOLDEN = SHARED / "peer_golden"

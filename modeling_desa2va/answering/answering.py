@@ -1,0 +1,298 @@
+"""From a request to an answer with masks on every frame (METHOD section 6).
+
+Enters: a batch of `DeSa2VAProcessor`. Leaves: `KeyFrameAnswer`, what the language model says and sees on the key
+frames; or `DeSa2VAGenerateOutput`, the same carried to every frame. The language model answers; the states of its
+`[SEG]` tokens prompt the key frames; the tracker carries the masks to the other frames. Clicks alone go to pristine
+SAM-2 without any language.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from desa2va.modeling_desa2va.decoupling import Prompts
+from desa2va.modeling_desa2va.language import TASKS, Answer, LanguageAnswerMixin
+from desa2va.modeling_desa2va.objects import Pairs, pair_with_frames, time_between
+from desa2va.modeling_desa2va.outputs import (
+    ClipPrediction,
+    DeSa2VAGenerateOutput,
+    ImageFeatures,
+    KeyFrameAnswer,
+    MaskPass,
+    MaskPrediction,
+    VisualAnswer,
+)
+from desa2va.modeling_desa2va.tracking import (
+    BatchedEncoder,
+    FrameEncoder,
+    TrackedFrame,
+    TrackRequest,
+    Visual,
+    batch_visuals,
+    collect_tracks,
+    encode_lazily,
+    join_features,
+    tracked_frame,
+    walk_objects,
+)
+
+from .click_answers import follow_clicks
+
+DECODE_BATCH = 64
+
+
+class AnsweringMixin(LanguageAnswerMixin):
+    """`generate` and its first half, `answer_key_frames`, for `DeSa2VAModel`."""
+
+    @torch.no_grad()
+    def generate(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        sam_pixel_values: torch.Tensor | None = None,
+        sam_frame_visual: torch.Tensor | None = None,
+        sequence_visual: torch.Tensor | None = None,
+        visuals: list[Any] | None = None,
+        task: str = "auto",
+        return_branches: bool = False,
+        **inputs: Any,
+    ) -> DeSa2VAGenerateOutput:
+        """Answers every sequence of a batch and decodes every `[SEG]` of the answers on all frames.
+
+        Args:
+            input_ids, attention_mask: (B, N), left-padded; absent where clicks alone are given.
+            sam_pixel_values: (F, 3, S, S) key frames. sam_frame_visual: (F,). sequence_visual: (B,).
+            visuals: one `VisualInfo` per visual; without it the key frames are taken for the whole visual.
+            task: `"auto"`, `"segment"` (a `[SEG]` is forced where the model gives none), `"chat"` (forbidden),
+                `"gcg"`.
+            return_branches: also return the text and the visual mask on key frames.
+            inputs: the language model's vision inputs, prompts (`prompt_points`, ...), and generation arguments
+                (`max_new_tokens`, 512 when omitted; `do_sample`, `streamer`, ...).
+
+        Raises:
+            ValueError: an unknown task, beams, or several answers per sequence.
+        """
+        self._check_mode(task)
+        shown = batch_visuals(visuals, sam_frame_visual)
+        if input_ids is None:
+            clicks = {name: value for name, value in inputs.items() if name.startswith("prompt_")}
+            return follow_clicks(self.segmenter, clicks, sam_pixel_values, shown)
+        answer = self.answer_key_frames(
+            input_ids,
+            attention_mask,
+            sam_pixel_values,
+            sam_frame_visual,
+            sequence_visual,
+            visuals,
+            task,
+            return_branches,
+            **inputs,
+        )
+        count = len(answer.object_sequence)
+        output = DeSa2VAGenerateOutput(
+            sequences=answer.sequences,
+            object_sequence=answer.object_sequence,
+            seg_probability=answer.seg_probability,
+            track_logits=[torch.zeros(0)] * count,
+            track_iou=[torch.zeros(0)] * count,
+            track_object_score=[torch.zeros(0)] * count,
+            text_logits=answer.text_logits,
+            visual_logits=answer.visual_logits,
+        )
+        for number, entry in enumerate(shown):
+            if answer.visuals[number].objects:
+                self._track(answer, number, entry, output)
+        return output
+
+    @torch.no_grad()
+    def answer_key_frames(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        sam_pixel_values: torch.Tensor | None = None,
+        sam_frame_visual: torch.Tensor | None = None,
+        sequence_visual: torch.Tensor | None = None,
+        visuals: list[Any] | None = None,
+        task: str = "auto",
+        return_branches: bool = False,
+        known: dict[int, ImageFeatures] | None = None,
+        **inputs: Any,
+    ) -> KeyFrameAnswer:
+        """Answers every sequence of a batch and decodes every `[SEG]` on the key frames; nothing is tracked.
+
+        Arguments and errors as in `generate`; prompts (`prompt_points`, ...) are not used here. `known` (for a batch
+        with one visual): encodings at hand, frame -> one row; key frames among them are not encoded again.
+        """
+        self._check_mode(task)
+        shown = batch_visuals(visuals, sam_frame_visual)
+        inputs = {name: value for name, value in inputs.items() if name != "texts" and not name.startswith("prompt_")}
+        spoken = self._answer(input_ids, attention_mask, task, inputs)
+        if sam_pixel_values is None or not len(spoken.object_sequence):
+            return KeyFrameAnswer(
+                spoken.sequences,
+                spoken.object_sequence[:0].cpu(),
+                spoken.seg_probability[:0],
+                [VisualAnswer(entry.key_frames) for entry in shown],
+            )
+        answer = self._segment(
+            spoken, sam_pixel_values, sam_frame_visual, sequence_visual, shown, return_branches, known
+        )
+        if known:
+            (found,) = answer.visuals
+            found.known = {frame: row for frame, row in known.items() if frame not in found.key_frames}
+        return answer
+
+    def walk_visual(
+        self,
+        answer: KeyFrameAnswer,
+        number: int,
+        num_frames: int | None,
+        encode: FrameEncoder,
+        strategy: str | None = None,
+    ) -> Iterator[TrackedFrame]:
+        """Carries the objects of visual `number`, which has some, to all its frames; one by one, see `walk_objects`.
+
+        Args:
+            answer: of the key frames. number: of the visual. num_frames: T, `None` for a live source.
+            encode: its frames. strategy: the configuration's when omitted.
+
+        Yields:
+            `TrackedFrame`s, whose object numbers count within the visual. A picture is its own key frame.
+        """
+        found, prompts = answer.visuals[number], answer.prompts
+        if num_frames == 1:
+            rows = list(range(len(found.objects)))
+            prediction = MaskPrediction(*(found.masks[name][:, 0] for name in ("logits", "iou", "object_score")))
+            return iter([tracked_frame(0, rows, prediction, self.segmenter.sam.prompt_encoder.mask_input_size)])
+        objects = torch.tensor(found.objects, device=prompts.visual.device)
+        request = TrackRequest(
+            num_frames=num_frames,
+            encode=encode,
+            key_frames=found.key_frames,
+            key_masks=found.masks,
+            key_features=found.features,
+            further=found.known,
+            prompts=lambda frame: _visual_tokens(prompts, objects, time_between(frame, found.key_frames)),
+            decode=lambda features, frame: self._decode_frame(
+                features, prompts, objects, time_between(frame, found.key_frames)
+            ),
+        )
+        return walk_objects(
+            self.segmenter,
+            request,
+            self.config.track_strategy if strategy is None else strategy,
+            self.config.mask_threshold,
+            self.config.object_score_threshold,
+        )
+
+    def _check_mode(self, task: str) -> None:
+        if task not in TASKS:
+            raise ValueError(f"task={task!r} is unknown; choose one of {', '.join(TASKS)}")
+        if self.training:
+            raise ValueError("generate needs eval mode: call .eval() on the model first")
+
+    def _segment(
+        self,
+        spoken: Answer,
+        sam_pixel_values: torch.Tensor,
+        sam_frame_visual: torch.Tensor,
+        sequence_visual: torch.Tensor,
+        shown: list[Visual],
+        return_branches: bool,
+        known: dict[int, ImageFeatures] | None,
+    ) -> KeyFrameAnswer:
+        """Decodes all objects of the batch on their key frames at once."""
+        device = self.segmenter.sam.device
+        sequence = spoken.object_sequence.to(device)
+        states = spoken.seg_states.to(self.decoupling.visual.layers[0].weight.device)
+        prompts = self.decoupling.prompts(states).to(device)
+        if known and all(frame in known for frame in shown[0].key_frames):
+            features = join_features([known[frame] for frame in shown[0].key_frames])
+        else:
+            features = BatchedEncoder(self.segmenter)(sam_pixel_values)
+        pairs = pair_with_frames(
+            sequence, self.config.num_seg_frames, sam_frame_visual.to(device), sequence_visual.to(device)
+        )
+        masks, branches = self._decode_pairs(features, pairs, prompts)
+        owner = sequence_visual.to(device)[sequence]
+        answer = KeyFrameAnswer(
+            spoken.sequences, spoken.object_sequence.cpu(), spoken.seg_probability, [], prompts=prompts
+        )
+        if return_branches:
+            answer.visual_logits = _per_object(branches.visual.logits, pairs.object, len(sequence))
+            if branches.text is not None:
+                answer.text_logits = _per_object(branches.text.logits, pairs.object, len(sequence))
+        for number, entry in enumerate(shown):
+            objects = (owner == number).nonzero()[:, 0]
+            found = VisualAnswer(entry.key_frames, objects.tolist(), features.select(entry.slice))
+            if found.objects:
+                found.masks = _of_objects(masks, pairs, objects)
+            answer.visuals.append(found)
+        return answer
+
+    def _decode_pairs(
+        self,
+        features: ImageFeatures,
+        pairs: Pairs,
+        prompts: Prompts,
+    ) -> tuple[MaskPrediction, MaskPass]:
+        """Masks kept for P pairs and the last pass' branches, in pieces of bounded size."""
+        kept, last = [], []
+        levels = self.segmenter.language_levels(features)
+        for piece in torch.arange(len(pairs.object), device=pairs.object.device).split(DECODE_BATCH):
+            text, visual = prompts.at(pairs.object[piece], pairs.token[piece], pairs.time[piece])
+            passes, best = self.decode_prompts(features, pairs.frame[piece], text, visual, levels=levels)
+            kept.append(best)
+            last.append(passes[-1])
+        has_text = last[0].text is not None
+        branches = MaskPass(
+            visual=_concatenate([part.visual for part in last]),
+            text=_concatenate([part.text for part in last]) if has_text else None,
+        )
+        return _concatenate(kept), branches
+
+    def _track(self, answer: KeyFrameAnswer, number: int, shown: Visual, output: DeSa2VAGenerateOutput) -> None:
+        """All frames of one visual for its objects."""
+        objects, size = answer.visuals[number].objects, self.segmenter.sam.prompt_encoder.mask_input_size
+        frames = self.walk_visual(answer, number, shown.num_frames, encode_lazily(self.segmenter, shown.read))
+        collect_tracks(frames, len(objects), shown.num_frames, size).put_into(output, objects)
+
+    def _decode_frame(
+        self, features: ImageFeatures, prompts: Prompts, objects: torch.Tensor, time: float
+    ) -> MaskPrediction:
+        """The language prompts of all objects on one more frame (`per_frame`)."""
+        rows = torch.zeros_like(objects)
+        last = torch.full_like(objects, prompts.visual.shape[1] - 1)
+        text, visual = prompts.at(objects, last, torch.full_like(objects, time, dtype=torch.float32))
+        return self.decode_prompts(features, rows, text, visual)[1]
+
+
+def _concatenate(parts: list[MaskPrediction]) -> MaskPrediction:
+    """Several pieces as one."""
+    return MaskPrediction(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]})
+
+
+def _of_objects(masks: MaskPrediction, pairs: Pairs, objects: torch.Tensor) -> ClipPrediction:
+    """The masks (P, ...) of some objects of one visual as (objects, K, ...)."""
+    mine = torch.isin(pairs.object, objects)
+    parts = (masks[name][mine].unflatten(0, (len(objects), -1)) for name in ("logits", "iou", "object_score"))
+    return ClipPrediction(*parts)
+
+
+def _visual_tokens(prompts: Prompts, objects: torch.Tensor, time: float) -> torch.Tensor:
+    """All S visual tokens (objects, S, C) of some objects at time t (`memory`)."""
+    tokens = torch.arange(prompts.visual.shape[1], device=objects.device).repeat(len(objects))
+    owners = objects.repeat_interleave(prompts.visual.shape[1])
+    flat = prompts.at(owners, tokens, torch.full_like(owners, time, dtype=torch.float32))[1]
+    return flat.unflatten(0, (len(objects), -1))
+
+
+def _per_object(logits: torch.Tensor, pair_object: torch.Tensor, count: int) -> list[torch.Tensor]:
+    """(P, h, w) -> O tensors (K, h, w) on the CPU."""
+    return [logits[pair_object == number].float().cpu() for number in range(count)]
+
+
+__all__ = ["AnsweringMixin"]

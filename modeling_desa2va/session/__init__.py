@@ -1,0 +1,5 @@
+"""Interactive video segmentation: words, clicks and corrections on one video, both ways, undo, save and resume."""
+
+from .session import DeSa2VASession
+
+__all__ = ["DeSa2VASession"]

@@ -1,0 +1,182 @@
+"""State of an interactive session: its objects, how they change, and how changes are taken back (METHOD section 6).
+
+Enters: checked prompts. Leaves: `FrameResult`s. Every edit either happens as a whole or leaves no trace; the states
+before it are kept, which cost little (`store.py`), so undo restores them exactly: SAM-2's memory included, since
+that is always made from the records they name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+from weakref import WeakSet
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from desa2va.modeling_desa2va.outputs import MaskPrediction
+from desa2va.modeling_desa2va.segmenter import DeSa2VASegmenter
+from desa2va.processing.frame_results import FrameResult, ObjectLabel, frame_result
+from desa2va.processing.mask_cleanup import MaskOptions
+from desa2va.processing.user_request import VisualInfo
+
+from .memory import SessionMemory
+from .store import FrameIndex, GivenPrompt, ObjectState
+from .walk import plan_walks, walk_session
+
+THUMBNAIL_SIDE = 8
+
+
+class SessionCore:
+    """Objects of one video and everything known of them.
+
+    Args:
+        segmenter: in eval mode. video: a `FrameSource`. sam_image_processor: the processor's.
+
+    Attributes:
+        objects: number -> state. next_id: number of the next object. memory: prompts, corrects and follows objects.
+    """
+
+    def __init__(self, segmenter: DeSa2VASegmenter, video: Any, sam_image_processor: Any) -> None:
+        self.video = video
+        info = VisualInfo(
+            kind="video",
+            height=video.height,
+            width=video.width,
+            num_frames=len(video),
+            key_frames=[],
+            fps=video.fps,
+            source=video,
+            sam_image_processor=sam_image_processor,
+        )
+        self.memory = SessionMemory(segmenter, info)
+        self.objects: dict[int, ObjectState] = {}
+        self.next_id = 0
+        self._history: list[tuple[dict[int, ObjectState], int]] = []
+        self._version = 0
+        self._walks: WeakSet = WeakSet()
+
+    def close(self) -> None:
+        """Ends walks, and frees memory and temporary file."""
+        for walk in list(self._walks):
+            walk.close()
+        self.memory.cache.clear()
+        self.memory.store.close()
+        self.objects, self._history = {}, []
+
+    def check_frame(self, frame: int) -> None:
+        """Raises `ValueError` unless `frame` is one of the video."""
+        if isinstance(frame, bool) or not isinstance(frame, int) or not 0 <= frame < len(self.video):
+            last = len(self.video) - 1
+            raise ValueError(f"frame {frame!r} is not in {self.video.name}, which has frames 0 to {last}")
+
+    def state(self, object_id: int) -> ObjectState:
+        """An object; raises `ValueError` where there is none, or none any more."""
+        if object_id not in self.objects:
+            known = ", ".join(str(number) for number in self.objects) or "none"
+            past = " any more" if isinstance(object_id, int) and 0 <= object_id < self.next_id else ""
+            raise ValueError(f"there is no object {object_id!r}{past}; the session has: {known}")
+        return self.objects[object_id]
+
+    @cached_property
+    def thumbnails(self) -> list[list[int]]:
+        """Grey levels of the first, the middle and the last frame, each shrunk to a tiny square: knows the video."""
+        frames = np.stack(self.video.read([0, len(self.video) // 2, len(self.video) - 1]))
+        grey = torch.from_numpy(frames).float().mean(dim=-1)[:, None]
+        return F.interpolate(grey, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), mode="area").flatten(1).round().int().tolist()
+
+    # ------------------------------------------------------------------------------------------------ edits
+
+    @contextmanager
+    def edit(self) -> Iterator[None]:
+        """An edit that can be undone, and leaves no trace where it fails."""
+        before = {number: state.copy() for number, state in self.objects.items()}, self.next_id
+        self._version += 1
+        try:
+            yield
+        except BaseException:
+            self.objects, self.next_id = before
+            raise
+        self._history.append(before)
+
+    def undo(self) -> None:
+        """Restores the state before the last edit; raises `ValueError` where there was none."""
+        if not self._history:
+            raise ValueError("nothing to undo: the session has had no edit since it was started, loaded or cleared")
+        self.objects, self.next_id = self._history.pop()
+        self._version += 1
+
+    def start(
+        self,
+        name: str | None,
+        seg_probability: float,
+        prompts: dict[int, tuple[GivenPrompt, MaskPrediction | None]],
+    ) -> int:
+        """A new object; all its frames wait: from its first prompted one forwards, and then backwards.
+
+        Args:
+            name: what results call it. seg_probability: of its `[SEG]`, 1 without words.
+            prompts: frame -> what is given there, and the scores and mask to report in place of SAM-2's own.
+
+        Returns:
+            Its number.
+        """
+        state = ObjectState(self.next_id, name, FrameIndex.empty(len(self.video)), seg_probability)
+        for frame in sorted(prompts, reverse=True):
+            self.memory.prompt(state, frame, *prompts[frame])
+        state.forward, state.backward = state.edited, state.edited - 1 if state.edited > 0 else None
+        self.objects[state.object_id] = state
+        self.next_id += 1
+        return state.object_id
+
+    def correct(self, state: ObjectState, frame: int, given: GivenPrompt, answer: MaskPrediction | None) -> None:
+        """Prompts an object on one more frame: the frames from there on wait, earlier ones only if they did before."""
+        self.memory.prompt(state, frame, given, answer)
+        state.forward = frame if state.forward is None else min(frame, state.forward)
+        if state.backward is not None and frame <= state.backward:
+            state.backward = frame - 1 if frame > 0 else None
+
+    # ------------------------------------------------------------------------------------------------ results
+
+    def propagate(
+        self, states: list[ObjectState], start: int | None, direction: str | None, options: MaskOptions
+    ) -> Iterator[FrameResult]:
+        """Walks the video (see `plan_walks`) and yields the results of all objects, frame by frame."""
+        walk = self._propagate(states, start, direction, options)
+        self._walks.add(walk)
+        return walk
+
+    @torch.no_grad()
+    def _propagate(
+        self, states: list[ObjectState], start: int | None, direction: str | None, options: MaskOptions
+    ) -> Iterator[FrameResult]:
+        self._version += 1
+        version = self._version
+        forward, backward = plan_walks(states, start, direction)
+        for frame in walk_session(self.memory, states, forward, backward):
+            yield self.result(frame, options)
+            if self._version != version:
+                raise RuntimeError(
+                    "the session was edited, or propagated elsewhere, while this loop went on; leave the loop, then "
+                    "call propagate again: it goes on with what waits"
+                )
+
+    def result(self, frame: int, options: MaskOptions, only: ObjectState | None = None) -> FrameResult:
+        """One frame with every object that has a record there, or with one of them."""
+        states = [state for state in self.objects.values() if frame in state.index] if only is None else [only]
+        records = [self.memory.record(state, frame) for state in states]
+        size = self.memory.sam.prompt_encoder.mask_input_size
+        prediction = MaskPrediction(
+            logits=torch.stack([record.logits for record in records]) if records else torch.zeros(0, *size),
+            iou=torch.tensor([record.iou for record in records]),
+            object_score=torch.tensor([record.object_score for record in records]),
+        )
+        labels = [ObjectLabel(state.object_id, state.name, seg_probability=state.seg_probability) for state in states]
+        timestamp = float(self.video.timestamps[frame])
+        return frame_result(frame, timestamp, (self.video.height, self.video.width), prediction, labels, options)
+
+
+__all__ = ["SessionCore"]

@@ -1,0 +1,124 @@
+"""Words in an interactive session: one sentence to objects with masks on key frames (METHOD section 6).
+
+Enters: a sentence about a video. Leaves: the objects of the answer that are visible on at least one key frame, ready
+to condition the tracker there, and what was said, with a typed status where nothing was found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from desa2va.modeling_desa2va.answering import choose_key_frames
+from desa2va.modeling_desa2va.outputs import ImageFeatures, MaskPrediction
+from desa2va.modeling_desa2va.tracking import resize_logits
+from desa2va.processing.answer_text import AnswerParser
+from desa2va.processing.mask_codec import encode_mask
+
+from .store import GivenPrompt
+
+MAX_NEW_TOKENS = 128
+
+
+@dataclass
+class SessionAnswer:
+    """What the model said to the last sentence of a session.
+
+    Attributes:
+        text: without control tokens. raw_text: with `[SEG]`, `<p>` and `</p>`.
+        status: `"ok"` if any object was found; `"no_seg_token"`: the answer marks no object; `"no_target"`: its
+            objects are judged absent on every key frame; `"empty_mask"`: present somewhere, but without a pixel.
+        reason: why the status is not `"ok"`, or which objects of the answer were not found; else empty.
+        object_ids: the objects that were added.
+    """
+
+    text: str
+    raw_text: str
+    status: str
+    reason: str = ""
+    object_ids: list[int] = field(default_factory=list)
+
+
+@dataclass
+class FoundObject:
+    """An object that a sentence found.
+
+    Attributes:
+        phrase: what the answer calls it, where marked. seg_probability: of its `[SEG]`.
+        prompts: key frame -> the mask that conditions the tracker, and the language pass' own logits and scores (one
+            pair), which are reported there.
+    """
+
+    phrase: str | None
+    seg_probability: float
+    prompts: dict[int, tuple[GivenPrompt, MaskPrediction]]
+
+
+def ask_for_objects(
+    model: Any, processor: Any, video: Any, text: str, key_frames: str | Sequence[int] | None
+) -> tuple[SessionAnswer, list[FoundObject], dict[int, ImageFeatures]]:
+    """Asks the model for objects in a video.
+
+    Args:
+        model: a `DeSa2VAModel` in eval mode. processor: its `DeSa2VAProcessor`.
+        video: a `FrameSource`.
+        text: a request or a bare phrase, which is wrapped into a request.
+        key_frames: as the processor takes them, or `"auto"` (`choose_key_frames`).
+
+    Returns:
+        The answer (its `object_ids` still empty), the objects found, and the key frames' encodings at hand.
+    """
+    known: dict[int, ImageFeatures] = {}
+    if key_frames == "auto":
+        choice = choose_key_frames(model, processor, video, text, max_new_tokens=MAX_NEW_TOKENS)
+        key_frames, known = choice.key_frames, choice.known
+    batch = processor(videos=video, text=text, task="segment", key_frames=key_frames)
+    answer = model.answer_key_frames(**batch, known=known, max_new_tokens=MAX_NEW_TOKENS)
+    parsed = AnswerParser(processor.tokenizer, processor.object_token_ids).parse(answer.sequences[0].tolist())
+    seen = answer.visuals[0]
+    thresholds = model.config.mask_threshold, model.config.object_score_threshold
+    found, missing = [], []
+    for row in range(len(seen.objects)):
+        prompts = _visible(seen, row, model.segmenter.sam.image_size, *thresholds)
+        phrase = parsed.phrase(row)
+        if prompts:
+            found.append(FoundObject(phrase, float(answer.seg_probability[row]), prompts))
+        else:
+            best = float(seen.masks.object_score[row].max())
+            missing.append((phrase or f"object {row}", best, best > thresholds[1]))
+    reply = SessionAnswer(parsed.text, parsed.raw_text, "ok")
+    if not seen.objects:
+        reply.status, reply.reason = "no_seg_token", "the answer holds no [SEG]; the model marked no object"
+    elif missing:
+        if not found:
+            reply.status = "empty_mask" if any(present for _, _, present in missing) else "no_target"
+        frames = ", ".join(str(frame) for frame in seen.key_frames)
+        reply.reason = "; ".join(
+            f"{name} has no mask on the key frames {frames} (highest object score {best:.2f})"
+            for name, best, _ in missing
+        )
+    features = (
+        {}
+        if seen.features is None
+        else {frame: seen.features.select(slice(row, row + 1)) for row, frame in enumerate(seen.key_frames)}
+    )
+    return reply, found, features
+
+
+def _visible(
+    seen: Any, row: int, size: int, mask_threshold: float, score_threshold: float
+) -> dict[int, tuple[GivenPrompt, MaskPrediction]]:
+    """Key frames on which object `row` is present with at least one pixel; the rule of the strategy `consistent`."""
+    prompts = {}
+    for column, frame in enumerate(seen.key_frames):
+        pair = MaskPrediction(
+            *(getattr(seen.masks, name)[row, column][None] for name in ("logits", "iou", "object_score"))
+        )
+        inside = (resize_logits(pair.logits.float(), size) > mask_threshold)[0]
+        if pair.object_score > score_threshold and inside.any():
+            prompts[frame] = GivenPrompt(mask=encode_mask(inside.cpu().numpy())), pair
+    return prompts
+
+
+__all__ = ["FoundObject", "SessionAnswer", "ask_for_objects"]
