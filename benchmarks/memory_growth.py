@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
-from desa2va.processing.frame_source import frame_range
+from desa2va.processing.inputs import frame_range
 from desa2va.processing.processing_desa2va import DeSa2VAProcessor
 
 from .random_models import SIZES, matching_processor, random_model, reduced_networks

@@ -23,8 +23,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from desa2va.hub import load
-from desa2va.processing.export import write_json
-from desa2va.processing.visualization import overlay_masks
+from desa2va.processing.files import overlay_masks, write_json
 from desa2va.training.data.finetune import read_frames, segment_request
 from desa2va.training.data.finetune_records import Record, check_file
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from desa2va.processing.mask_codec import decode_mask
+from desa2va.processing.files import decode_mask
 from desa2va.processing.results import ObjectResult, SegmentationResult
 from desa2va.training.data.sample import Sample
 

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from desa2va.processing.export import write_file
+from desa2va.processing.files import write_file
 
 
 def check_target(option: str, path: Path) -> None:

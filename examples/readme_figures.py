@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 import desa2va
-from desa2va.processing.visualization import overlay_masks
+from desa2va.processing.files import overlay_masks
 from desa2va.training.data.refshapes import RefShapes
 
 SCALE = 2

@@ -14,16 +14,22 @@ from transformers import ProcessorMixin
 
 from desa2va.flat_export import FlatExportMixin
 
-from .answer_text import AnswerParser
-from .batch_assembly import PLACEHOLDERS, BatchAssembler
-from .chat_encoding import ChatEncoder
-from .chat_messages import parse_messages
-from .inference_plan import check_aspect_ratio, describe_visuals, plan_inference, prompts_of_visuals
-from .mask_cleanup import MaskOptions
-from .results import SegmentationResult, build_results
-from .training_plan import plan_training
-from .user_request import DeSa2VABatch, open_visuals, plan_requests
-from .visual_prompts import sam_prompts
+from .batch import (
+    PLACEHOLDERS,
+    BatchAssembler,
+    ChatEncoder,
+    DeSa2VABatch,
+    check_aspect_ratio,
+    describe_visuals,
+    open_visuals,
+    plan_inference,
+    plan_requests,
+    plan_training,
+    prompts_of_visuals,
+)
+from .files import MaskOptions
+from .inputs import parse_messages, sam_prompts
+from .results import AnswerParser, SegmentationResult, build_results
 
 SEG = "[SEG]"
 GCG_INSTRUCTION = (

@@ -28,7 +28,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from desa2va.configuration.presets import preset_config
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
-from desa2va.processing.export import write_file
+from desa2va.processing.files import write_file
 from desa2va.processing.processing_desa2va import DeSa2VAProcessor
 
 from . import warm_start

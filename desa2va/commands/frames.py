@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from desa2va.processing.frame_source import FrameSource, check_indices, frame_range
+from desa2va.processing.inputs import FrameSource, check_indices, frame_range
 
 
 class FirstFrames:

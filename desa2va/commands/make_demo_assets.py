@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image
 
-from desa2va.processing.video_writer import VideoWriter
+from desa2va.processing.files import VideoWriter
 from desa2va.training.data.refshapes import RefShapes
 from desa2va.training.data.sample import Conversation, Sample
 

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 from .common import add_command, add_model_arguments, input_kind, load_model, output_folder
 
 if TYPE_CHECKING:
-    from desa2va.processing.frame_export import RequestSummary
-    from desa2va.processing.mask_cleanup import MaskOptions
-    from desa2va.processing.results import SegmentationResult
+    from desa2va.processing.files import MaskOptions
+    from desa2va.processing.results import RequestSummary, SegmentationResult
 
     from .frames import FirstFrames
 
@@ -134,7 +133,7 @@ def _check(args: argparse.Namespace, kind: str) -> None:
 
 def mask_options(args: argparse.Namespace) -> MaskOptions:
     """Return what the command line says about masks."""
-    from desa2va.processing.mask_cleanup import MaskOptions
+    from desa2va.processing.files import MaskOptions
 
     return MaskOptions(
         non_overlapping=args.no_overlap, max_hole_area=args.fill_holes, max_speckle_area=args.remove_specks
@@ -178,7 +177,7 @@ def run_picture(args: argparse.Namespace, out: Path) -> None:
 
 def open_video(source: str, max_frames: int | None = None) -> FirstFrames:
     """Return the frames of a video file or folder, the first `max_frames` of them."""
-    from desa2va.processing.video_io import open_visual
+    from desa2va.processing.inputs import open_visual
 
     from .frames import FirstFrames
 

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 if TYPE_CHECKING:
-    from desa2va.processing.frame_export import RequestSummary
-    from desa2va.processing.frame_records import FrameRecords
-    from desa2va.processing.frame_source import FrameSource
-    from desa2va.processing.mask_cleanup import MaskOptions
+    from desa2va.processing.files import MaskOptions
+    from desa2va.processing.inputs import FrameSource
+    from desa2va.processing.results import FrameRecords, RequestSummary
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,7 @@ def segment_video(
     Returns:
         What became of each request.
     """
-    from desa2va.processing.frame_export import summarise, write_coco, write_overlay
-    from desa2va.processing.frame_records import FrameRecords
+    from desa2va.processing.results import FrameRecords, summarise, write_coco, write_overlay
 
     (folder / "masks").mkdir()
     with FrameRecords(folder / "frames.jsonl") as records:
@@ -84,7 +82,7 @@ def _follow(
 ) -> list[Any]:
     """Write every frame as it comes; return the answers."""
     from desa2va.modeling_desa2va.answering import refine_small_objects
-    from desa2va.processing.frame_export import write_frame_png
+    from desa2va.processing.results import write_frame_png
 
     stream = model.stream(
         video,
@@ -141,7 +139,7 @@ def _write_result(
     settings: VideoSettings,
 ) -> None:
     """Write all requests as one `SegmentationResult`."""
-    from desa2va.processing.frame_export import write_result
+    from desa2va.processing.results import write_result
 
     shown = next((summary for summary in summaries if summary.status == "ok"), summaries[0])
     head = {

@@ -17,7 +17,7 @@ import torch
 from desa2va.eval.provenance import weights_sha256
 from desa2va.eval.refshapes import evaluate_refshapes
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
-from desa2va.processing.export import write_file
+from desa2va.processing.files import write_file
 from desa2va.processing.processing_desa2va import DeSa2VAProcessor
 from desa2va.training.train import STAGE_FILE, run_stage
 

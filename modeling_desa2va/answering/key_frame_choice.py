@@ -13,8 +13,7 @@ import torch
 
 from desa2va.modeling_desa2va.outputs import ImageFeatures, KeyFrameAnswer
 from desa2va.modeling_desa2va.tracking import resize_logits
-from desa2va.processing.key_frames import key_frame_indices
-from desa2va.processing.video_io import open_visual
+from desa2va.processing.inputs import key_frame_indices, open_visual
 
 NUM_CANDIDATES = 20
 

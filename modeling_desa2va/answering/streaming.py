@@ -25,13 +25,10 @@ from desa2va.modeling_desa2va.tracking import (
     encode_lazily,
     frame_reader,
 )
-from desa2va.processing.answer_text import AnswerParser
-from desa2va.processing.frame_results import FrameResult, ObjectLabel, frame_result
-from desa2va.processing.frame_source import FrameSource
-from desa2va.processing.live_source import LiveSource
-from desa2va.processing.mask_cleanup import MaskOptions
+from desa2va.processing.files import MaskOptions
+from desa2va.processing.inputs import FrameSource, LiveSource, open_visual
 from desa2va.processing.processing_desa2va import DeSa2VAProcessor
-from desa2va.processing.video_io import open_visual
+from desa2va.processing.results import AnswerParser, FrameResult, ObjectLabel, frame_result
 
 from .answering import AnsweringMixin
 from .key_frame_choice import choose_key_frames

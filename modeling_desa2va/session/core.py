@@ -19,9 +19,9 @@ from torch.nn import functional as F
 
 from desa2va.modeling_desa2va.outputs import MaskPrediction
 from desa2va.modeling_desa2va.segmenter import DeSa2VASegmenter
-from desa2va.processing.frame_results import FrameResult, ObjectLabel, frame_result
-from desa2va.processing.mask_cleanup import MaskOptions
-from desa2va.processing.user_request import VisualInfo
+from desa2va.processing.batch import VisualInfo
+from desa2va.processing.files import MaskOptions
+from desa2va.processing.results import FrameResult, ObjectLabel, frame_result
 
 from .memory import SessionMemory
 from .store import FrameIndex, GivenPrompt, ObjectState

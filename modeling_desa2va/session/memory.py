@@ -29,8 +29,8 @@ from desa2va.modeling_desa2va.tracking import (
     frame_reader,
     resize_logits,
 )
-from desa2va.processing.mask_codec import decode_mask
-from desa2va.processing.visual_prompts import ObjectPrompt, sam_prompts
+from desa2va.processing.files import decode_mask
+from desa2va.processing.inputs import ObjectPrompt, sam_prompts
 
 from .corrections import contradicts_clicks, contradicts_mask
 from .features import FeatureCache

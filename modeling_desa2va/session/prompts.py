@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from desa2va.modeling_desa2va.tracking import binary_masks
-from desa2va.processing.mask_codec import encode_mask
-from desa2va.processing.visual_prompts import ObjectPrompt, parse_prompts
+from desa2va.processing.files import encode_mask
+from desa2va.processing.inputs import ObjectPrompt, parse_prompts
 
 from .store import GivenPrompt, ObjectState
 

@@ -13,11 +13,9 @@ from typing import Any
 
 import torch
 
-from desa2va.processing.answer_text import ParsedAnswer
-from desa2va.processing.frame_results import FrameObject, FrameResult, collect_frames
-from desa2va.processing.mask_cleanup import MaskOptions
-from desa2va.processing.results import SegmentationResult
-from desa2va.processing.video_io import open_visual
+from desa2va.processing.files import MaskOptions
+from desa2va.processing.inputs import open_visual
+from desa2va.processing.results import FrameObject, FrameResult, ParsedAnswer, SegmentationResult, collect_frames
 
 from .core import SessionCore
 from .file import read_session, write_session

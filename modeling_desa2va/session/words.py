@@ -13,8 +13,8 @@ from typing import Any
 from desa2va.modeling_desa2va.answering import choose_key_frames
 from desa2va.modeling_desa2va.outputs import ImageFeatures, MaskPrediction
 from desa2va.modeling_desa2va.tracking import resize_logits
-from desa2va.processing.answer_text import AnswerParser
-from desa2va.processing.mask_codec import encode_mask
+from desa2va.processing.files import encode_mask
+from desa2va.processing.results import AnswerParser
 
 from .store import GivenPrompt
 

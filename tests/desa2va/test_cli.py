@@ -135,7 +135,7 @@ def check_segmentation(folder, count, size, names):
 
 def test_segment_a_picture_with_two_requests(saved_model, picture, tmp_path, capsys):
     """Objects of several requests share one overlay, numbered through; a used target is refused, then replaced."""
-    from desa2va.processing.results import SegmentationResult
+    from desa2va.processing.results.results import SegmentationResult
 
     out = tmp_path / "out"
     words = ["segment", str(picture), "the red square", "the circle", "--out", str(out), "--model", str(saved_model)]

@@ -9,12 +9,12 @@ from PIL import Image
 
 from desa2va.cli import main
 from desa2va.commands import segment
-from desa2va.processing.frame_records import FrameRecords, read_frame_results
-from desa2va.processing.frame_results import FrameObject, FrameResult
-from desa2va.processing.mask_cleanup import MaskOptions
-from desa2va.processing.mask_codec import encode_mask
-from desa2va.processing.results import SegmentationResult
-from desa2va.processing.video_io import open_visual
+from desa2va.processing.files.mask_cleanup import MaskOptions
+from desa2va.processing.files.mask_codec import encode_mask
+from desa2va.processing.inputs.video_io import open_visual
+from desa2va.processing.results.frame_records import FrameRecords, read_frame_results
+from desa2va.processing.results.frame_results import FrameObject, FrameResult
+from desa2va.processing.results.results import SegmentationResult
 
 
 class Stream:

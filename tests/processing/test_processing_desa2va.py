@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 from transformers import Qwen2_5_VLProcessor, Qwen2VLVideoProcessor
 
+from desa2va.processing.inputs.visual_prompts import draw_regions
 from desa2va.processing.processing_desa2va import DeSa2VAProcessor
-from desa2va.processing.visual_prompts import draw_regions
 from desa2va.training.data.sample import Conversation, Sample
 
 CONTEXT = "<IMG_CONTEXT>"

@@ -8,8 +8,8 @@ import av
 import numpy as np
 import pytest
 
-from desa2va.processing.video_decoding import VideoFileSource
-from desa2va.processing.video_io import open_visual
+from desa2va.processing.inputs.video_decoding import VideoFileSource
+from desa2va.processing.inputs.video_io import open_visual
 
 
 def write_frames(path, sizes, times=None, options=None):

@@ -15,10 +15,8 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from desa2va.processing.image_loading import load_image
-from desa2va.processing.key_frames import key_frame_indices
-from desa2va.processing.user_request import apply_task
-from desa2va.processing.video_io import open_visual
+from desa2va.processing.batch import apply_task
+from desa2va.processing.inputs import key_frame_indices, load_image, open_visual
 
 from .finetune_records import Record, check_file
 from .refshapes_language import SINGLE_ANSWER

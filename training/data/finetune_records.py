@@ -29,8 +29,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from desa2va.processing.image_loading import IMAGE_EXTENSIONS, image_size, load_image
-from desa2va.processing.video_io import open_visual
+from desa2va.processing.inputs import IMAGE_EXTENSIONS, image_size, load_image, open_visual
 
 from .finetune_masks import Code, picture_codes, video_codes
 from .sample import SEG

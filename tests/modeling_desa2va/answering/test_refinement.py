@@ -8,11 +8,11 @@ import torch
 from desa2va.modeling_desa2va.answering import refinement
 from desa2va.modeling_desa2va.answering.refinement import refine_result, refine_small_objects
 from desa2va.modeling_desa2va.outputs import MaskPrediction
-from desa2va.processing.frame_results import FrameObject, FrameResult
-from desa2va.processing.mask_cleanup import MaskOptions
-from desa2va.processing.mask_codec import encode_mask
-from desa2va.processing.results import ObjectResult, SegmentationResult
-from desa2va.processing.video_io import MemorySource
+from desa2va.processing.files.mask_cleanup import MaskOptions
+from desa2va.processing.files.mask_codec import encode_mask
+from desa2va.processing.inputs.video_io import MemorySource
+from desa2va.processing.results.frame_results import FrameObject, FrameResult
+from desa2va.processing.results.results import ObjectResult, SegmentationResult
 
 SIZE = (100, 200)
 
@@ -106,8 +106,8 @@ def test_bad_requests_are_named(result, image):
 def test_a_closer_look_sharpens_small_objects():
     """On a large picture with small shapes the shipped model's masks must come closer to the truth, on average."""
     from desa2va.hub import load
-    from desa2va.processing.frame_results import ObjectLabel, frame_result
-    from desa2va.processing.image_rows import sam_pixels
+    from desa2va.processing.batch.image_rows import sam_pixels
+    from desa2va.processing.results.frame_results import ObjectLabel, frame_result
     from desa2va.training.data.refshapes_paint import paint
     from desa2va.training.data.refshapes_scene import rasterise, sample_picture
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from desa2va.modeling_desa2va.tracking.memory import MemoryBank
-from desa2va.processing.live_source import LiveSource
+from desa2va.processing.inputs.live_source import LiveSource
 
 STRATEGIES = ["consistent", "memory", "per_frame"]
 SENTENCES = ["the red circle", "the blue square"]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from desa2va.modeling_desa2va.language.shared_vision import shared_images
-from desa2va.processing.batch_assembly import BatchPlan, SequencePlan
+from desa2va.processing.batch.batch_assembly import BatchPlan, SequencePlan
 
 CLOSE = {"rtol": 1e-3, "atol": 1e-4}
 TEXTS = ["the red circle", "find the blue square", "star"]

@@ -122,7 +122,7 @@ def test_another_video_is_refused(saved, tiny, folder):
 
 def test_the_same_video_elsewhere_is_taken(saved, tiny, folder, tmp_path):
     """Videos move, and other decoders differ by a grey level or two."""
-    from desa2va.processing.video_io import open_visual
+    from desa2va.processing.inputs.video_io import open_visual
 
     frames = np.stack(open_visual(folder).read(range(LENGTH)))
     with DeSa2VASession.load(

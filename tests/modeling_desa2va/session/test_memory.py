@@ -14,7 +14,7 @@ from desa2va.modeling_desa2va.session.session import DeSa2VASession
 from desa2va.modeling_desa2va.tracking.frame_encoding import encode_lazily
 from desa2va.modeling_desa2va.tracking.memory import MemoryBank, binary_masks
 from desa2va.modeling_desa2va.tracking.tracker import FramePrompt, MemoryTracker
-from desa2va.processing.image_rows import sam_pixels
+from desa2va.processing.batch.image_rows import sam_pixels
 
 # The random segmenter whose width transformers' session can split, with object scores of both signs.
 _spec = importlib.util.spec_from_file_location(

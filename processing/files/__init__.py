@@ -1,0 +1,43 @@
+"""Masks as codes, cleaned; and what is written: PNG, MP4, COCO, JSON, drawings."""
+
+from .export import (
+    DEFAULT_FPS,
+    coco_annotation,
+    index_pixels,
+    read_json,
+    result_to_coco,
+    save_index_pngs,
+    save_overlay,
+    write_file,
+    write_index_png,
+    write_json,
+)
+from .mask_cleanup import MaskOptions, clean_mask, frame_codes
+from .mask_codec import decode_mask, encode_mask, logits_to_codes, mask_area, mask_box, mask_iou, resize_logits
+from .video_writer import VideoWriter
+from .visualization import overlay_masks
+
+__all__ = [
+    "DEFAULT_FPS",
+    "MaskOptions",
+    "VideoWriter",
+    "clean_mask",
+    "coco_annotation",
+    "decode_mask",
+    "encode_mask",
+    "frame_codes",
+    "index_pixels",
+    "logits_to_codes",
+    "mask_area",
+    "mask_box",
+    "mask_iou",
+    "overlay_masks",
+    "read_json",
+    "resize_logits",
+    "result_to_coco",
+    "save_index_pngs",
+    "save_overlay",
+    "write_file",
+    "write_index_png",
+    "write_json",
+]

@@ -1,0 +1,29 @@
+"""Whatever a user hands over: pictures, videos, cameras, clicks, messages, and which frames are looked at."""
+
+from .chat_messages import parse_messages
+from .frame_source import FrameSource, check_indices, frame_range
+from .image_loading import IMAGE_EXTENSIONS, image_size, load_image
+from .key_frames import key_frame_indices
+from .live_source import LiveSource
+from .prefetch import prefetch
+from .video_io import MemorySource, open_visual
+from .visual_prompts import ObjectPrompt, draw_regions, parse_prompts, sam_prompts
+
+__all__ = [
+    "FrameSource",
+    "IMAGE_EXTENSIONS",
+    "LiveSource",
+    "MemorySource",
+    "ObjectPrompt",
+    "check_indices",
+    "draw_regions",
+    "frame_range",
+    "image_size",
+    "key_frame_indices",
+    "load_image",
+    "open_visual",
+    "parse_messages",
+    "parse_prompts",
+    "prefetch",
+    "sam_prompts",
+]

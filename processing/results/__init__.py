@@ -1,0 +1,28 @@
+"""What comes back: answers, objects, frames, records on disk."""
+
+from .answer_text import AnswerParser, ParsedAnswer
+from .frame_export import RequestSummary, summarise, write_coco, write_frame_png, write_overlay, write_result
+from .frame_records import FrameRecords, read_frame_results
+from .frame_results import FrameObject, FrameResult, ObjectLabel, collect_frames, frame_result
+from .results import ObjectResult, SegmentationResult, build_results
+
+__all__ = [
+    "AnswerParser",
+    "FrameObject",
+    "FrameRecords",
+    "FrameResult",
+    "ObjectLabel",
+    "ObjectResult",
+    "ParsedAnswer",
+    "RequestSummary",
+    "SegmentationResult",
+    "build_results",
+    "collect_frames",
+    "frame_result",
+    "read_frame_results",
+    "summarise",
+    "write_coco",
+    "write_frame_png",
+    "write_overlay",
+    "write_result",
+]

@@ -1,0 +1,212 @@
+"""Frame results of a whole video to the files of `export`, in memory that does not grow with the video.
+
+In: `FrameRecords`. Out: the same COCO and result files that `SegmentationResult` writes, filled frame by frame, and
+the overlay video (results of METHOD section 6).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from desa2va.processing.files import (
+    DEFAULT_FPS,
+    MaskOptions,
+    VideoWriter,
+    coco_annotation,
+    encode_mask,
+    index_pixels,
+    write_file,
+    write_index_png,
+)
+from desa2va.processing.inputs import FrameSource
+
+from .answer_text import ParsedAnswer
+from .frame_records import FrameRecords, ObjectSummary
+from .frame_results import FrameObject, FrameResult
+from .results import answer_status
+
+
+@dataclass
+class RequestSummary:
+    """What became of one request.
+
+    Attributes:
+        text: the answer without control tokens.
+        raw_text: with them.
+        status: `"ok"` if any object has a mask, else why not; as in `SegmentationResult`.
+        reason: why the status is not `"ok"`.
+        objects: its objects over all frames.
+    """
+
+    text: str
+    raw_text: str
+    status: str
+    reason: str
+    objects: list[ObjectSummary]
+
+
+def summarise(
+    records: FrameRecords, answers: Sequence[ParsedAnswer], options: MaskOptions | None = None
+) -> list[RequestSummary]:
+    """One summary per request.
+
+    Args:
+        records: the frames.
+        answers: one per request; anything with `text` and `raw_text`.
+        options: those the frames were made with.
+    """
+    options = MaskOptions() if options is None else options
+    summaries = []
+    for request, answer in enumerate(answers):
+        mine = [entry for _, entry in sorted(records.objects.items()) if entry.request == request]
+        statuses = [(entry.object_id, *entry.status(options)) for entry in mine]
+        summaries.append(RequestSummary(answer.text, answer.raw_text, *answer_status(statuses), mine))
+    return summaries
+
+
+def write_frame_png(result: FrameResult, folder: str | os.PathLike) -> None:
+    """Writes the palette PNG of one frame, `00000.png` and so on: pixel value `object_id + 1`, 0 for background."""
+    pixels = index_pixels(
+        ((entry.object_id, entry.mask) for entry in result.objects), (result.height, result.width), result.frame
+    )
+    write_index_png(pixels, Path(folder) / f"{result.frame:05d}.png")
+
+
+def write_coco(records: FrameRecords, path: str | os.PathLike) -> None:
+    """Writes COCO's form of the frames, as `result_to_coco`, with the annotations ordered by frame.
+
+    Raises:
+        FileExistsError: `path` exists.
+    """
+    names = sorted({entry.phrase or "object" for entry in records.objects.values()})
+    categories = {name: index + 1 for index, name in enumerate(names)}
+
+    def annotations() -> Iterable[dict[str, Any]]:
+        count = 0
+        for result in records:
+            for entry in result.objects:
+                if entry.area:
+                    count += 1
+                    category = categories[entry.phrase or "object"]
+                    scores = (entry.iou_score, entry.object_score)
+                    yield coco_annotation(count, result.frame, category, entry.object_id, entry.code, scores)
+
+    def write(temporary: Path) -> None:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write("{")
+            _write_list(file, "images", (_coco_image(result) for result in records))
+            file.write(", ")
+            _write_list(file, "annotations", annotations())
+            file.write(", ")
+            _write_list(file, "categories", ({"id": index, "name": name} for name, index in categories.items()))
+            file.write("}")
+
+    write_file(path, write)
+
+
+def _coco_image(result: FrameResult) -> dict[str, Any]:
+    return {
+        "id": result.frame,
+        "file_name": f"{result.frame:05d}",
+        "height": result.height,
+        "width": result.width,
+    }
+
+
+def write_result(
+    records: FrameRecords, path: str | os.PathLike, head: dict[str, Any], options: MaskOptions | None = None
+) -> None:
+    """Writes a file that `SegmentationResult.from_json` reads; the frames are read once per object and list.
+
+    Args:
+        records: every frame of the video.
+        path: the file.
+        head: every field of `SegmentationResult.to_dict` but `objects`.
+        options: those the frames were made with.
+
+    Raises:
+        FileExistsError: `path` exists.
+    """
+    options = MaskOptions() if options is None else options
+
+    def write(temporary: Path) -> None:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "objects": [')
+            for place, number in enumerate(sorted(records.objects)):
+                file.write(", " if place else "")
+                _write_object(file, records, records.objects[number], options)
+            file.write("]}")
+
+    write_file(path, write)
+
+
+def _write_object(file: TextIO, records: FrameRecords, summary: ObjectSummary, options: MaskOptions) -> None:
+    """One entry of `objects` in `SegmentationResult.to_dict`."""
+    status, reason = summary.status(options)
+    head = {
+        "object_id": summary.object_id,
+        "status": status,
+        "reason": reason,
+        "phrase": summary.phrase,
+        "span": None,
+        "seg_probability": summary.seg_probability,
+    }
+    file.write(json.dumps(head, ensure_ascii=False)[:-1])
+    columns = {"codes": "code", "iou_scores": "iou_score", "object_scores": "object_score", "boxes": "box"}
+    for name, attribute in columns.items():
+        file.write(", ")
+        entries = (_entry(result, summary.object_id) for result in records)
+        _write_list(file, name, (getattr(entry, attribute) for entry in entries))
+    file.write("}")
+
+
+def _entry(result: FrameResult, object_id: int) -> FrameObject:
+    """An object of a frame; where the frame does not list it: absent."""
+    found = next((entry for entry in result.objects if entry.object_id == object_id), None)
+    if found is not None:
+        return found
+    empty = encode_mask(np.zeros((result.height, result.width), dtype=bool))
+    return FrameObject(object_id, empty, 0.0, 0.0, "no_target")
+
+
+def _write_list(file: TextIO, name: str, items: Iterable[Any]) -> None:
+    file.write(f'"{name}": [')
+    for place, item in enumerate(items):
+        file.write((", " if place else "") + json.dumps(item, ensure_ascii=False))
+    file.write("]")
+
+
+def write_overlay(
+    records: FrameRecords, video: FrameSource, path: str | os.PathLike, frames: Iterable[np.ndarray] | None = None
+) -> None:
+    """Draws the masks of all frames on the video: an mp4.
+
+    Args:
+        records: every frame of the video.
+        video: the video.
+        path: the file.
+        frames: its pictures in order, where the caller reads them; `video.iterate()` otherwise.
+
+    Raises:
+        FileExistsError: `path` exists.
+    """
+    with VideoWriter(path, video.fps or DEFAULT_FPS) as writer:
+        for frame, image in enumerate(video.iterate() if frames is None else frames):
+            writer.write(records.read(frame).overlay(image))
+
+
+__all__ = [
+    "RequestSummary",
+    "summarise",
+    "write_coco",
+    "write_frame_png",
+    "write_overlay",
+    "write_result",
+]

@@ -1,0 +1,294 @@
+"""Results one frame at a time, for videos that are too long, or not yet over, for one `SegmentationResult`.
+
+In: what the tracker found on one frame. Out: `FrameResult` with one `FrameObject` per object; `collect_frames` puts
+the frames of a whole video together again. Masks, scores and statuses are those of `results.build_results`, frame by
+frame (METHOD section 6).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+import torch
+
+from desa2va.processing.files import (
+    MaskOptions,
+    decode_mask,
+    encode_mask,
+    frame_codes,
+    mask_area,
+    mask_box,
+    overlay_masks,
+    resize_logits,
+)
+from desa2va.processing.inputs import FrameSource
+
+from .answer_text import ParsedAnswer
+from .results import ObjectResult, SegmentationResult, answer_status, object_status
+
+
+@dataclass(frozen=True)
+class ObjectLabel:
+    """What is known of an object before any frame is looked at.
+
+    Attributes:
+        object_id: its number, the same on every frame.
+        phrase: what the answer calls it, where marked.
+        request: number of the request (sentence) it answers.
+        seg_probability: probability the language model gave to its `[SEG]`, in [0, 1]; 1 without language.
+    """
+
+    object_id: int
+    phrase: str | None = None
+    request: int = 0
+    seg_probability: float = 1.0
+
+
+@dataclass
+class FrameObject:
+    """One object on one frame.
+
+    Attributes:
+        object_id: see `ObjectLabel`, as `phrase`, `request` and `seg_probability`.
+        code: its mask as COCO run-length code at source size.
+        iou_score: predicted IoU of the mask.
+        object_score: probability that the object is visible, in [0, 1].
+        status: `"ok"`; `"no_target"`: absent by its object score; `"empty_mask"`: judged present, but without a pixel.
+        logits: low-resolution logits float16 `(h, w)` on the CPU, if asked for; never saved.
+    """
+
+    object_id: int
+    code: dict[str, Any]
+    iou_score: float
+    object_score: float
+    status: str = "ok"
+    phrase: str | None = None
+    request: int = 0
+    seg_probability: float = 1.0
+    logits: torch.Tensor | None = field(default=None, repr=False)
+
+    @property
+    def mask(self) -> np.ndarray:
+        """Bool `(H_src, W_src)`."""
+        return decode_mask(self.code)
+
+    @property
+    def area(self) -> int:
+        """Pixels of the mask."""
+        return mask_area(self.code)
+
+    @property
+    def box(self) -> tuple[int, int, int, int] | None:
+        """`(x0, y0, x1, y1)` in source pixels around the mask, `None` where it is empty."""
+        return mask_box(self.code)
+
+    def source_logits(self) -> np.ndarray:
+        """Mask logits float32 `(H_src, W_src)`, before any clean-up.
+
+        Raises:
+            ValueError: the logits were not kept.
+        """
+        if self.logits is None:
+            raise ValueError("logits were not kept; ask for them with MaskOptions(keep_logits=True)")
+        size = (self.code["size"][0], self.code["size"][1])
+        return resize_logits(self.logits[None], size)[0].numpy()
+
+
+@dataclass
+class FrameResult:
+    """Every object on one frame.
+
+    Attributes:
+        frame: number of the frame, from 0.
+        timestamp: its seconds since the first frame; the frame number where the video has no frame rate.
+        height: of the source, pixels.
+        width: of the source, pixels.
+        objects: all objects of the video, also those that are not on this frame.
+        image: the frame, uint8 `(H_src, W_src, 3)` RGB, if asked for; never saved.
+    """
+
+    frame: int
+    timestamp: float
+    height: int
+    width: int
+    objects: list[FrameObject]
+    image: np.ndarray | None = field(default=None, repr=False)
+
+    def overlay(self, image: np.ndarray | None = None) -> np.ndarray:
+        """The masks drawn on the frame, uint8 `(H_src, W_src, 3)`.
+
+        Args:
+            image: the frame, where the result does not hold it.
+
+        Raises:
+            ValueError: there is no picture to draw on.
+        """
+        image = self.image if image is None else image
+        if image is None:
+            raise ValueError(f"the result of frame {self.frame} holds no picture to draw on; give it as image=")
+        labels = [entry.phrase or f"object {entry.object_id}" for entry in self.objects]
+        numbers = [entry.object_id for entry in self.objects]
+        return overlay_masks(image, [entry.mask for entry in self.objects], labels, object_ids=numbers)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but `image` and `logits`, in plain types, with `box` and `area`; `from_dict` restores it."""
+        objects = []
+        for entry in self.objects:
+            plain = {item.name: getattr(entry, item.name) for item in fields(entry) if item.name != "logits"}
+            objects.append({**plain, "box": entry.box, "area": entry.area})
+        data = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in ("image", "objects")}
+        return {**data, "objects": objects}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> FrameResult:
+        """Inverse of `to_dict`."""
+        objects = [
+            FrameObject(**{name: value for name, value in entry.items() if name not in ("box", "area")})
+            for entry in data["objects"]
+        ]
+        return cls(**{**data, "objects": objects})
+
+
+def frame_result(
+    frame: int,
+    timestamp: float,
+    size: tuple[int, int],
+    prediction: Any,
+    labels: Sequence[ObjectLabel],
+    options: MaskOptions | None = None,
+    image: np.ndarray | None = None,
+) -> FrameResult:
+    """Builds the result of one frame.
+
+    Args:
+        frame: its number.
+        timestamp: its time in seconds.
+        size: height and width of the source.
+        prediction: anything with `logits` `(n, h, w)`, `iou` `(n,)` and `object_score` `(n,)` (logits of presence).
+        labels: of the n objects, in the same order.
+        options: thresholds and clean-up; the defaults when omitted.
+        image: the frame, to be kept in the result.
+
+    Raises:
+        ValueError: not as many labels as objects.
+    """
+    options = MaskOptions() if options is None else options
+    if len(labels) != len(prediction.logits):
+        raise ValueError(f"frame {frame}: {len(labels)} labels for {len(prediction.logits)} objects")
+    # float16, as results of whole videos are kept: a frame has the same mask in both.
+    logits = prediction.logits.detach().clamp(-1024, 1024).half()
+    scores = torch.as_tensor(prediction.object_score).detach().float().cpu()
+    present = (scores > options.object_score_threshold).tolist()
+    codes = frame_codes(logits, present, size, options)
+    ious = torch.as_tensor(prediction.iou).float().tolist()
+    kept = list(logits.cpu()) if options.keep_logits else [None] * len(labels)
+    columns = zip(labels, codes, present, ious, scores.sigmoid().tolist(), kept, strict=True)
+    objects = [
+        FrameObject(
+            object_id=label.object_id,
+            code=code,
+            iou_score=iou,
+            object_score=score,
+            status="no_target" if not here else "ok" if mask_area(code) else "empty_mask",
+            phrase=label.phrase,
+            request=label.request,
+            seg_probability=label.seg_probability,
+            logits=low,
+        )
+        for label, code, here, iou, score, low in columns
+    ]
+    return FrameResult(frame, timestamp, size[0], size[1], objects, image)
+
+
+def collect_frames(
+    frames: Iterable[FrameResult],
+    answers: Sequence[ParsedAnswer],
+    video: FrameSource,
+    options: MaskOptions | None = None,
+) -> list[SegmentationResult]:
+    """Puts the frames of a whole video together, as `post_process` would have returned them.
+
+    Args:
+        frames: every frame of the video once, in any order.
+        answers: what was said to each request; anything with `text`, `raw_text` and `spans`.
+        video: the frames themselves, for name, frame rate and overlays.
+        options: those the frames were made with; their thresholds are named where an object has no mask.
+
+    Returns:
+        One result per answer. With several answers their objects are numbered from 0 within each; with one they keep
+        their numbers. An object that a frame does not list counts as absent there.
+
+    Raises:
+        ValueError: a frame is missing or comes twice, or an object belongs to no answer.
+    """
+    options = MaskOptions() if options is None else options
+    rows = _frames_of_objects(frames, len(video), len(answers))
+    results = []
+    for request, answer in enumerate(answers):
+        mine = [_object_of_frames(rows[key], video, options) for key in sorted(rows) if key[0] == request]
+        for place, entry in enumerate(mine):
+            entry.object_id = place if len(answers) > 1 else entry.object_id
+            entry.span = answer.spans[place] if place < len(answer.spans) else None
+        statuses = [(entry.object_id, entry.status, entry.reason) for entry in mine]
+        result = SegmentationResult(answer.text, answer.raw_text, mine, *answer_status(statuses))
+        result.height, result.width, result.num_frames = video.height, video.width, len(video)
+        result.fps, result.name, result.source = video.fps, video.name, video
+        results.append(result)
+    return results
+
+
+def _frames_of_objects(
+    frames: Iterable[FrameResult], num_frames: int, num_answers: int
+) -> dict[tuple[int, int], list[FrameObject | None]]:
+    """Every object, by request and number, on each frame; `None` where a frame does not list it."""
+    seen: set[int] = set()
+    rows: dict[tuple[int, int], list[FrameObject | None]] = {}
+    for result in frames:
+        if result.frame in seen or not 0 <= result.frame < num_frames:
+            raise ValueError(f"frame {result.frame} of a video of {num_frames} frames comes twice or does not exist")
+        seen.add(result.frame)
+        for entry in result.objects:
+            if not 0 <= entry.request < num_answers:
+                raise ValueError(f"object {entry.object_id} answers request {entry.request} of {num_answers}")
+            rows.setdefault((entry.request, entry.object_id), [None] * num_frames)[result.frame] = entry
+    if len(seen) < num_frames:
+        missing = min(set(range(num_frames)) - seen)
+        raise ValueError(f"{len(seen)} frames of {num_frames} are given; frame {missing} is missing")
+    return rows
+
+
+def _object_of_frames(row: list[FrameObject | None], video: FrameSource, options: MaskOptions) -> ObjectResult:
+    """One object over all frames; its place in the answer is filled in later."""
+    first = next(entry for entry in row if entry is not None)
+    empty = encode_mask(np.zeros((video.height, video.width), dtype=bool))
+    codes = [empty if entry is None else entry.code for entry in row]
+    scores = [0.0 if entry is None else entry.object_score for entry in row]
+    present = any(entry is not None and entry.status != "no_target" for entry in row)
+    best = max(range(len(row)), key=scores.__getitem__)
+    drawn = any(mask_area(code) for code in codes)
+    status, reason = object_status(present, drawn, (presence_logit(scores[best]), best), options)
+    kept = [entry.logits for entry in row if entry is not None and entry.logits is not None]
+    return ObjectResult(
+        object_id=first.object_id,
+        status=status,
+        reason=reason,
+        phrase=first.phrase,
+        span=None,
+        seg_probability=first.seg_probability,
+        codes=codes,
+        iou_scores=[0.0 if entry is None else entry.iou_score for entry in row],
+        object_scores=scores,
+        logits=torch.stack(kept) if len(kept) == len(row) else None,
+    )
+
+
+def presence_logit(score: float) -> float:
+    """The logit of an object score in [0, 1], for messages."""
+    return math.log(score / (1 - score)) if 0 < score < 1 else math.copysign(math.inf, score - 0.5)
+
+
+__all__ = ["FrameObject", "FrameResult", "ObjectLabel", "collect_frames", "frame_result", "presence_logit"]

@@ -1,0 +1,329 @@
+"""Model outputs to typed results: a text, its objects with masks at source resolution, and a status with a reason.
+
+In: the outputs of `DeSa2VAModel.generate` and the batch they belong to. Out: one `SegmentationResult` per sequence.
+METHOD section 6: every object and frame carries mask, predicted IoU and object score, and an answer without a mask
+says why; a blank mask is never handed over without a word.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+import torch
+
+from desa2va.processing.files import (
+    MaskOptions,
+    decode_mask,
+    frame_codes,
+    logits_to_codes,
+    mask_area,
+    mask_box,
+    mask_iou,
+    read_json,
+    resize_logits,
+    result_to_coco,
+    save_index_pngs,
+    save_overlay,
+    write_json,
+)
+
+from .answer_text import AnswerParser, ParsedAnswer
+
+STATUSES = ("ok", "no_seg_token", "no_target", "empty_mask")
+
+
+@dataclass
+class ObjectResult:
+    """One object of an answer.
+
+    Attributes:
+        object_id: number of the object within its answer, from 0; the same on every frame.
+        status: `"ok"`; `"no_target"`: its object score says absent on every frame; `"empty_mask"`: no pixel anywhere.
+        reason: why the status is not `"ok"`; empty otherwise.
+        phrase: what the answer calls it, where marked.
+        span: `(start, end)` of the phrase in the text of the answer.
+        seg_probability: probability the language model gave to its `[SEG]`, in [0, 1].
+        codes: for each frame the mask as COCO run-length code at source resolution.
+        iou_scores: for each frame the predicted IoU of the mask.
+        object_scores: for each frame the probability that the object is visible, in [0, 1].
+        key_frames: frames of the three lists below; empty unless the outputs hold both branches.
+        text_codes: masks of the text branch.
+        visual_codes: masks of the visual branch.
+        disagreement: 1 - IoU of the two branches, in [0, 1]; high values mean uncertainty.
+        logits: low-resolution logits float16 `(T, h, w)` if asked for; never saved.
+    """
+
+    object_id: int
+    status: str
+    reason: str
+    phrase: str | None
+    span: tuple[int, int] | None
+    seg_probability: float
+    codes: list[dict[str, Any]]
+    iou_scores: list[float]
+    object_scores: list[float]
+    key_frames: list[int] = field(default_factory=list)
+    text_codes: list[dict[str, Any]] = field(default_factory=list)
+    visual_codes: list[dict[str, Any]] = field(default_factory=list)
+    disagreement: list[float] = field(default_factory=list)
+    logits: torch.Tensor | None = field(default=None, repr=False)
+
+    def mask(self, t: int = 0) -> np.ndarray:
+        """Bool `(H_src, W_src)` of frame `t`."""
+        return decode_mask(self.codes[t])
+
+    @property
+    def masks(self) -> np.ndarray:
+        """Bool `(T, H_src, W_src)`; for long videos use `mask(t)`, one frame at a time."""
+        return np.stack([decode_mask(code) for code in self.codes])
+
+    @property
+    def areas(self) -> list[int]:
+        """Pixels of the mask on each frame."""
+        return [mask_area(code) for code in self.codes]
+
+    @property
+    def boxes(self) -> list[tuple[int, int, int, int] | None]:
+        """For each frame `(x0, y0, x1, y1)` in source pixels around the mask, or `None` where it is empty."""
+        return [mask_box(code) for code in self.codes]
+
+    def source_logits(self, t: int = 0) -> np.ndarray:
+        """Mask logits float32 `(H_src, W_src)` of frame `t`, before any clean-up.
+
+        Raises:
+            ValueError: the result was built without `keep_logits=True`.
+        """
+        if self.logits is None:
+            raise ValueError("logits were not kept; call post_process(..., keep_logits=True)")
+        size = (self.codes[t]["size"][0], self.codes[t]["size"][1])
+        return resize_logits(self.logits[t : t + 1], size)[0].numpy()
+
+    def probabilities(self, t: int = 0) -> np.ndarray:
+        """Float32 `(H_src, W_src)` in [0, 1] of frame `t`: the sigmoid of `source_logits`."""
+        return torch.from_numpy(self.source_logits(t)).sigmoid().numpy()
+
+
+@dataclass
+class SegmentationResult:
+    """The answer to one request.
+
+    Attributes:
+        text: the answer without control tokens.
+        raw_text: the answer with `[SEG]`, `<p>` and `</p>`.
+        objects: its objects, in order of their `[SEG]`.
+        status: `"ok"` if any object has a mask, `"no_seg_token"` without objects, else that of the objects.
+        reason: why the status is not `"ok"`; empty otherwise.
+        height: of the source, pixels.
+        width: of the source, pixels.
+        num_frames: 1 for a picture, 0 for text alone.
+        fps: frames per second, `None` where unknown.
+        name: of the picture or video.
+        source: its frames, for overlays; never saved.
+    """
+
+    text: str
+    raw_text: str
+    objects: list[ObjectResult]
+    status: str
+    reason: str
+    height: int = 0
+    width: int = 0
+    num_frames: int = 0
+    fps: float | None = None
+    name: str = ""
+    source: Any = field(default=None, repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but `source` and `logits`, in plain types; `from_dict` restores it."""
+        data = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in ("source", "objects")}
+        data["objects"] = []
+        for entry in self.objects:
+            plain = {item.name: getattr(entry, item.name) for item in fields(entry) if item.name != "logits"}
+            data["objects"].append({**plain, "boxes": entry.boxes})
+        return data
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> SegmentationResult:
+        """Inverse of `to_dict`."""
+        objects = []
+        for entry in data["objects"]:
+            entry = {key: value for key, value in entry.items() if key != "boxes"}
+            entry["span"] = None if entry["span"] is None else tuple(entry["span"])
+            objects.append(ObjectResult(**entry))
+        return cls(**{**data, "objects": objects})
+
+    def to_json(self, path: str | os.PathLike, overwrite: bool = False) -> None:
+        """Writes the whole result as JSON; `from_json` reads it back without loss."""
+        write_json(path, self.to_dict(), overwrite)
+
+    @classmethod
+    def from_json(cls, path: str | os.PathLike) -> SegmentationResult:
+        """Reads a result written by `to_json`."""
+        return cls.from_dict(read_json(path))
+
+    def to_coco(self, path: str | os.PathLike | None = None, overwrite: bool = False) -> dict[str, Any]:
+        """COCO dictionary, one image per frame (`export.result_to_coco`); also written to `path` if given."""
+        data = result_to_coco(self)
+        if path is not None:
+            write_json(path, data, overwrite)
+        return data
+
+    def save_png(self, folder: str | os.PathLike, overwrite: bool = False) -> list[str]:
+        """Writes one palette PNG per frame, `00000.png`, ...: pixel value `object_id + 1`, 0 for background."""
+        return save_index_pngs(self, folder, overwrite)
+
+    def save_overlay(self, path: str | os.PathLike, overwrite: bool = False) -> None:
+        """Draws the masks on the frames: a picture file, or an mp4 of a video."""
+        save_overlay(self, path, overwrite)
+
+
+def build_results(outputs: Any, inputs: Any, parser: AnswerParser, options: MaskOptions) -> list[SegmentationResult]:
+    """Results of a batch.
+
+    Args:
+        outputs: `DeSa2VAGenerateOutput` (`sequences`, `object_sequence`, `seg_probability`, `track_logits`,
+            `track_iou`, `track_object_score`, and where present `text_logits`, `visual_logits` at the key frames).
+        inputs: the `DeSa2VABatch` the outputs were generated from.
+        parser: reads the answers.
+        options: thresholds and what is done to the masks. Masks of single branches are thresholded only.
+
+    Returns:
+        One result per sequence.
+
+    Raises:
+        ValueError: the outputs do not belong to the inputs.
+    """
+    visual_of = torch.as_tensor(inputs["sequence_visual"]).tolist()
+    sequences = getattr(outputs, "sequences", None)
+    answers = [ParsedAnswer() for _ in visual_of]
+    if sequences is not None:
+        if len(sequences) != len(visual_of):
+            raise ValueError(f"outputs hold {len(sequences)} sequences, inputs {len(visual_of)}")
+        answers = [parser.parse([int(index) for index in row]) for row in sequences]
+    results = [
+        _empty_result(answer, inputs["visuals"][visual] if visual >= 0 else None)
+        for answer, visual in zip(answers, visual_of, strict=True)
+    ]
+    owners = torch.as_tensor(outputs.object_sequence).tolist()
+    shown = [inputs["visuals"][visual_of[sequence]] for sequence in owners]
+    codes = _masks_of_visuals(outputs, shown, options)
+    for index, sequence in enumerate(owners):
+        entry = _object_result(outputs, index, shown[index], codes[index], options)
+        result, answer = results[sequence], answers[sequence]
+        entry.object_id = len(result.objects)
+        entry.phrase = answer.phrase(entry.object_id)
+        entry.span = answer.spans[entry.object_id] if entry.phrase is not None else None
+        result.objects.append(entry)
+    for result in results:
+        statuses = [(entry.object_id, entry.status, entry.reason) for entry in result.objects]
+        result.status, result.reason = answer_status(statuses, sequences is not None)
+    return results
+
+
+def _empty_result(answer: ParsedAnswer, info: Any) -> SegmentationResult:
+    result = SegmentationResult(answer.text, answer.raw_text, [], "no_seg_token", "")
+    if info is not None:
+        result.height, result.width, result.num_frames = info.height, info.width, info.num_frames
+        result.fps, result.source, result.name = info.fps, info.source, info.source.name
+    return result
+
+
+def answer_status(objects: list[tuple[int, str, str]], in_words: bool = True) -> tuple[str, str]:
+    """Status and reason of an answer.
+
+    Args:
+        objects: number, status and reason of each of its objects.
+        in_words: false where prompts alone were given.
+    """
+    if not objects and not in_words:
+        return "no_seg_token", "no point, box or mask marks an object here"
+    if not objects:
+        return "no_seg_token", "the answer holds no [SEG]; the model marked no object"
+    statuses = [status for _, status, _ in objects]
+    if "ok" in statuses:
+        return "ok", ""
+    status = "empty_mask" if "empty_mask" in statuses else "no_target"
+    return status, "; ".join(f"object {number}: {reason}" for number, _, reason in objects)
+
+
+def object_status(present: bool, drawn: bool, best: tuple[float, int], options: MaskOptions) -> tuple[str, str]:
+    """Status and reason of one object.
+
+    Args:
+        present: its object score is above the threshold on some frame.
+        drawn: its mask has a pixel on some frame.
+        best: its highest object score, a logit, and the frame that has it.
+        options: whose thresholds the reason names.
+    """
+    if not present:
+        return "no_target", (
+            f"the object is judged absent on every frame (highest object score {best[0]:.2f} on frame {best[1]}, "
+            f"threshold {options.object_score_threshold:g})"
+        )
+    if not drawn:
+        reason = f"no pixel is above the mask threshold {options.mask_threshold:g} where the object is judged present"
+        return "empty_mask", reason
+    return "ok", ""
+
+
+def _masks_of_visuals(outputs: Any, shown: list[Any], options: MaskOptions) -> list[list[dict[str, Any]]]:
+    """COCO codes of every object of the batch on every frame of the visual it is on.
+
+    Raises:
+        ValueError: logits of another number of frames than the visual has.
+    """
+    codes: list[list[dict[str, Any]]] = [[] for _ in shown]
+    together: dict[int, list[int]] = {}
+    for index, info in enumerate(shown):
+        count = len(outputs.track_logits[index])
+        if count != info.num_frames:
+            raise ValueError(f"object {index} has masks of {count} frames, {info.source.name} has {info.num_frames}")
+        together.setdefault(id(info), []).append(index)
+    for objects in together.values():
+        info = shown[objects[0]]
+        for t in range(info.num_frames):
+            logits = torch.stack([outputs.track_logits[index][t] for index in objects])
+            present = [
+                bool(outputs.track_object_score[index][t] > options.object_score_threshold) for index in objects
+            ]
+            on_frame = frame_codes(logits, present, (info.height, info.width), options)
+            for index, code in zip(objects, on_frame, strict=True):
+                codes[index].append(code)
+    return codes
+
+
+def _object_result(
+    outputs: Any, index: int, info: Any, codes: list[dict[str, Any]], options: MaskOptions
+) -> ObjectResult:
+    """Object `index` of the batch; its number and phrase are filled in later."""
+    scores = torch.as_tensor(outputs.track_object_score[index]).float().cpu()
+    best = int(scores.argmax())
+    present, drawn = bool(scores[best] > options.object_score_threshold), any(mask_area(code) for code in codes)
+    status, reason = object_status(present, drawn, (float(scores[best]), best), options)
+    entry = ObjectResult(
+        object_id=0,
+        status=status,
+        reason=reason,
+        phrase=None,
+        span=None,
+        seg_probability=float(outputs.seg_probability[index]),
+        codes=codes,
+        iou_scores=torch.as_tensor(outputs.track_iou[index]).float().tolist(),
+        object_scores=scores.sigmoid().tolist(),
+        logits=outputs.track_logits[index].detach().half().cpu() if options.keep_logits else None,
+    )
+    text, visual = getattr(outputs, "text_logits", None), getattr(outputs, "visual_logits", None)
+    if text is not None and visual is not None:
+        entry.key_frames = list(info.key_frames)
+        size = (info.height, info.width)
+        entry.text_codes = logits_to_codes(text[index], size, options.mask_threshold)
+        entry.visual_codes = logits_to_codes(visual[index], size, options.mask_threshold)
+        pairs = zip(entry.text_codes, entry.visual_codes, strict=True)
+        entry.disagreement = [1 - mask_iou(one, other) for one, other in pairs]
+    return entry
+
+
+__all__ = ["STATUSES", "ObjectResult", "SegmentationResult", "answer_status", "build_results", "object_status"]

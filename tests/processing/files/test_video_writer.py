@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from desa2va.processing.files.video_writer import VideoWriter
+from desa2va.processing.inputs.video_decoding import VideoFileSource
+
+
+def test_written_video_has_every_frame_at_its_rate(tmp_path, grey):
+    """Odd sides are what 4:2:0 video can not store; frames must not be lost to the encoder's delay."""
+    path = tmp_path / "out.mp4"
+    with VideoWriter(path, 29.97) as writer:
+        for index in range(7):
+            writer.write(np.full((31, 45, 3), 10 * index, np.uint8))
+    source = VideoFileSource(path)
+    assert grey(source.iterate()) == list(range(7))
+    assert source.fps == pytest.approx(29.97, abs=1e-3)
+    assert (source.height, source.width) == (32, 46)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out.mp4"]
+
+
+def test_existing_file_is_kept_unless_asked(tmp_path):
+    path = tmp_path / "out.mp4"
+    path.write_text("precious")
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        VideoWriter(path, 10)
+    assert path.read_text() == "precious"
+    with VideoWriter(path, 10, overwrite=True) as writer:
+        writer.write(np.zeros((8, 8, 3), np.uint8))
+    assert len(VideoFileSource(path)) == 1
+
+
+def write_all(path, frames):
+    with VideoWriter(path, 10) as writer:
+        for frame in frames:
+            writer.write(frame)
+
+
+def test_nothing_is_left_behind_after_an_error(tmp_path):
+    with pytest.raises(ValueError, match=r"frame 1 has shape \(9, 8, 3\)"):
+        write_all(tmp_path / "a.mp4", [np.zeros((8, 8, 3), np.uint8), np.zeros((9, 8, 3), np.uint8)])
+    with pytest.raises(ValueError, match="no frame was written"):
+        write_all(tmp_path / "b.mp4", [])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_frames_and_rates_are_errors(tmp_path):
+    with pytest.raises(ValueError, match="fps=0"):
+        VideoWriter(tmp_path / "a.mp4", 0)
+    with pytest.raises(ValueError, match="uint8"):
+        write_all(tmp_path / "a.mp4", [np.zeros((8, 8, 3))])
+
+
+def test_written_files_are_readable_like_any_other(tmp_path):
+    """A temporary file made private stays private after the move; services then fail on results of another user."""
+    import numpy as np
+
+    from desa2va.processing.files.export import write_json
+
+    write_json(tmp_path / "a.json", {})
+    with VideoWriter(tmp_path / "a.mp4", fps=2) as writer:
+        writer.write(np.zeros((8, 8, 3), np.uint8))
+    plain = tmp_path / "plain"
+    plain.touch()
+    for name in ("a.json", "a.mp4"):
+        assert (tmp_path / name).stat().st_mode == plain.stat().st_mode

@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from desa2va.processing.inputs.video_io import FolderSource, FrameSource, MemorySource, open_visual
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Twelve grey pictures `frame1.png` to `frame12.png`, and a file that is no picture."""
+    for index in range(12):
+        Image.fromarray(np.full((8, 10, 3), 10 * index, np.uint8)).save(tmp_path / f"frame{index + 1}.png")
+    (tmp_path / "notes.txt").write_text("not a frame")
+    return tmp_path
+
+
+def test_folder_is_read_in_natural_order(folder, grey):
+    """Sorted as text, frame10 comes before frame2."""
+    source = open_visual(folder, fps=5.0)
+    assert isinstance(source, FrameSource)
+    assert (len(source), source.height, source.width) == (12, 8, 10)
+    assert grey(source.iterate()) == list(range(12))
+    assert grey(source.iterate(3, None, -1)) == [3, 2, 1, 0]
+    assert grey(source.read([11, 0, 5])) == [11, 0, 5]
+    assert source.timestamps[2] == pytest.approx(0.4)
+
+
+def test_folder_with_mixed_sizes_names_both_frames(folder):
+    Image.new("RGB", (9, 8)).save(folder / "frame5.png")
+    with pytest.raises(ValueError, match="frame1.png is 10 x 8 and frame5.png is 9 x 8"):
+        FolderSource(folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG"])
+def test_broken_header_repeats_the_frame_before(folder, content, grey):
+    (folder / "frame5.png").write_bytes(content)
+    with pytest.warns(UserWarning, match=r"frame 4 is broken .*frame5.png"):
+        source = FolderSource(folder)
+    assert grey(source.iterate()) == [0, 1, 2, 3, 3, 5, 6, 7, 8, 9, 10, 11]
+
+
+def test_broken_pixels_repeat_the_frame_before_or_after(folder, grey):
+    """The header of a truncated file is fine, so the damage shows only when it is decoded."""
+    noise = np.random.default_rng(0).integers(0, 256, (8, 10, 3), dtype=np.uint8)
+    for name in ("frame1.png", "frame12.png"):
+        Image.fromarray(noise).save(folder / name)
+        (folder / name).write_bytes((folder / name).read_bytes()[:60])
+    source = FolderSource(folder)
+    with pytest.warns(UserWarning, match="broken"):
+        frames = source.read([0, 11])
+    assert grey(frames) == [1, 10]
+
+
+def test_folder_without_usable_pictures_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="no pictures in this folder"):
+        open_visual(tmp_path)
+    (tmp_path / "a.png").write_bytes(b"x")
+    with pytest.warns(UserWarning, match="a.png"), pytest.raises(ValueError, match="none of the 1 pictures"):
+        open_visual(tmp_path)
+
+
+def test_lists_and_arrays_are_the_same_video(grey):
+    frames = np.stack([np.full((4, 6, 3), 10 * index, np.uint8) for index in range(5)])
+    tensor = torch.from_numpy(frames).permute(0, 3, 1, 2)
+    for source in (list(frames), frames, tensor, [Image.fromarray(frame) for frame in frames]):
+        assert grey(open_visual(source).iterate(4, None, -1)) == [4, 3, 2, 1, 0]
+
+
+def test_list_with_mixed_sizes_names_both_frames():
+    with pytest.raises(ValueError, match="clip: .*frame 0 is 5 x 4 and frame 2 is 5 x 3"):
+        MemorySource([np.zeros((4, 5)), np.zeros((4, 5)), np.zeros((3, 5))], "clip")
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "message"),
+    [
+        ([], ValueError, "at least one frame"),
+        (np.zeros((4, 5, 3)), ValueError, "four dimensions"),
+        ("absent.mp4", FileNotFoundError, "absent.mp4"),
+        (7, TypeError, "got int"),
+    ],
+)
+def test_unusable_sources(source, error, message):
+    with pytest.raises(error, match=message):
+        open_visual(source, "videos[0]")
+
+
+def test_a_source_is_passed_through():
+    source = MemorySource([np.zeros((4, 5))])
+    assert open_visual(source) is source

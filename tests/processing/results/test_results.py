@@ -1,0 +1,161 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from desa2va.processing.results.results import SegmentationResult
+
+
+def blob(rows, columns, num_frames=1):
+    """Low-resolution logits (T, 8, 8): +4 inside, -4 outside."""
+    logits = torch.full((num_frames, 8, 8), -4.0)
+    logits[:, rows, columns] = 4.0
+    return logits
+
+
+def outputs_for(processor, answers, owners, logits, scores, **branches):
+    """Outputs as `DeSa2VAModel.generate` gives them."""
+    encoder = processor.assembler.encoder
+    rows = [[*encoder.answer(answer), processor.tokenizer.eos_token_id] for answer in answers]
+    longest = max(map(len, rows))
+    sequences = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
+    return SimpleNamespace(
+        sequences=sequences,
+        object_sequence=torch.tensor(owners, dtype=torch.long),
+        seg_probability=torch.full((len(owners),), 0.75),
+        track_logits=logits,
+        track_iou=[torch.full((len(entry),), 0.5) for entry in logits],
+        track_object_score=[torch.tensor(score) for score in scores],
+        **branches,
+    )
+
+
+@pytest.fixture
+def two_texts(tiny, picture):
+    return tiny(images=picture, text=["the red circle", "What is it?"])
+
+
+def test_masks_phrases_and_scores_of_a_picture(tiny, two_texts):
+    outputs = outputs_for(
+        tiny,
+        ["<p> red circle </p> [SEG] and [SEG]", "It is red."],
+        [0, 0],
+        [blob(slice(0, 4), slice(0, 8)), blob(slice(0, 8), slice(0, 4))],
+        [[2.0], [0.0 + 1e-3]],
+    )
+    first, second = tiny.post_process(outputs, two_texts)
+    assert (first.status, first.text, first.width, first.height) == ("ok", "red circle and", 30, 20)
+    upper, left = first.objects
+    assert (upper.object_id, left.object_id) == (0, 1)
+    assert (upper.phrase, upper.span, left.phrase) == ("red circle", (0, 10), "red circle")
+    assert upper.boxes == [(0, 0, 30, 10)]
+    assert left.boxes == [(0, 0, 15, 20)]
+    assert upper.mask().shape == (20, 30)
+    assert upper.masks[0, 3].all()
+    assert upper.object_scores[0] == pytest.approx(1 / (1 + np.exp(-2)), abs=1e-5)
+    assert (upper.iou_scores, upper.seg_probability) == ([0.5], 0.75)
+    assert second.status == "no_seg_token"
+    assert "no [SEG]" in second.reason
+    assert second.objects == []
+
+
+@pytest.mark.parametrize(
+    ("logits", "scores", "status", "reason"),
+    [
+        (blob(slice(0, 4), slice(0, 4), 3), [1.0, -1.0, 1.0], "ok", ""),
+        (blob(slice(0, 4), slice(0, 4), 3), [-3.0, -1.5, -2.0], "no_target", "highest object score -1.50 on frame 1"),
+        (blob(slice(0, 0), slice(0, 0), 3), [1.0, 1.0, 1.0], "empty_mask", "no pixel is above the mask threshold 0"),
+    ],
+)
+def test_a_blank_mask_always_has_a_status_and_a_reason(tiny, picture, logits, scores, status, reason):
+    batch = tiny(videos=np.stack([picture] * 3), text="the red circle")
+    outputs = outputs_for(tiny, ["[SEG]"], [0], [logits], [scores])
+    result = tiny.post_process(outputs, batch)[0]
+    assert result.status == result.objects[0].status == status
+    assert reason in result.objects[0].reason
+    assert (result.reason == "") == (status == "ok")
+
+
+def test_absent_on_one_frame_means_empty_there(tiny, picture):
+    """A stale mask on a frame without the object is the classic failure of trackers."""
+    batch = tiny(videos=np.stack([picture] * 3), text="the red circle")
+    outputs = outputs_for(tiny, ["[SEG]"], [0], [blob(slice(0, 8), slice(0, 8), 3)], [[1.0, -1.0, 1.0]])
+    entry = tiny.post_process(outputs, batch)[0].objects[0]
+    assert entry.areas == [600, 0, 600]
+    assert entry.boxes[1] is None
+    raised = tiny.post_process(outputs, batch, object_score_threshold=-2.0)[0].objects[0]
+    assert raised.areas == [600, 600, 600]
+
+
+def test_branches_give_their_disagreement(tiny, picture):
+    batch = tiny(images=picture, text="the red circle")
+    outputs = outputs_for(
+        tiny,
+        ["[SEG]"],
+        [0],
+        [blob(slice(0, 4), slice(0, 8))],
+        [[1.0]],
+        text_logits=[blob(slice(0, 4), slice(0, 8))],
+        visual_logits=[blob(slice(0, 8), slice(0, 8))],
+    )
+    entry = tiny.post_process(outputs, batch)[0].objects[0]
+    assert entry.key_frames == [0]
+    assert entry.disagreement == pytest.approx([0.5])
+
+
+def test_soft_masks_on_request_only(tiny, two_texts):
+    outputs = outputs_for(tiny, ["[SEG]", "It"], [0], [blob(slice(0, 4), slice(0, 8))], [[1.0]])
+    entry = tiny.post_process(outputs, two_texts, keep_logits=True)[0].objects[0]
+    np.testing.assert_array_equal(entry.probabilities() > 0.5, entry.mask())
+    with pytest.raises(ValueError, match="keep_logits=True"):
+        tiny.post_process(outputs, two_texts)[0].objects[0].probabilities()
+
+
+def test_json_is_lossless(tiny, two_texts, tmp_path):
+    outputs = outputs_for(tiny, ["<p> red circle </p> [SEG] 圆", "It"], [0], [blob(slice(1, 4), slice(2, 7))], [[1.0]])
+    result = tiny.post_process(outputs, two_texts)[0]
+    result.to_json(tmp_path / "r.json")
+    loaded = SegmentationResult.from_json(tmp_path / "r.json")
+    assert loaded.to_dict() == result.to_dict()
+    np.testing.assert_array_equal(loaded.objects[0].masks, result.objects[0].masks)
+    assert loaded.objects[0].span == (0, 10)
+
+
+def test_prompts_alone_have_results_without_text(tiny, picture):
+    batch = tiny(images=[picture, picture], boxes=[[1, 1, 9, 9], None])
+    outputs = outputs_for(tiny, ["[SEG]"], [0], [blob(slice(0, 4), slice(0, 8))], [[1.0]])
+    outputs.sequences = None
+    result, unmarked = tiny.post_process(outputs, batch)
+    assert (result.status, result.text, result.objects[0].phrase) == ("ok", "", None)
+    assert unmarked.reason == "no point, box or mask marks an object here"
+
+
+def test_outputs_of_another_batch_are_refused(tiny, two_texts):
+    outputs = outputs_for(tiny, ["[SEG]"], [0], [blob(slice(0, 4), slice(0, 8))], [[1.0]])
+    with pytest.raises(ValueError, match="1 sequences, inputs 2"):
+        tiny.post_process(outputs, two_texts)
+    outputs = outputs_for(tiny, ["[SEG]", "It"], [0], [blob(slice(0, 4), slice(0, 8), 3)], [[1.0] * 3])
+    with pytest.raises(ValueError, match="masks of 3 frames"):
+        tiny.post_process(outputs, two_texts)
+
+
+def test_clean_up_reaches_the_masks_of_all_requests(tiny, two_texts):
+    """Objects of two requests about one picture share its pixels; `non_overlapping` must look at both."""
+    logits = [blob(slice(0, 8), slice(0, 8)), 2 * blob(slice(0, 4), slice(0, 8))]
+    outputs = outputs_for(tiny, ["[SEG]", "[SEG]"], [0, 1], logits, [[1.0], [1.0]])
+    lower, upper = (result.objects[0] for result in tiny.post_process(outputs, two_texts, non_overlapping=True))
+    # The upper half's logits fall from 8 to -8 over its border: on its last row the other object's 4 is higher.
+    assert (upper.areas, lower.areas) == ([270], [330])
+    assert not (lower.mask() & upper.mask()).any()
+    both = [result.objects[0].areas for result in tiny.post_process(outputs, two_texts)]
+    assert both[0] == [600]
+
+
+def test_logits_at_source_size(tiny, two_texts):
+    """Soft masks and logits are the same numbers at the same place."""
+    outputs = outputs_for(tiny, ["[SEG]", "It"], [0], [blob(slice(0, 4), slice(0, 8))], [[1.0]])
+    entry = tiny.post_process(outputs, two_texts, keep_logits=True)[0].objects[0]
+    logits = entry.source_logits()
+    assert (logits.shape, logits.dtype) == ((20, 30), np.float32)
+    np.testing.assert_allclose(1 / (1 + np.exp(-logits)), entry.probabilities(), atol=1e-6)
