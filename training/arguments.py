@@ -13,9 +13,8 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
-from desa2va.modeling_desa2va.losses import mask_loss
-
-from .gradient_reversal import AdversarialSchedule
+from .disentangling import AdversarialSchedule
+from .losses import mask_loss
 
 LOSS_TERMS = (
     "language",

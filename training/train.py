@@ -33,8 +33,8 @@ from desa2va.processing.processing_desa2va import DeSa2VAProcessor
 
 from . import warm_start
 from .arguments import DataArguments, DeSa2VATrainingArguments, MaskLossArguments
-from .auxiliary import AuxiliaryNetworks
 from .data.build import build_dataset
+from .disentangling import AuxiliaryNetworks
 from .label_refit import refit_label_projection
 from .label_states import LabelReader
 from .language_adapters import attach_lora, merge_lora

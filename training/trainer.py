@@ -18,7 +18,7 @@ import torch.distributed as dist
 from transformers import Trainer
 
 from .arguments import DeSa2VATrainingArguments
-from .auxiliary import AuxiliaryNetworks
+from .disentangling import AuxiliaryNetworks
 from .objectives.base import Objective
 from .optimizers import build_optimizer
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 
-from desa2va.training.discriminators import Discriminator
+from desa2va.training.disentangling import Discriminator
 
 from .resampling import balanced_accuracy, class_columns, estimate_with_error
 

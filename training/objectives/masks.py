@@ -12,12 +12,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from desa2va.modeling_desa2va.losses import iou_score_loss, mask_iou, object_score_loss, orthogonality_loss
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 from desa2va.modeling_desa2va.objects import pair_with_frames
 from desa2va.modeling_desa2va.outputs import DeSa2VAOutput, MaskPrediction
 from desa2va.training.arguments import MaskLossArguments
 from desa2va.training.label_states import LabelReader
+from desa2va.training.losses import iou_score_loss, mask_iou, object_score_loss, orthogonality_loss
 from desa2va.training.mask_targets import mask_targets
 
 from .base import Objective, model_inputs

@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from desa2va.modeling_desa2va.losses import iou_score_loss, mask_iou, object_score_loss
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 from desa2va.modeling_desa2va.outputs import ImageFeatures, MaskPrediction
 from desa2va.modeling_desa2va.tracking import propagate_training
 from desa2va.training.arguments import MaskLossArguments
 from desa2va.training.data.sample import Sample
 from desa2va.training.dense_targets import FACTORS, factor_indices, factor_maps
+from desa2va.training.losses import iou_score_loss, mask_iou, object_score_loss
 from desa2va.training.mask_targets import mask_targets
 
 from .base import Objective

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from desa2va.training.club import GaussianMixtureCLUB
+from desa2va.training.disentangling.club import GaussianMixtureCLUB
 
 
 def fit(club, draw, steps=300):

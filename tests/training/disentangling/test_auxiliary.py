@@ -6,9 +6,9 @@ import math
 import pytest
 import torch
 
-from desa2va.training.auxiliary import FEATURES, AuxiliaryNetworks, frozen
-from desa2va.training.discriminators import Discriminator
-from desa2va.training.gradient_reversal import reverse_gradient
+from desa2va.training.disentangling.auxiliary import FEATURES, AuxiliaryNetworks, frozen
+from desa2va.training.disentangling.discriminators import Discriminator
+from desa2va.training.disentangling.gradient_reversal import reverse_gradient
 
 DIM = 8
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from desa2va.modeling_desa2va.losses import (
+from desa2va.training.losses import (
     dice_loss,
     iou_score_loss,
     mask_bce_loss,
@@ -16,7 +16,7 @@ from desa2va.modeling_desa2va.losses import (
     orthogonality_loss,
     resize_logits,
 )
-from desa2va.modeling_desa2va.point_sampling import sample_points, uncertain_point_coords
+from desa2va.training.point_sampling import sample_points, uncertain_point_coords
 
 LOG3 = math.log(3.0)  # sigmoid(log 3) = 3/4, sigmoid(-log 3) = 1/4
 LOGITS = torch.tensor([[[LOG3, -LOG3], [0.0, LOG3]]])

@@ -18,8 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from desa2va.modeling_desa2va.precision import at_least_float32, full_precision
+
 from .point_sampling import sample_points, uncertain_point_coords
-from .precision import at_least_float32, full_precision
 
 MASK_LOSS_KINDS = ("bce", "mse")
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from desa2va.training.feature_queue import FeatureQueue
+from desa2va.training.disentangling.feature_queue import FeatureQueue
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 GATHER = """
 import os, sys, torch, torch.distributed as dist
-from desa2va.training.feature_queue import FeatureQueue, gather_rows
+from desa2va.training.disentangling.feature_queue import FeatureQueue, gather_rows
 rank = int(sys.argv[1])
 dist.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
 queue = FeatureQueue(8, 3)

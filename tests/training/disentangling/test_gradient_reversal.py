@@ -5,7 +5,11 @@ import math
 import pytest
 import torch
 
-from desa2va.training.gradient_reversal import AdversarialSchedule, adversarial_strength, reverse_gradient
+from desa2va.training.disentangling.gradient_reversal import (
+    AdversarialSchedule,
+    adversarial_strength,
+    reverse_gradient,
+)
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.3, 1.0, 2.5])

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .precision import at_least_float32
+from desa2va.modeling_desa2va.precision import at_least_float32
 
 NUM_POINTS = 12544
 OVERSAMPLE_RATIO = 3.0

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from desa2va.training.discriminators import Discriminator
+from desa2va.training.disentangling.discriminators import Discriminator
 
 DIM = 6
 
