@@ -8,7 +8,7 @@ import torch
 
 from desa2va.configuration.presets import preset_config
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
-from desa2va.training.data.refshapes import RefShapes
+from desa2va.training.data.refshapes.dataset import RefShapes
 from desa2va.training.processors import preset_processor
 from desa2va.training.warm_start import fan_in
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from desa2va.training.data.refshapes_scene import COLOR_NAMES, SHAPES, SIZES
 from desa2va.training.data.sample import Sample
+
+from .data.refshapes import COLOR_NAMES, SHAPES, SIZES
 
 FACTORS = (("color", COLOR_NAMES), ("shape", SHAPES), ("size", SIZES))
 NUM_CLASSES = tuple(len(values) + 1 for _, values in FACTORS)

@@ -13,8 +13,8 @@ from transformers import GotOcr2ImageProcessor, Sam2ImageProcessor
 from desa2va.configuration.presets import TINY_IMAGE_SIZE, TINY_VOCABULARY
 from desa2va.processing.processing_desa2va import DeSa2VAProcessor
 from desa2va.processing.tiny_tokenizer import build_tiny_tokenizer
-from desa2va.training.data.refshapes_language import vocabulary_corpus
-from desa2va.training.data.refshapes_questions import CAPTION_REQUEST
+
+from .data.refshapes import CAPTION_REQUEST, vocabulary_corpus
 
 
 def preset_processor(preset: str, fields: dict[str, Any]) -> DeSa2VAProcessor:

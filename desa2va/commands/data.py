@@ -43,7 +43,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the data and say where."""
-    from desa2va.training.data.refshapes_disk import DEFAULT_SPLITS, write_refshapes
+    from desa2va.training.data.refshapes import DEFAULT_SPLITS, write_refshapes
 
     splits = dict(DEFAULT_SPLITS[args.format])
     if args.split:

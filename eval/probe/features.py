@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from desa2va.training.data.refshapes import RefShapes
-from desa2va.training.data.refshapes_geometry import SHAPES
-from desa2va.training.data.refshapes_scene import COLOR_NAMES, SIZES
+from desa2va.training.data.refshapes import COLOR_NAMES, SHAPES, SIZES, RefShapes
 from desa2va.training.data.sample import Sample
 from desa2va.training.label_states import LabelReader
 from desa2va.training.objectives.base import model_inputs

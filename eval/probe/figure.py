@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from desa2va.training.data.refshapes_scene import COLORS
+from desa2va.training.data.refshapes import COLORS
 
 from .features import TEXTUAL_FACTORS, Features
 from .information import principal_components

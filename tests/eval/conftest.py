@@ -9,7 +9,7 @@ import torch
 
 from desa2va.eval.refshapes_samples import draw_samples
 from desa2va.modeling_desa2va.outputs import DeSa2VAGenerateOutput
-from desa2va.training.data.refshapes import PICTURE_KINDS, VIDEO_KINDS
+from desa2va.training.data.refshapes.dataset import PICTURE_KINDS, VIDEO_KINDS
 
 QUESTION_KINDS = ("no_target", "qa_color", "qa_count", "qa_exist")
 

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 
 from desa2va.eval.refshapes_samples import apportion, draw_samples
-from desa2va.training.data.refshapes import PICTURE_KINDS, VIDEO_KINDS
+from desa2va.training.data.refshapes.dataset import PICTURE_KINDS, VIDEO_KINDS
 
 
 def test_apportion():

@@ -1,7 +1,7 @@
 import pytest
 
 from desa2va.processing.tiny_tokenizer import CONTROL_TOKENS, build_tiny_tokenizer
-from desa2va.training.data.refshapes_language import vocabulary_corpus
+from desa2va.training.data.refshapes.language import vocabulary_corpus
 
 
 def test_every_word_of_the_corpus_is_one_token():

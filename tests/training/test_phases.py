@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from desa2va.training.arguments import DeSa2VATrainingArguments, MaskLossArguments
-from desa2va.training.data.refshapes import RefShapes
+from desa2va.training.data.refshapes.dataset import RefShapes
 from desa2va.training.label_states import LabelReader
 from desa2va.training.phases import PHASES_LEARN, build_objective, free_parameters, trainable_prefixes
 

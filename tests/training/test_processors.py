@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from desa2va.training.data.refshapes import RefShapes
+from desa2va.training.data.refshapes.dataset import RefShapes
 from desa2va.training.processors import preset_processor, switch_seg_design
 from desa2va.training.train import with_fields
 

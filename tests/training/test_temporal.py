@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from desa2va.training.arguments import DeSa2VATrainingArguments, MaskLossArguments
-from desa2va.training.data.refshapes import RefShapes
+from desa2va.training.data.refshapes.dataset import RefShapes
 from desa2va.training.objectives.base import model_inputs
 from desa2va.training.objectives.masks import DecouplingObjective
 from desa2va.training.objectives.temporal import TemporalTerms, image_runs, read_shuffled, shuffled_order

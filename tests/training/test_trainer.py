@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from desa2va.training.arguments import DeSa2VATrainingArguments, MaskLossArguments
-from desa2va.training.data.refshapes import RefShapes
+from desa2va.training.data.refshapes.dataset import RefShapes
 from desa2va.training.label_states import LabelReader
 from desa2va.training.phases import build_objective, free_parameters, trainable_prefixes
 from desa2va.training.train import _auxiliary, apply_overrides, read_config, run_recipe

@@ -19,7 +19,7 @@ from desa2va.processing.batch import apply_task
 from desa2va.processing.inputs import key_frame_indices, load_image, open_visual
 
 from .finetune_records import Record, check_file
-from .refshapes_language import SINGLE_ANSWER
+from .refshapes import SINGLE_ANSWER
 from .sample import Conversation, Sample
 
 SHOWN_PROBLEMS = 5

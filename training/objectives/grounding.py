@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
-from desa2va.training.data.refshapes_scene import COLOR_NAMES, SHAPES, SIZES
+from desa2va.training.data.refshapes import COLOR_NAMES, SHAPES, SIZES
 from desa2va.training.data.sample import Sample
 from desa2va.training.dense_targets import NUM_CLASSES, factor_indices, factor_maps
 

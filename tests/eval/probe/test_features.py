@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from desa2va.eval.probe.features import CONVERSATIONS, KINDS, TEXTUAL_FACTORS, collect
-from desa2va.training.data.refshapes import RefShapes
+from desa2va.training.data.refshapes.dataset import RefShapes
 from desa2va.training.label_states import LabelReader
 from desa2va.training.objectives.base import model_inputs
 

@@ -108,8 +108,8 @@ def test_a_closer_look_sharpens_small_objects():
     from desa2va.hub import load
     from desa2va.processing.batch.image_rows import sam_pixels
     from desa2va.processing.results.frame_results import ObjectLabel, frame_result
-    from desa2va.training.data.refshapes_paint import paint
-    from desa2va.training.data.refshapes_scene import rasterise, sample_picture
+    from desa2va.training.data.refshapes.paint import paint
+    from desa2va.training.data.refshapes.scene import rasterise, sample_picture
 
     model, processor = load("desa2va-tiny", device="cpu")
     segmenter, before, after = model.segmenter, [], []

@@ -12,7 +12,7 @@ import torch
 
 from desa2va.hub import load
 from desa2va.modeling_desa2va.session.session import DeSa2VASession
-from desa2va.training.data.refshapes import RefShapes
+from desa2va.training.data.refshapes.dataset import RefShapes
 
 LENGTH = 10
 

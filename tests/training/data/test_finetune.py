@@ -13,8 +13,8 @@ from desa2va.training.arguments import DeSa2VATrainingArguments, MaskLossArgumen
 from desa2va.training.data.finetune import FineTuneDataset, bare_phrase, segment_request
 from desa2va.training.data.finetune_records import check_file, unreadable
 from desa2va.training.data.mask_codes import encode_mask
-from desa2va.training.data.refshapes import RefShapes
-from desa2va.training.data.refshapes_disk import DEFAULT_KINDS, write_refshapes
+from desa2va.training.data.refshapes.dataset import RefShapes
+from desa2va.training.data.refshapes.disk import DEFAULT_KINDS, write_refshapes
 from desa2va.training.label_states import LabelReader
 from desa2va.training.phases import build_objective
 

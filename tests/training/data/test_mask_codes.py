@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from desa2va.training.data.mask_codes import decode_mask, encode_mask, mask_to_polygons, polygons_to_mask
-from desa2va.training.data.refshapes import RefShapes
+from desa2va.training.data.refshapes.dataset import RefShapes
 
 RING = np.zeros((9, 12), bool)
 RING[1:8, 2:11] = True

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from desa2va.training.data.refshapes import RefShapes
-from desa2va.training.data.refshapes_geometry import inside_shape
+from desa2va.training.data.refshapes.dataset import RefShapes
+from desa2va.training.data.refshapes.geometry import inside_shape
 
 STEPS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 

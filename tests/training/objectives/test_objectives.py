@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from desa2va.training.arguments import DeSa2VATrainingArguments, MaskLossArguments
-from desa2va.training.data.refshapes import RefShapes
+from desa2va.training.data.refshapes.dataset import RefShapes
 from desa2va.training.objectives.grounding import GroundingObjective
 from desa2va.training.objectives.segmenter import SegmenterObjective, boxes_of, clicks_in, coarse_logits
 from desa2va.training.objectives.vision import VisionObjective

@@ -1,4 +1,4 @@
-"""RefShapes, part two: a scene and a generator enter, uint8 RGB frames leave (see `refshapes_scene`)."""
+"""RefShapes, part two: a scene and a generator enter, uint8 RGB frames leave (see `scene.py`)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from .refshapes_scene import COLORS, PANEL, REFERENCE_SIZE, Scene
+from .scene import COLORS, PANEL, REFERENCE_SIZE, Scene
 
 GREY_SHARE = 0.55
 NOISE = (3.0, 14.0)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from .refshapes_language import (
+from .language import (
     CAPTION_REQUEST,
     NUMBERS,
     REGION_REQUEST,
@@ -20,7 +20,7 @@ from .refshapes_language import (
     no_target_expressions,
     plural,
 )
-from .refshapes_scene import COLOR_NAMES, SHAPES, SceneObject
+from .scene import COLOR_NAMES, SHAPES, SceneObject
 
 
 def color_questions(objects: Sequence[SceneObject]) -> Iterator[Expression]:

@@ -22,8 +22,8 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from .refshapes import ALL_VIDEO_KINDS, EVENTS, SEGMENT_KINDS, RefShapes
-from .refshapes_writers import write_finetune, write_gcg, write_mevis, write_refcoco
+from .dataset import ALL_VIDEO_KINDS, EVENTS, SEGMENT_KINDS, RefShapes
+from .writers import write_finetune, write_gcg, write_mevis, write_refcoco
 
 FORMATS = ("finetune", "refcoco", "mevis", "gcg")
 DEFAULT_SPLITS = {

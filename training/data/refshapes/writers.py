@@ -1,4 +1,4 @@
-"""The four layouts of `refshapes_disk`: `RefShapes` splits enter, files with exact masks leave."""
+"""The four layouts of `disk.py`: `RefShapes` splits enter, files with exact masks leave."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
-from .mask_codes import decode_mask, encode_mask, mask_to_polygons
-from .refshapes import RefShapes
-from .refshapes_language import Expression
-from .refshapes_scene import SHAPES
-from .sample import Sample
+from desa2va.training.data.mask_codes import decode_mask, encode_mask, mask_to_polygons
+from desa2va.training.data.sample import Sample
+
+from .dataset import RefShapes
+from .language import Expression
+from .scene import SHAPES
 
 BLIND_SPLITS = ("valid", "test")
 JPEG_QUALITY = 95

@@ -1,6 +1,6 @@
 """RefShapes, part three: what can truthfully be asked to be segmented.
 
-Objects of a scene enter, expressions leave (`refshapes_questions` adds what is answered in words). Each is true of
+Objects of a scene enter, expressions leave (`questions.py` adds what is answered in words). Each is true of
 exactly the objects it names; margins (pixels at 128 x 128) keep comparisons clear to the eye:
 
 * attribute: one of six key sets (shape; colour shape; size shape; size colour shape; colour; size colour), unique.
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .refshapes_scene import COLOR_NAMES, OCCLUDED_BELOW, SHAPES, SIZES, SceneObject
+from .scene import COLOR_NAMES, OCCLUDED_BELOW, SHAPES, SIZES, SceneObject
 
 KEY_SETS = (
     ("shape",),

@@ -9,9 +9,9 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from desa2va.training.data import refshapes_disk
-from desa2va.training.data.refshapes import RefShapes
-from desa2va.training.data.refshapes_disk import DEFAULT_KINDS, FORMATS, write_refshapes
+from desa2va.training.data.refshapes import disk as refshapes_disk
+from desa2va.training.data.refshapes.dataset import RefShapes
+from desa2va.training.data.refshapes.disk import DEFAULT_KINDS, FORMATS, write_refshapes
 
 
 def write(folder, format, splits, **options):

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
-from desa2va.training.data.refshapes import ALL_PICTURE_KINDS, RefShapes
-from desa2va.training.data.refshapes_geometry import inside_shape
-from desa2va.training.data.refshapes_language import vocabulary_corpus
-from desa2va.training.data.refshapes_scene import COLORS, RADII
+from desa2va.training.data.refshapes.dataset import ALL_PICTURE_KINDS, RefShapes
+from desa2va.training.data.refshapes.geometry import inside_shape
+from desa2va.training.data.refshapes.language import vocabulary_corpus
+from desa2va.training.data.refshapes.scene import COLORS, RADII
 from desa2va.training.data.sample import SEG
 
 EVERYTHING = dict.fromkeys(ALL_PICTURE_KINDS, 1.0)

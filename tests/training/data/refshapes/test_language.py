@@ -2,7 +2,7 @@
 
 import pytest
 
-from desa2va.training.data.refshapes import RefShapes
+from desa2va.training.data.refshapes.dataset import RefShapes
 
 SHAPES = ("circle", "square", "triangle", "star", "cross", "ring")
 COLORS = ("red", "green", "blue", "yellow", "purple", "orange", "white", "cyan")

@@ -3,7 +3,7 @@
 An index enters, a `Sample` leaves, the same one in every process and in any order: all randomness comes from a
 generator keyed by (seed, split, index), so no two splits and no two indices share a stream.
 
-Levels (pictures; the shares of the conversation kinds in brackets, see `refshapes_language` for their meaning):
+Levels (pictures; the shares of the conversation kinds in brackets, see `language.py` for their meaning):
 
 * `easy`: 2-4 objects [attribute].
 * `standard`: 2-5 objects [attribute .5, relation .3, superlative .2].
@@ -27,12 +27,13 @@ from functools import partial
 
 import numpy as np
 
-from . import refshapes_language as language
-from . import refshapes_questions as questions
-from .refshapes_language import Expression
-from .refshapes_paint import paint
-from .refshapes_scene import MAX_OBJECTS, REFERENCE_SIZE, Scene, SceneObject, sample_picture, sample_video
-from .sample import Conversation, Sample
+from desa2va.training.data.sample import Conversation, Sample
+
+from . import language as language
+from . import questions as questions
+from .language import Expression
+from .paint import paint
+from .scene import MAX_OBJECTS, REFERENCE_SIZE, Scene, SceneObject, sample_picture, sample_video
 
 PICTURE_KINDS = {
     "easy": {"attribute": 1.0},

@@ -15,9 +15,10 @@ import datasets
 import numpy as np
 from PIL import Image
 
-from .mask_codes import decode_mask, encode_mask
-from .refshapes import RefShapes
-from .sample import Conversation, Sample
+from desa2va.training.data.mask_codes import decode_mask, encode_mask
+from desa2va.training.data.sample import Conversation, Sample
+
+from .dataset import RefShapes
 
 RLE_FEATURE = {"size": datasets.List(datasets.Value("int32")), "counts": datasets.Value("string")}
 FEATURES = datasets.Features(

@@ -1,6 +1,6 @@
 """RefShapes, part one: what a scene holds and how it becomes masks.
 
-A keyed random generator enters; a `Scene` (factors of every object, exact visible masks) leaves; `refshapes_paint`
+A keyed random generator enters; a `Scene` (factors of every object, exact visible masks) leaves; `paint.py`
 turns it into frames. Shapes are drawn without anti-aliasing, so a mask is exactly the set of pixels its object paints.
 Lengths below are in pixels at 128 x 128 and scale with the side of the picture. The paper names no procedural set.
 
@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from .refshapes_geometry import SHAPES, inside_shape
+from .geometry import SHAPES, inside_shape
 
 REFERENCE_SIZE = 128
 COLORS = {

@@ -1,0 +1,27 @@
+"""RefShapes: textured shapes with exact masks, questions, videos; drawn on the fly or written to disk."""
+
+from .dataset import PICTURE_KINDS, VERSION, VIDEO_KINDS, RefShapes
+from .disk import DEFAULT_SPLITS, write_refshapes
+from .language import SINGLE_ANSWER, vocabulary_corpus
+from .questions import CAPTION_REQUEST
+from .scene import COLOR_NAMES, COLORS, SHAPES, SIZES
+from .table import refshapes_dataset, refshapes_stream, sample_from_row
+
+__all__ = [
+    "CAPTION_REQUEST",
+    "COLORS",
+    "COLOR_NAMES",
+    "DEFAULT_SPLITS",
+    "PICTURE_KINDS",
+    "RefShapes",
+    "SHAPES",
+    "SINGLE_ANSWER",
+    "SIZES",
+    "VERSION",
+    "VIDEO_KINDS",
+    "refshapes_dataset",
+    "refshapes_stream",
+    "sample_from_row",
+    "vocabulary_corpus",
+    "write_refshapes",
+]
