@@ -5,7 +5,6 @@ from .disk import DEFAULT_SPLITS, write_refshapes
 from .language import SINGLE_ANSWER, vocabulary_corpus
 from .questions import CAPTION_REQUEST
 from .scene import COLOR_NAMES, COLORS, SHAPES, SIZES
-from .table import refshapes_dataset, refshapes_stream, sample_from_row
 
 __all__ = [
     "CAPTION_REQUEST",
@@ -19,9 +18,6 @@ __all__ = [
     "SIZES",
     "VERSION",
     "VIDEO_KINDS",
-    "refshapes_dataset",
-    "refshapes_stream",
-    "sample_from_row",
     "vocabulary_corpus",
     "write_refshapes",
 ]
