@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import Any
 
 from . import __version__
+from .errors import USER_ERRORS
 
 COMMANDS = ("demo", "segment", "chat", "train", "data", "evaluate", "probe", "ablate", "export", "doctor")
 
@@ -79,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("desa2va: interrupted", file=sys.stderr)
         return 130
-    except (ValueError, TypeError, OSError, ImportError) as error:
+    except USER_ERRORS as error:
         if "--debug" in argv:
             raise
         print(f"desa2va {args.command}: {_one_line(error)}", file=sys.stderr)

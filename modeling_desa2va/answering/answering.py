@@ -8,7 +8,7 @@ SAM-2 without any language.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import torch
@@ -152,7 +152,7 @@ class AnsweringMixin(LanguageAnswerMixin):
         num_frames: int | None,
         encode: FrameEncoder,
         strategy: str | None = None,
-    ) -> Iterator[TrackedFrame]:
+    ) -> Generator[TrackedFrame, None, None]:
         """Carries the objects of visual `number`, which has some, to all its frames; one by one, see `walk_objects`.
 
         Args:
@@ -164,9 +164,7 @@ class AnsweringMixin(LanguageAnswerMixin):
         """
         found, prompts = answer.visuals[number], answer.prompts
         if num_frames == 1:
-            rows = list(range(len(found.objects)))
-            prediction = MaskPrediction(*(found.masks[name][:, 0] for name in ("logits", "iou", "object_score")))
-            return iter([tracked_frame(0, rows, prediction, self.segmenter.sam.prompt_encoder.mask_input_size)])
+            return self._only_frame(found)
         objects = torch.tensor(found.objects, device=prompts.visual.device)
         request = TrackRequest(
             num_frames=num_frames,
@@ -187,6 +185,12 @@ class AnsweringMixin(LanguageAnswerMixin):
             self.config.mask_threshold,
             self.config.object_score_threshold,
         )
+
+    def _only_frame(self, found: VisualAnswer) -> Generator[TrackedFrame, None, None]:
+        """The one frame of a visual, which is its key frame: nothing is left to be tracked."""
+        rows = list(range(len(found.objects)))
+        prediction = MaskPrediction(*(found.masks[name][:, 0] for name in ("logits", "iou", "object_score")))
+        yield tracked_frame(0, rows, prediction, self.segmenter.sam.prompt_encoder.mask_input_size)
 
     def _check_mode(self, task: str) -> None:
         if task not in TASKS:

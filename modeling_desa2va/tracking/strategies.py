@@ -7,7 +7,7 @@ Leaves: `TrackedFrame`s one by one (`walk_objects`), or `Tracks` (`track_objects
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
 import torch
@@ -82,7 +82,7 @@ def walk_objects(
     strategy: str = "consistent",
     mask_threshold: float = 0.0,
     object_score_threshold: float = 0.0,
-) -> Iterator[TrackedFrame]:
+) -> Generator[TrackedFrame, None, None]:
     """Carries the language pass on the key frames to every frame of the video, frame by frame.
 
     Args:
@@ -126,7 +126,7 @@ def track_objects(
 @torch.no_grad()
 def _walk_consistent(
     segmenter: DeSa2VASegmenter, request: TrackRequest, mask_threshold: float, object_score_threshold: float
-) -> Iterator[TrackedFrame]:
+) -> Generator[TrackedFrame, None, None]:
     prompts = _present_masks(segmenter, request, mask_threshold, object_score_threshold)
     live = request.num_frames is None
     # Nothing walks there: frames of a video without objects, and what a camera showed before the first object.
@@ -178,7 +178,7 @@ def _with_absent(
     return result
 
 
-def _walk_memory(segmenter: DeSa2VASegmenter, request: TrackRequest) -> Iterator[TrackedFrame]:
+def _walk_memory(segmenter: DeSa2VASegmenter, request: TrackRequest) -> Generator[TrackedFrame, None, None]:
     """Sa2VA's Algorithm 1: prompt the first frames with the same embedding (with `temporal="motion"`: each with its
     own), then propagate forwards.
 
@@ -205,7 +205,7 @@ def _walk_memory(segmenter: DeSa2VASegmenter, request: TrackRequest) -> Iterator
 
 def _walk_per_frame(
     segmenter: DeSa2VASegmenter, request: TrackRequest, object_score_threshold: float
-) -> Iterator[TrackedFrame]:
+) -> Generator[TrackedFrame, None, None]:
     if request.decode is None:
         raise ValueError("strategy 'per_frame' needs TrackRequest.decode, which decodes the objects on one frame")
     return _decode_each(segmenter, request, object_score_threshold)
@@ -214,7 +214,7 @@ def _walk_per_frame(
 @torch.no_grad()
 def _decode_each(
     segmenter: DeSa2VASegmenter, request: TrackRequest, object_score_threshold: float
-) -> Iterator[TrackedFrame]:
+) -> Generator[TrackedFrame, None, None]:
     objects = list(range(request.num_objects))
     if not objects:
         return

@@ -9,7 +9,7 @@ memory is bounded, whatever the length of the video.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -111,7 +111,7 @@ class MemoryTracker:
         num_objects: int,
         direction: str = "both",
         known: dict[int, ImageFeatures] | None = None,
-    ) -> Iterator[TrackedFrame]:
+    ) -> Generator[TrackedFrame, None, None]:
         """Tracks O objects through T frames and yields every frame when it is done.
 
         Args:
@@ -160,7 +160,7 @@ class MemoryTracker:
         num_frames: int | None,
         direction: str,
         known: dict[int, ImageFeatures],
-    ) -> Iterator[TrackedFrame]:
+    ) -> Generator[TrackedFrame, None, None]:
         if not prompts:
             return
         start = max(prompts) if direction == "backward" else min(prompts)
@@ -223,7 +223,7 @@ class MemoryTracker:
 
     def _follow(
         self, walk: _Walk, frames: range, reverse: bool = False, again: int | None = None, endless: bool = False
-    ) -> Iterator[TrackedFrame]:
+    ) -> Generator[TrackedFrame, None, None]:
         """Walks `frames` in order and yields each but frame `again`, which is visited (and yielded) once more later.
 
         `endless`: the frames end where the encoder does.

@@ -176,3 +176,51 @@ def test_the_processor_is_found_beside_the_model(model, processor, tmp_path):
 def test_impossible_requests_are_named(model, processor, video, options, message):
     with pytest.raises(ValueError, match=message):
         model.stream(video, "the red circle", processor, **options)
+
+
+def one_frame(kind, folder):
+    """A video of one frame, of every origin."""
+    import av
+    from PIL import Image
+
+    (picture,) = clip(1)
+    if kind in ("array", "list", "camera"):
+        return {"array": np.stack([picture]), "list": [picture], "camera": iter([picture])}[kind]
+    if kind == "mp4":
+        with av.open(str(folder / "still.mp4"), "w") as container:
+            stream = container.add_stream("mpeg4", rate=5)
+            stream.width, stream.height, stream.pix_fmt = 64, 40, "yuv420p"
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            container.mux(stream.encode())
+        return folder / "still.mp4"
+    name = "still.gif" if kind == "gif" else "0.png"
+    Image.fromarray(picture).save(folder / name)
+    return folder / name if kind == "gif" else folder
+
+
+@pytest.mark.parametrize("kind", ["array", "list", "camera", "mp4", "gif", "folder"])
+def test_a_video_of_one_frame(make_model, processor, tmp_path, kind):
+    """A still GIF, `--max-frames 1` or a camera that stops at once is a video like any other: no frame is followed,
+    and what ends a walk has to find something that can be ended."""
+    model = make_model(3)
+    with model.stream(one_frame(kind, tmp_path), SENTENCES, processor, max_new_tokens=2) as stream:
+        (result,) = stream
+    assert result.frame == 0
+    assert len(result.objects) == 2
+    assert not prefetching()
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_video_of_one_frame_equals_its_picture(make_model, processor, strategy, monkeypatch):
+    """Three paths lead to the one frame of a video; they must not differ from a picture, nor among each other."""
+    model = make_model(3)
+    monkeypatch.setattr(model.config, "track_strategy", strategy)
+    inputs = processor(images=clip(1)[0], text=SENTENCES, task="segment")
+    expected = processor.post_process(model.generate(**inputs, max_new_tokens=2), inputs)
+    inputs = processor(videos=[clip(1)], text=SENTENCES, task="segment")
+    listed = processor.post_process(model.generate(**inputs, max_new_tokens=2), inputs)
+    with model.stream(clip(1), SENTENCES, processor, max_new_tokens=2) as stream:
+        (streamed,) = stream
+    codes = [entry.codes for result in expected for entry in result.objects]
+    assert codes == [entry.codes for result in listed for entry in result.objects]
+    assert codes == [[entry.code] for entry in streamed.objects]

@@ -315,3 +315,15 @@ def test_nothing_to_propagate(session):
 def test_training_mode_is_refused(make_model, processor, clip):
     with pytest.raises(ValueError, match="eval mode"):
         DeSa2VASession(make_model().train(), processor, clip[0])
+
+
+def test_a_video_of_one_frame(tiny):
+    """Nothing is left to be walked on a still GIF; words, clicks and corrections work all the same."""
+    frames = np.random.default_rng(0).integers(0, 255, (1, 72, 96, 3), np.uint8)
+    with DeSa2VASession(*tiny, frames) as session:
+        session.add(text="the red circle")
+        (number,) = session.add(points=[[30, 30]])
+        assert [result.frame for result in session.propagate()] == [0]
+        session.correct(number, 0, points=[[5, 5, 0]])
+        assert [result.frame for result in session.propagate(direction="both")] == [0]
+        assert session.results().num_frames == 1
