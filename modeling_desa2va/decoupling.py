@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from .devices import execution_device
 from .precision import Float32Module
 
 
@@ -35,7 +36,8 @@ class Projection(nn.Module):
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         """(..., D) -> (..., C)."""
-        return self.layers(states.to(self.layers[0].weight.dtype))
+        first = self.layers[0]
+        return self.layers(states.to(execution_device(first), first.weight.dtype))
 
 
 class MotionProjection(nn.Linear):
@@ -48,7 +50,7 @@ class MotionProjection(nn.Linear):
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         """(..., D) -> (..., C)."""
-        return super().forward(states.to(self.weight.dtype))
+        return super().forward(states.to(execution_device(self), self.weight.dtype))
 
 
 @dataclass

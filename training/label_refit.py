@@ -39,7 +39,8 @@ def refit_label_projection(model: DeSa2VAModel, reader: LabelReader, limit: int 
     if len(phrases) < FEWEST_PHRASES:
         return None
     projection = model.decoupling.label
-    states, prompts = LabelReader(model, reader.tokenizer)(phrases).float(), projection(reader(phrases)).float()
+    prompts = projection(reader(phrases)).float()
+    states = LabelReader(model, reader.tokenizer)(phrases).float().to(prompts.device)
     held_out = torch.arange(len(phrases), device=states.device) % 5 == 0
     trial = copy.deepcopy(projection)
     _correct(trial, states[~held_out], prompts[~held_out])

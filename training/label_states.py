@@ -1,7 +1,7 @@
 """Ground-truth phrases, read alone by the frozen language model (paper section 3.2: the input of the third linear).
 
-Enters: phrases. Leaves: (O, D) pooled last hidden states, remembered, because a data set has few phrases and the
-reader is frozen.
+Enters: phrases. Leaves: (O, D) pooled last hidden states, remembered on the CPU, because a data set has few phrases
+and the reader is frozen.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from desa2va.modeling_desa2va.devices import execution_device
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 
 
@@ -32,19 +33,17 @@ class LabelReader(nn.Module):
 
     @torch.no_grad()
     def forward(self, phrases: list[str]) -> torch.Tensor:
-        """Phrases -> (len(phrases), D)."""
+        """Phrases -> (len(phrases), D), where the layers are."""
         fresh = [phrase for phrase in dict.fromkeys(phrases) if phrase not in self.memory]
         if fresh:
             if len(self.memory) + len(fresh) > self.capacity:
                 self.memory.clear()
                 fresh = list(dict.fromkeys(phrases))
-            self.memory.update(zip(fresh, self._read(fresh), strict=True))
-        device = next(self.layers.parameters()).device
-        return torch.stack([self.memory[phrase] for phrase in phrases]).to(device)
+            self.memory.update(zip(fresh, self._read(fresh).cpu(), strict=True))
+        return torch.stack([self.memory[phrase] for phrase in phrases]).to(execution_device(self.layers))
 
     def _read(self, phrases: list[str]) -> torch.Tensor:
         """Mean state over a phrase's own tokens, right-padded batch, no chat template."""
-        device = next(self.layers.parameters()).device
         tokens = self.tokenizer(
             [f" {phrase}" for phrase in phrases],
             return_tensors="pt",
@@ -52,7 +51,7 @@ class LabelReader(nn.Module):
             padding_side="right",
             add_special_tokens=False,
             split_special_tokens=True,
-        ).to(device)
+        ).to(execution_device(self.layers))
         states = self.layers(
             input_ids=tokens.input_ids, attention_mask=tokens.attention_mask, use_cache=False
         ).last_hidden_state

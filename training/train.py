@@ -17,6 +17,7 @@ import logging
 import os
 import platform
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,7 @@ def run_stage(config: dict[str, Any]) -> Path:
     data = DataArguments(**{"seed": seed, **config.get("data", {})})
     mask_loss = MaskLossArguments(**config.get("mask_loss", {}))
     model, processor = _start(config)
+    model.to(arguments.device)
     dataset = build_dataset(data, arguments)
     reader = LabelReader(model, processor.tokenizer) if _needs_reader(model, arguments) else None
     checkpoint = get_last_checkpoint(str(folder)) if folder.is_dir() else None
@@ -257,11 +259,14 @@ def _needs_reader(model: DeSa2VAModel, arguments: DeSa2VATrainingArguments) -> b
 def _warm_start(
     model: DeSa2VAModel, processor: Any, dataset: Any, reader: LabelReader | None, arguments: DeSa2VATrainingArguments
 ) -> None:
-    """Computes the start values the arguments name, in the order they name them."""
+    """Computes the start values the arguments name, in the order they name them.
 
-    def batches(count: int) -> list[dict[str, Any]]:
+    One process computes, the others receive its weights.
+    """
+
+    def batches(count: int) -> Iterator[dict[str, Any]]:
         size = 16
-        return [processor.collate([dataset[i * size + j] for j in range(size)]) for i in range(count)]
+        return (processor.collate([dataset[i * size + j] for j in range(size)]) for i in range(count))
 
     @functools.cache
     def seg() -> warm_start.SegStates:
@@ -269,7 +274,7 @@ def _warm_start(
 
     actions = {
         "fan_in": lambda: warm_start.fan_in(model),
-        "pca": lambda: warm_start.whiten_patch_embeddings(model, batches(25)),
+        "pca": lambda: warm_start.whiten_patch_embeddings(model, list(batches(25))),
         "copy_decoders": lambda: model.segmenter.copy_decoders(),
         "whiten_labels": lambda: warm_start.whiten_labels(
             model, reader, sorted({label for batch in batches(40) for label in batch["object_labels"]})
@@ -281,12 +286,16 @@ def _warm_start(
         "favour_visual": lambda: warm_start.favour_visual(model),
         "fit_text_to_clicks": lambda: warm_start.fit_projection(model.decoupling.text, seg().states, seg().clicks),
     }
-    for name in arguments.warm_start:
-        if name not in actions:
-            raise ValueError(f"warm_start holds {name!r}; choose among {', '.join(actions)}")
-        model.eval()
-        actions[name]()
-        model.train()
+    if unknown := [name for name in arguments.warm_start if name not in actions]:
+        raise ValueError(f"warm_start holds {unknown[0]!r}; choose among {', '.join(actions)}")
+    if arguments.process_index == 0:
+        for name in arguments.warm_start:
+            model.eval()
+            actions[name]()
+            model.train()
+    if arguments.warm_start and torch.distributed.is_initialized():
+        for value in model.state_dict().values():
+            torch.distributed.broadcast(value, 0)
 
 
 def _auxiliary(model: DeSa2VAModel, arguments: DeSa2VATrainingArguments) -> AuxiliaryNetworks | None:

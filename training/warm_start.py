@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from desa2va.modeling_desa2va.decoupling import MotionProjection, Projection
+from desa2va.modeling_desa2va.devices import execution_device
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 from desa2va.training.label_states import LabelReader
 
@@ -70,6 +71,7 @@ def whiten_patches(convolution: nn.Conv2d, pixels: torch.Tensor, flat_after: int
             beyond this one are not amplified further.
     """
     size, width = convolution.kernel_size[0], convolution.out_channels
+    pixels = pixels.to(convolution.weight.device)
     patches = F.unfold(pixels, size, padding=convolution.padding, stride=convolution.stride)
     patches = patches.transpose(1, 2).reshape(-1, 3 * size * size)
     mean = patches.mean(dim=0)
@@ -77,7 +79,7 @@ def whiten_patches(convolution: nn.Conv2d, pixels: torch.Tensor, flat_after: int
     variance, directions = variance.flip(0).clamp(min=0), directions.flip(1)
     kept = min(width, len(variance))
     whitening = directions[:, :kept].T / (variance[:kept] + variance[min(flat_after, kept - 1)]).sqrt()[:, None]
-    weight = torch.linalg.qr(torch.randn(width, width))[0][:, :kept] @ whitening
+    weight = _rotation(width).to(whitening.device)[:, :kept] @ whitening
     weight = weight / ((patches - mean) @ weight.T).std()
     convolution.weight.copy_(weight.reshape(convolution.weight.shape))
     if convolution.bias is not None:
@@ -101,17 +103,22 @@ def whiten_labels(model: DeSa2VAModel, reader: LabelReader, phrases: list[str], 
     Args:
         reader: reads phrases alone. phrases: the ones that will be read. scale: deviation of a prompt coordinate.
     """
-    states = reader(phrases).float()
     layer = model.decoupling.label.layers[0]
+    states = reader(phrases).to(layer.weight.device).float()
     mean = states.mean(dim=0)
     _, deviations, directions = torch.linalg.svd(states - mean, full_matrices=False)
     deviations = deviations / math.sqrt(len(states))
     kept = int((deviations > 0.02 * deviations[0]).sum().clamp(max=layer.out_features))
     whitening = directions[:kept] / deviations[:kept, None]
-    rotation = torch.linalg.qr(torch.randn(layer.out_features, layer.out_features))[0][:, :kept]
+    rotation = _rotation(layer.out_features).to(states.device)[:, :kept]
     weight = scale * math.sqrt(layer.out_features / kept) * rotation @ whitening
     layer.weight.copy_(weight)
     layer.bias.copy_(-weight @ mean)
+
+
+def _rotation(size: int) -> torch.Tensor:
+    """A random orthogonal (size, size) matrix on the CPU, whose generator gives every device the same one."""
+    return torch.linalg.qr(torch.randn(size, size))[0]
 
 
 @dataclass
@@ -128,13 +135,16 @@ def read_seg_states(model: DeSa2VAModel, batches: Iterable[dict[str, Any]], read
     """Reads a few batches. Objects that are absent from their first frame are left out: nobody can click on them.
 
     Args:
-        model: in eval mode. batches: collated. reader: reads the label phrases; without it there are no label prompts.
+        model: in eval mode. batches: collated, on any device. reader: reads the label phrases; without it there are no
+            label prompts.
     """
     names = ("input_ids", "attention_mask", "pixel_values", "image_index", "num_tiles")
     states, labels, clicks = [], [], []
+    device = execution_device(model.mllm)
     for batch in batches:
+        inputs = {name: batch[name].to(device) for name in names if batch.get(name) is not None}
         visible = torch.tensor([bool(masks[0].any()) for masks in batch["mask_labels"]])
-        states.append(model(**{name: batch.get(name) for name in names}).seg_states[visible, 0].float())
+        states.append(model(**inputs).seg_states[visible, 0].float())
         masks = [masks[0] for masks, seen in zip(batch["mask_labels"], visible.tolist(), strict=True) if seen]
         clicks.append(click_prompts(model, masks))
         phrases = [phrase for phrase, seen in zip(batch["object_labels"], visible.tolist(), strict=True) if seen]
@@ -148,10 +158,10 @@ def click_prompts(model: DeSa2VAModel, masks: list[torch.Tensor]) -> torch.Tenso
     for mask in masks:
         inside = mask.nonzero().float()
         nearest = inside[(inside - inside.mean(dim=0)).square().sum(dim=1).argmin()]
-        scale = torch.tensor([size / mask.shape[1], size / mask.shape[0]])
+        scale = torch.tensor([size / mask.shape[1], size / mask.shape[0]], device=mask.device)
         points.append((nearest.flip(0) + 0.5) * scale - 0.5)
     encoder = model.segmenter.sam.prompt_encoder
-    points = torch.stack(points).to(encoder.not_a_point_embed.weight.device)[:, None, None]
+    points = torch.stack(points).to(execution_device(encoder))[:, None, None]
     labels = torch.ones(points.shape[:3], dtype=torch.int32, device=points.device)
     return encoder._embed_points(points, labels, pad=False)[:, 0, 0].float()
 
@@ -161,6 +171,8 @@ def fit_projection(projection: Projection, states: torch.Tensor, prompts: torch.
     """Starts a linear projection from the least-squares map of states (O, D) to prompts (O, C)."""
     if len(projection.layers) > 1:
         raise ValueError("only a linear projection can be fitted; set projection='linear' or leave the fit out")
+    device = projection.layers[0].weight.device
+    states, prompts = states.to(device), prompts.to(device)
     state_mean, prompt_mean = states.mean(dim=0), prompts.mean(dim=0)
     gram = (states - state_mean).T @ (states - state_mean)
     gram.diagonal().add_(ridge * gram.diagonal().mean())

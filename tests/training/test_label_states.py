@@ -2,7 +2,9 @@
 
 import torch
 
+from desa2va.training.arguments import MaskLossArguments
 from desa2va.training.label_states import LabelReader
+from desa2va.training.objectives.masks import TextPretrainingObjective
 
 
 def test_padding_does_not_change_a_phrase(model, processor):
@@ -41,3 +43,13 @@ def test_control_tokens_in_a_phrase_stay_text(model, processor):
     reader.layers.register_forward_pre_hook(lambda m, a, k: seen.update(ids=k["input_ids"]), with_kwargs=True)
     reader(["[SEG]"])
     assert processor.seg_token_ids[0] not in seen["ids"]
+
+
+def test_the_reader_goes_where_the_trained_model_goes(make_model, processor):
+    """It is no part of the trained module, and used to stay on the CPU when the model moved."""
+    model = make_model()
+    objective = TextPretrainingObjective(model, MaskLossArguments(), LabelReader(model, processor.tokenizer))
+    names = dict(objective.named_parameters())
+    objective.to("meta")
+    assert {value.device.type for value in objective._reader[0].parameters()} == {"meta"}
+    assert not any("reader" in name for name in names)

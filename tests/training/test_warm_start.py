@@ -1,5 +1,7 @@
 """Computed start values: each must do what it is for, or training starts from noise without a word."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -8,6 +10,7 @@ from desa2va.modeling_desa2va.outputs import MaskPrediction
 from desa2va.training import warm_start
 from desa2va.training.label_states import LabelReader
 from desa2va.training.objectives.base import model_inputs
+from desa2va.training.train import _warm_start
 
 
 def test_whitened_patches_have_unit_spread_and_no_mean():
@@ -86,3 +89,20 @@ def test_a_gate_that_favours_the_visual_mask_starts_there(make_model):
     gate = model.fusion.gate_logits(masks, masks, prompts, prompts).sigmoid()
     assert gate.min() > 0.75
     warm_start.favour_visual(make_model(fusion="mean"))  # has no gate to set
+
+
+def test_one_process_computes_and_the_others_receive(make_model, monkeypatch):
+    """Every process used to read its 960 samples itself, on the CPU."""
+    first, second = make_model(seed=0), make_model(seed=1)
+    arguments = SimpleNamespace(process_index=0, warm_start=["favour_visual"])
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    sent = []
+    monkeypatch.setattr(torch.distributed, "broadcast", lambda value, source: sent.append(value.clone()))
+    _warm_start(first, None, None, None, arguments)
+    arguments.process_index = 1
+    monkeypatch.setattr(warm_start, "favour_visual", lambda model: pytest.fail("only the first process computes"))
+    received = iter(sent)
+    monkeypatch.setattr(torch.distributed, "broadcast", lambda value, source: value.copy_(next(received)))
+    _warm_start(second, None, None, None, arguments)
+    for name, value in first.state_dict().items():
+        assert torch.equal(second.state_dict()[name], value), name

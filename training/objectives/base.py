@@ -7,6 +7,7 @@ networks, and plain numbers worth logging.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from torch import nn
 
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
+from desa2va.training.label_states import LabelReader
 
 MODEL_INPUTS = (
     "input_ids",
@@ -46,11 +48,20 @@ class Objective(nn.Module):
 
     Args:
         model: the model that is trained. Heads are added by sub-classes and never enter a release.
+        reader: reads the ground-truth phrases; `None` where none are read. It is frozen and no part of the trained
+            module, but goes where the model goes.
     """
 
-    def __init__(self, model: DeSa2VAModel) -> None:
+    def __init__(self, model: DeSa2VAModel, reader: LabelReader | None = None) -> None:
         super().__init__()
         self.model = model
+        self._reader = [reader]  # in a list: not a part of the trained module
+
+    def _apply(self, function: Callable, recurse: bool = True) -> Objective:
+        """What every move goes through."""
+        for reader in filter(None, self._reader):
+            reader._apply(function, recurse)
+        return super()._apply(function, recurse)
 
     def heads(self) -> dict[str, nn.Module]:
         """The throw-away heads by name."""

@@ -32,9 +32,8 @@ class TextPretrainingObjective(Objective):
     """
 
     def __init__(self, model: DeSa2VAModel, mask_loss_arguments: MaskLossArguments, reader: LabelReader) -> None:
-        super().__init__(model)
+        super().__init__(model, reader)
         self.mask_loss_arguments = mask_loss_arguments
-        self._reader = [reader]  # in a list: not a part of the trained module
 
     def forward(self, **batch: Any) -> dict[str, Any]:
         """Terms `label_mask`, `iou`, `object_score`; metric `label_iou`."""
@@ -77,9 +76,8 @@ class DecouplingObjective(Objective):
         shuffled_share: float = 1.0,
         orthogonality_center: bool = False,
     ) -> None:
-        super().__init__(model)
+        super().__init__(model, reader)
         self.mask_loss_arguments = mask_loss_arguments
-        self._reader = [reader]
         self.weights = weights
         self.num_reprompts = num_reprompts
         self.orthogonality_center = orthogonality_center

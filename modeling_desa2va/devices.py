@@ -1,0 +1,38 @@
+"""Where a module computes, which is not always where its weights lie.
+
+Enters: a module. Leaves: the device its inputs belong on. Weights may be offloaded (accelerate, `device_map`): between
+calls they lie on the meta device, and a hook brings them, and the inputs of `forward`, to an execution device.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+def execution_device(module: nn.Module) -> torch.device:
+    """The device on which `module` computes: its hook's, else that of its first weight.
+
+    Args:
+        module: has a weight, or a part with one.
+    """
+    for part in module.modules():
+        device = _hook_device(getattr(part, "_hf_hook", None))
+        if device is not None:
+            return device
+        weight = next(part.parameters(recurse=False), None)
+        if weight is not None:
+            return weight.device
+    raise ValueError(f"{type(module).__name__} has no weights, so it computes where its inputs are")
+
+
+def _hook_device(hook: object) -> torch.device | None:
+    """The execution device of accelerate's hook, or of the first of several that has one."""
+    for one in getattr(hook, "hooks", [hook]):
+        device = getattr(one, "execution_device", None)
+        if device is not None:
+            return torch.device(device)
+    return None
+
+
+__all__ = ["execution_device"]
