@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# The tests' tensors are tiny: more threads than cores only get into each other's way.
-THREADS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+# The tests' tensors are tiny: one thread each and two workers, which also holds where other programs run. A file stays
+# with one worker, since it shares models between its tests.
+WORKERS ?= 2
 
 .PHONY: help demo test lint clean
 
@@ -27,7 +28,7 @@ demo: $(VENV)/.run
 	$(BIN)/desa2va demo --out demo_output --replace
 
 test: $(VENV)/.dev
-	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from desa2va.configuration.presets import preset_config
+from desa2va.hub import load
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 from desa2va.training.data.refshapes.dataset import RefShapes
 from desa2va.training.processors import preset_processor
 from desa2va.training.warm_start import fan_in
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +35,12 @@ def make_model():
         return model.eval()
 
     return make
+
+
+@pytest.fixture(scope="session")
+def shipped():
+    """`(model, processor)` of the shipped model, not to be changed: loading takes longer than most tests."""
+    return load(device="cpu")
 
 
 @pytest.fixture(scope="session")

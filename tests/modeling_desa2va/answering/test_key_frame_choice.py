@@ -107,12 +107,11 @@ def test_the_processor_alone_names_the_ways(processor):
 
 
 @pytest.mark.parametrize("key_frames", ["auto", "uniform"])
-def test_the_shipped_model_finds_an_object_of_frames_40_to_80_of_120(key_frames):
+def test_the_shipped_model_finds_an_object_of_frames_40_to_80_of_120(shipped, key_frames):
     """For real: the object is on a grey floor otherwise, and must be reported absent there on every frame."""
-    from desa2va.hub import load
     from desa2va.training.data.refshapes.dataset import RefShapes
 
-    model, processor = load("desa2va-tiny")
+    model, processor = shipped
     scene = RefShapes("test", "easy", seed=7, conversations=1, video_fraction=1.0, num_frames=10, length=1)[0]
     empty = np.full_like(scene.frames[0], 128)
     clip = [scene.frames[(t - 40) // 4] if 40 <= t < 80 else empty for t in range(120)]

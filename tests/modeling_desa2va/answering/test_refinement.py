@@ -103,15 +103,14 @@ def test_bad_requests_are_named(result, image):
         refine_small_objects(None, None, result, image, refine_area=0)
 
 
-def test_a_closer_look_sharpens_small_objects():
+def test_a_closer_look_sharpens_small_objects(shipped):
     """On a large picture with small shapes the shipped model's masks must come closer to the truth, on average."""
-    from desa2va.hub import load
     from desa2va.processing.batch.image_rows import sam_pixels
     from desa2va.processing.results.frame_results import ObjectLabel, frame_result
     from desa2va.training.data.refshapes.paint import paint
     from desa2va.training.data.refshapes.scene import rasterise, sample_picture
 
-    model, processor = load("desa2va-tiny", device="cpu")
+    model, processor = shipped
     segmenter, before, after = model.segmenter, [], []
     for seed in range(3):
         rng = np.random.default_rng(seed)

@@ -10,15 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from desa2va.hub import load
 from desa2va.modeling_desa2va.session.session import DeSa2VASession
 
 LENGTH = 8
 
 
 @pytest.fixture(scope="module")
-def tiny():
-    return load("desa2va-tiny", device="cpu")
+def tiny(shipped):
+    return shipped
 
 
 @pytest.fixture(scope="module")

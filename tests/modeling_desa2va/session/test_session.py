@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from desa2va.hub import load
 from desa2va.modeling_desa2va.session.session import DeSa2VASession
 from desa2va.training.data.refshapes.dataset import RefShapes
 
@@ -18,8 +17,8 @@ LENGTH = 10
 
 
 @pytest.fixture(scope="module")
-def tiny():
-    return load("desa2va-tiny", device="cpu")
+def tiny(shipped):
+    return shipped
 
 
 @pytest.fixture(scope="module")
