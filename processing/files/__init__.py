@@ -13,7 +13,18 @@ from .export import (
     write_json,
 )
 from .mask_cleanup import MaskOptions, clean_mask, frame_codes
-from .mask_codec import decode_mask, encode_mask, logits_to_codes, mask_area, mask_box, mask_iou, resize_logits
+from .mask_codec import (
+    check_code,
+    decode_mask,
+    encode_mask,
+    logits_to_codes,
+    mask_area,
+    mask_box,
+    mask_iou,
+    polygon_code,
+    resize_logits,
+    unite_masks,
+)
 from .video_writer import VideoWriter
 from .visualization import overlay_masks
 
@@ -21,6 +32,7 @@ __all__ = [
     "DEFAULT_FPS",
     "MaskOptions",
     "VideoWriter",
+    "check_code",
     "clean_mask",
     "coco_annotation",
     "decode_mask",
@@ -32,11 +44,13 @@ __all__ = [
     "mask_box",
     "mask_iou",
     "overlay_masks",
+    "polygon_code",
     "read_json",
     "resize_logits",
     "result_to_coco",
     "save_index_pngs",
     "save_overlay",
+    "unite_masks",
     "write_file",
     "write_index_png",
     "write_json",

@@ -2,6 +2,9 @@
 
 In: low-resolution mask logits of SAM-2 `(T, h, w)`. Out: one COCO run-length code per frame, which is exact and makes
 a long video fit in memory; boxes and areas are read from the code. METHOD section 6 (masks at source resolution).
+
+Codes that come from a file go through `check_code` first: pycocotools reads past the end of a code that does not fill
+its picture, and never returns from uniting it.
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ from pycocotools import mask as coco_mask
 from torch.nn import functional as F
 
 _CHUNK_PIXELS = 32 * 1024 * 1024
+_MAX_PIXELS = 2**30  # of one mask: a gigabyte once decoded
+_MAX_CHARACTERS = 7  # of one count in text: five bits each, so that no sum below overflows 64 bits
 
 
 def resize_logits(logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -31,9 +36,104 @@ def encode_mask(mask: np.ndarray) -> dict[str, Any]:
     return {"size": [int(side) for side in code["size"]], "counts": code["counts"].decode("ascii")}
 
 
+def check_code(code: Any, size: tuple[int, int] | None = None) -> dict[str, Any]:
+    """A run-length code of unknown origin, checked: its counts fill the picture exactly.
+
+    Args:
+        code: `{"size": [H, W], "counts": ...}`; counts are text or bytes as COCO writes them, or a list of integers.
+        size: (H, W) it has to have; any when omitted.
+
+    Returns:
+        The same code as `encode_mask` writes it.
+
+    Raises:
+        ValueError: anything else.
+    """
+    if not isinstance(code, dict) or not {"size", "counts"} <= set(code):
+        keys = f"the keys {sorted(map(str, code))}" if isinstance(code, dict) else type(code).__name__
+        raise ValueError(f"a run-length code has 'size' and 'counts', got {keys:.100}")
+    height, width = _checked_size(code["size"], size)
+    counts, pixels = code["counts"], height * width
+    listed = isinstance(counts, list)
+    numbers = _listed_counts(counts, pixels) if listed else _text_counts(counts, pixels)
+    if numbers.min(initial=0) < 0 or numbers.max(initial=0) > pixels or numbers.sum() != pixels:
+        total = (
+            int(numbers.sum()) if numbers.min(initial=0) >= 0 and numbers.max(initial=0) <= pixels else "more or less"
+        )
+        raise ValueError(f"the counts add up to {total}, not to {height} x {width} pixels")
+    if listed:
+        counts = coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)["counts"]
+    return {"size": [height, width], "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts}
+
+
+def _checked_size(given: Any, size: tuple[int, int] | None) -> tuple[int, int]:
+    """Height and width of a code."""
+    sides = list(given) if isinstance(given, list | tuple) else None
+    if sides is None or len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
+        raise ValueError(f"the size of a run-length code is [height, width], two positive integers, got {given!r:.60}")
+    if size is not None and sides != list(size):
+        raise ValueError(f"the code is {sides} but the picture is {list(size)} (height, width)")
+    if sides[0] * sides[1] > _MAX_PIXELS:
+        raise ValueError(f"a mask of {sides[0]} x {sides[1]} pixels is more than {_MAX_PIXELS}, which is refused")
+    return sides[0], sides[1]
+
+
+def _listed_counts(counts: list[Any], pixels: int) -> np.ndarray:
+    """Int64 counts of a list."""
+    wrong = next((count for count in counts if type(count) is not int or not 0 <= count <= pixels), None)
+    if wrong is not None:
+        raise ValueError(f"the counts of a run-length code are integers from 0 to {pixels}, got {wrong!r:.60}")
+    return np.array(counts, dtype=np.int64)
+
+
+def _text_counts(counts: Any, pixels: int) -> np.ndarray:
+    """Int64 counts of COCO's text.
+
+    Each has five bits a character, the sixth says that more follow; from the fourth on they are differences to the
+    count two places before.
+    """
+    data = counts.encode("utf-8", "surrogatepass") if isinstance(counts, str) else counts
+    if not isinstance(data, bytes):
+        raise ValueError(f"the counts of a run-length code are text or a list of integers, got {counts!r:.60}")
+    bits = np.frombuffer(data, np.uint8).astype(np.int64) - 48
+    ends = np.flatnonzero(bits & 32 == 0)
+    if not len(bits) or bits.min() < 0 or bits.max() > 63 or not len(ends) or ends[-1] != len(bits) - 1:
+        raise ValueError(f"counts that are no run-length code: {counts!r:.60}")
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    lengths = ends - starts + 1
+    if lengths.max() > _MAX_CHARACTERS:
+        raise ValueError(f"a count of the run-length code is larger than the picture of {pixels} pixels")
+    places = 5 * (np.arange(len(bits)) - np.repeat(starts, lengths))
+    numbers = np.add.reduceat((bits & 31) << places, starts)
+    numbers -= np.where(bits[ends] & 16, np.left_shift(1, 5 * lengths), 0)
+    for parity in (1, 2):
+        numbers[parity::2] = numbers[parity::2].cumsum()
+    return numbers
+
+
 def decode_mask(code: dict[str, Any]) -> np.ndarray:
-    """Bool `(H, W)` of a COCO code."""
-    return coco_mask.decode(code).astype(bool)
+    """Bool `(H, W)` of a run-length code.
+
+    Raises:
+        ValueError: see `check_code`.
+    """
+    return coco_mask.decode(check_code(code)).astype(bool)
+
+
+def unite_masks(codes: list[dict[str, Any]]) -> dict[str, Any]:
+    """The union of codes of one size, as a code.
+
+    Raises:
+        ValueError: see `check_code`; also where the sizes differ.
+    """
+    first = check_code(codes[0])
+    size = (first["size"][0], first["size"][1])
+    return check_code(coco_mask.merge([first, *(check_code(code, size) for code in codes[1:])]), size)
+
+
+def polygon_code(polygon: list[float], size: tuple[int, int]) -> dict[str, Any]:
+    """The code of a polygon `[x0, y0, x1, y1, ...]` in pixels, rasterised as pycocotools does."""
+    return coco_mask.merge(coco_mask.frPyObjects([[float(value) for value in polygon]], *size))
 
 
 def mask_area(code: dict[str, Any]) -> int:
@@ -82,4 +182,15 @@ def logits_to_codes(
     return codes
 
 
-__all__ = ["decode_mask", "encode_mask", "logits_to_codes", "mask_area", "mask_box", "mask_iou", "resize_logits"]
+__all__ = [
+    "check_code",
+    "decode_mask",
+    "encode_mask",
+    "logits_to_codes",
+    "mask_area",
+    "mask_box",
+    "mask_iou",
+    "polygon_code",
+    "resize_logits",
+    "unite_masks",
+]

@@ -5,12 +5,12 @@ Rasterisation is that of pycocotools; parts are united, never added. (Paper sect
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from pycocotools import mask as coco_mask
+from desa2va.processing.files import check_code, mask_area, polygon_code, unite_masks
 
 POLYGON_MARGIN = 2.0  # pixels a vertex may lie outside: annotation tools round
+MAX_OUTLINE = 4_000_000  # pixels along a polygon; rasterising takes a hundred bytes for each
 Code = dict[str, Any]
 
 
@@ -44,7 +44,7 @@ def video_codes(mask: Any, size: tuple[int, int], num_frames: int) -> tuple[Code
             codes.append(None if part is None else unite(part, size, may_be_empty=True))
         except ValueError as error:
             raise ValueError(f"frame {frame}: {error}") from error
-    if not any(code is not None and coco_mask.area(code) for code in codes):
+    if not any(code is not None and mask_area(code) for code in codes):
         raise ValueError("no frame shows the object; write null in place of the list where there is no target")
     return tuple(codes)
 
@@ -58,48 +58,40 @@ def unite(mask: Any, size: tuple[int, int], may_be_empty: bool = False) -> Code:
     parts = [mask] if isinstance(mask, dict) else mask
     if not isinstance(parts, list) or not parts:
         raise ValueError(f"expected a run-length code or a list of polygons, or null for no target; got {mask!r:.60}")
-    if all(isinstance(part, int | float) for part in parts):
+    if all(_is_number(part) for part in parts):
         raise ValueError("a flat list of coordinates; a mask is a list of polygons: put the polygon into a list")
-    codes = [_code(part, size) if isinstance(part, dict) else _polygon(part, size) for part in parts]
-    united = coco_mask.merge(codes)
-    if not may_be_empty and not coco_mask.area(united):
+    united = unite_masks(
+        [check_code(part, size) if isinstance(part, dict) else _polygon(part, size) for part in parts]
+    )
+    if not may_be_empty and not mask_area(united):
         raise ValueError("the mask holds no pixel; write null where there is no target")
     return united
 
 
-def _code(code: dict[str, Any], size: tuple[int, int]) -> Code:
-    """A run-length code of either kind, compressed."""
-    height_width, counts = code.get("size"), code.get("counts")
-    if height_width is None or counts is None:
-        raise ValueError(f"a run-length code has 'size' and 'counts', got the keys {sorted(code)}")
-    if list(height_width) != list(size):
-        raise ValueError(f"the code is {list(height_width)} but the picture is {list(size)} (height, width)")
-    try:
-        if isinstance(counts, list):
-            if sum(counts) != size[0] * size[1] or min(counts) < 0:
-                raise ValueError(f"the counts add up to {sum(counts)}, not to {size[0]} x {size[1]} pixels")
-            return coco_mask.frPyObjects({"size": list(size), "counts": counts}, *size)
-        compressed = {"size": list(size), "counts": counts.encode("ascii")}
-        coco_mask.decode(compressed)
-    except (AttributeError, TypeError, UnicodeEncodeError) as error:
-        raise ValueError(f"counts that are no run-length code ({error})") from error
-    return compressed
-
-
 def _polygon(polygon: Any, size: tuple[int, int]) -> Code:
-    """A polygon, rasterised as pycocotools does."""
-    if not isinstance(polygon, list) or not all(isinstance(value, int | float) for value in polygon):
+    """A polygon's code."""
+    if not isinstance(polygon, list) or not all(_is_number(value) for value in polygon):
         raise ValueError(f"a polygon is a flat list of numbers [x0, y0, x1, y1, ...], got {polygon!r:.60}")
     if len(polygon) < 6 or len(polygon) % 2:
         raise ValueError(f"a polygon needs three or more (x, y) pairs, got {len(polygon)} numbers")
     for name, values, side in (("x", polygon[::2], size[1]), ("y", polygon[1::2], size[0])):
-        low, high = min(values), max(values)
-        if not math.isfinite(sum(values)) or low < -POLYGON_MARGIN or high > side + POLYGON_MARGIN:
+        outside = next((value for value in values if not -POLYGON_MARGIN <= value <= side + POLYGON_MARGIN), None)
+        if outside is not None:
             raise ValueError(
-                f"polygon {name} from {low:g} to {high:g} leaves the picture, which is {size[1]} x {size[0]} "
+                f"polygon {name} {outside!r:.20} leaves the picture, which is {size[1]} x {size[0]} "
                 "(width x height); the mask may belong to a picture of another size"
             )
-    return coco_mask.merge(coco_mask.frPyObjects([[float(value) for value in polygon]], *size))
+    steps = zip(polygon, polygon[2:], strict=False)
+    if len(polygon) * max(size) > MAX_OUTLINE and sum(abs(after - before) for before, after in steps) > MAX_OUTLINE:
+        raise ValueError(
+            f"a polygon whose outline is longer than {MAX_OUTLINE} pixels; give a run-length code instead"
+        )
+    return polygon_code(polygon, size)
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value of JSON is a number."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 __all__ = ["Code", "picture_codes", "unite", "video_codes"]

@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
+from desa2va.processing.files import decode_mask
 from desa2va.processing.inputs import IMAGE_EXTENSIONS, image_size, load_image, open_visual
 
 from .finetune_masks import Code, picture_codes, video_codes
@@ -76,7 +76,7 @@ class Record:
         codes = self.codes[index]
         for row, frame in enumerate(frames if codes is not None else ()):
             if codes[frame] is not None:
-                masks[row] = coco_mask.decode(codes[frame])
+                masks[row] = decode_mask(codes[frame])
         return masks
 
 

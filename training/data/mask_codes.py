@@ -5,21 +5,9 @@ Rasterisation is that of pycocotools, the only one whose pixels agree with the p
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from pycocotools import mask as coco_mask
 
-
-def encode_mask(mask: np.ndarray) -> dict[str, Any]:
-    """A bool `(H, W)` mask as a COCO run-length code with text counts."""
-    code = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return {"size": [int(side) for side in code["size"]], "counts": code["counts"].decode("ascii")}
-
-
-def decode_mask(code: dict[str, Any]) -> np.ndarray:
-    """The bool `(H, W)` mask of a COCO run-length code."""
-    return coco_mask.decode(dict(code)).astype(bool)
+from desa2va.processing.files import decode_mask, encode_mask, polygon_code, unite_masks
 
 
 def mask_to_polygons(mask: np.ndarray) -> list[list[float]]:
@@ -54,7 +42,7 @@ def polygons_to_mask(polygons: list[list[float]], height: int, width: int) -> np
     """The union of polygons as a bool `(height, width)` mask; no polygons, an empty mask."""
     if not polygons:
         return np.zeros((height, width), bool)
-    return decode_mask(coco_mask.merge(coco_mask.frPyObjects(polygons, height, width)))
+    return decode_mask(unite_masks([polygon_code(polygon, (height, width)) for polygon in polygons]))
 
 
 def _runs(column: np.ndarray) -> list[tuple[int, int]]:

@@ -4,12 +4,14 @@ import torch
 
 from desa2va.processing.files import mask_codec
 from desa2va.processing.files.mask_codec import (
+    check_code,
     decode_mask,
     encode_mask,
     logits_to_codes,
     mask_area,
     mask_box,
     mask_iou,
+    unite_masks,
 )
 
 
@@ -57,3 +59,72 @@ def test_logits_are_resized_before_the_threshold(monkeypatch):
 def test_absent_frames_are_empty():
     codes = logits_to_codes(torch.ones(3, 4, 4), (8, 8), 0.0, [True, False, True])
     assert [mask_area(code) for code in codes] == [64, 0, 64]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 11), (48, 64), (1, 300), (200, 1)])
+def test_checking_reads_every_code_that_coco_writes(size):
+    """The check reads COCO's text itself; a sign or a difference read wrongly would refuse good masks."""
+    from pycocotools import mask as coco_mask
+
+    for seed, share in enumerate((0.0, 0.01, 0.5, 0.99, 1.0)):
+        code = encode_mask(np.random.default_rng(seed).random(size) < share)
+        counts = coco_mask.frPyObjects({"size": list(size), "counts": [0, size[0] * size[1]]}, *size)
+        assert check_code(code, size) == code
+        assert check_code({**code, "counts": code["counts"].encode()}) == code
+        assert check_code(counts)["counts"].encode() == counts["counts"]
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ("12", "add up to 3, not to 48 x 64"),
+        ("", "no run-length code"),
+        ("Q", "no run-length code"),  # says that more follow
+        ("été", "no run-length code"),
+        ("\ud800", "no run-length code"),
+        ("o" * 7 + "0", "larger than the picture"),
+        ("PPPPPPo00", "larger than the picture"),
+        ("Q0O", "add up to"),
+        ([], "add up to 0"),
+        ([3071], "add up to 3071"),
+        ([3073, -1], "integers from 0 to 3072, got 3073"),
+        ([-1, 3073], "got -1"),
+        ([0.5, 3071.5], "got 0.5"),
+        ([float("nan"), 3072], "got nan"),
+        ([True, 3071], "got True"),
+        ([10**400], "got 1000"),
+        (["3072"], "got '3072'"),
+        ([[3072]], "got "),
+        (None, "text or a list of integers"),
+        (3072, "text or a list of integers"),
+        ({}, "text or a list of integers"),
+    ],
+)
+def test_counts_that_do_not_fill_the_picture_are_refused(counts, message):
+    """`"12"` alone decoded to whatever lay behind it in memory, and uniting it with another mask never returned."""
+    code = {"size": [48, 64], "counts": counts}
+    for read in (check_code, decode_mask, lambda code: unite_masks([encode_mask(np.ones((48, 64), bool)), code])):
+        with pytest.raises(ValueError, match=message):
+            read(code)
+
+
+@pytest.mark.parametrize(
+    "size",
+    [5, None, [48], [48, 64, 1], "48", [48.0, 64], [True, 64], [0, 64], [-48, -64], [2**20, 2**20], [10**400, 1]],
+)
+def test_sizes_that_are_none_are_refused(size):
+    """Seven terabytes were asked for; `"size": 5` was a TypeError."""
+    with pytest.raises(ValueError, match="two positive integers|which is refused"):
+        check_code({"size": size, "counts": "12"})
+
+
+@pytest.mark.parametrize("code", [None, 5, "12", [], {}, {"size": [4, 4]}, {1: 2, "counts": "0"}])
+def test_what_is_no_code_is_refused(code):
+    with pytest.raises(ValueError, match="a run-length code has 'size' and 'counts'"):
+        check_code(code)
+
+
+def test_codes_of_another_size_are_not_united():
+    """pycocotools gives an empty mask then, without a word."""
+    with pytest.raises(ValueError, match=r"the code is \[4, 5\] but the picture is \[4, 4\]"):
+        unite_masks([encode_mask(np.ones((4, 4), bool)), encode_mask(np.ones((4, 5), bool))])
