@@ -23,7 +23,6 @@ from typing import Any
 
 import torch
 import transformers
-import yaml
 from transformers import set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -43,85 +42,27 @@ from .monitors import TrainingMonitor, warnings_of
 from .objectives.base import Objective
 from .phases import build_objective, free_parameters, trainable_prefixes
 from .processors import preset_processor, switch_seg_design
+from .recipe_file import apply_overrides, check_config, check_stage, read_config, resolve_stages
 from .trainer import DeSa2VATrainer
 
 logger = logging.getLogger(__name__)
-CONFIG_FOLDER = Path(__file__).resolve().parent / "configs"
 STAGE_FILE = "stage.json"
 HEADS_FILE = "heads.pt"
-SECTIONS = ("model", "data", "mask_loss", "training", "stages", "output_dir", "seed", "init_from", "name")
-
-
-def read_config(name: str) -> dict[str, Any]:
-    """The configuration at a path, or the packaged one of that name.
-
-    Raises:
-        FileNotFoundError: neither exists. ValueError: a section that is unknown.
-    """
-    path = Path(name)
-    if not path.is_file():
-        path = CONFIG_FOLDER / f"{name}.yaml"
-    if not path.is_file():
-        known = sorted(str(p.relative_to(CONFIG_FOLDER).with_suffix("")) for p in CONFIG_FOLDER.rglob("*.yaml"))
-        raise FileNotFoundError(f"no configuration file {name!r} and no packaged one; packaged: {', '.join(known)}")
-    config = yaml.safe_load(path.read_text())
-    if not isinstance(config, dict):
-        raise ValueError(f"{path} must hold a mapping, got {type(config).__name__}")
-    unknown = sorted(set(config) - set(SECTIONS))
-    if unknown:
-        raise ValueError(f"{path}: unknown sections {unknown}; known are {', '.join(SECTIONS)}")
-    return config
-
-
-def apply_overrides(config: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
-    """Sets `section.key=value` entries (values are YAML) in a configuration.
-
-    Raises:
-        ValueError: an entry without `=`.
-    """
-    for entry in overrides:
-        key, sign, value = entry.partition("=")
-        if not sign:
-            raise ValueError(f"override {entry!r} must read section.key=value")
-        *parents, leaf = key.split(".")
-        place = config
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        place[leaf] = yaml.safe_load(value)
-    return config
-
-
-def merge_configs(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
-    """`change` on top of `base`, mapping by mapping; neither is altered."""
-    merged = dict(base)
-    for key, value in change.items():
-        inner = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = merge_configs(merged[key], value) if inner else value
-    return merged
 
 
 def run_recipe(config: dict[str, Any]) -> Path:
-    """Runs the stages of a recipe, or a single stage. Returns the folder of the last model."""
-    output_dir = Path(config.get("output_dir", "runs/desa2va"))
-    stages = config.get("stages")
-    common = {key: value for key, value in config.items() if key not in ("stages", "output_dir")}
-    if stages is None:
-        return run_stage({**common, "output_dir": str(output_dir)})
-    folder = config.get("init_from")
-    for number, stage in enumerate(stages):
-        if "config" in stage:
-            stage = merge_configs(read_config(stage["config"]), stage)
-        stage = merge_configs(common, stage)
-        stage.pop("config", None)
-        start = stage.pop("start_from", None)
-        stage["init_from"] = str(output_dir / start) if start else folder
-        stage["output_dir"] = str(output_dir / stage.get("name", f"stage{number}"))
-        folder = str(run_stage(stage))
-    return Path(folder)
+    """Runs the stages of a recipe, or a single stage. Returns the folder of the last model.
+
+    Raises:
+        ValueError: a key nobody reads, in any stage; no stage was begun then.
+    """
+    folders = [run_stage(stage) for stage in resolve_stages(check_config(config, "configuration"))]
+    return folders[-1]
 
 
 def run_stage(config: dict[str, Any]) -> Path:
     """Trains one stage, or returns at once where it is finished. Returns the folder of its model."""
+    config = check_stage(config, "configuration")
     folder = Path(config["output_dir"])
     if (folder / STAGE_FILE).is_file():
         logger.info("%s is finished, skipping it", folder)
@@ -174,14 +115,9 @@ def run_stage(config: dict[str, Any]) -> Path:
 
 
 def _training_arguments(config: dict[str, Any], folder: Path, seed: int) -> DeSa2VATrainingArguments:
-    fields = {"output_dir": str(folder), "seed": seed, "data_seed": seed, **config.get("training", {})}
-    for name in ("save_strategy", "eval_strategy", "logging_strategy"):
-        if fields.get(name) is False:  # YAML's reading of a bare `no`
-            fields[name] = "no"
-    try:
-        return DeSa2VATrainingArguments(**fields)
-    except TypeError as error:
-        raise ValueError(f"section training: {error}") from error
+    return DeSa2VATrainingArguments(
+        **{"output_dir": str(folder), "seed": seed, "data_seed": seed, **config.get("training", {})}
+    )
 
 
 def _start(config: dict[str, Any]) -> tuple[DeSa2VAModel, DeSa2VAProcessor]:
@@ -218,8 +154,6 @@ def with_fields(model: DeSa2VAModel, fields: dict[str, Any]) -> DeSa2VAModel:
     """
     config = copy.deepcopy(model.config)
     for name, value in fields.items():
-        if not hasattr(config, name):
-            raise ValueError(f"section model: {name!r} is no field of the configuration")
         setattr(config, name, value)
     config.check()
     changed = DeSa2VAModel(config)

@@ -9,16 +9,14 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from desa2va.training.train import merge_configs, read_config
+from desa2va.training.field_check import check_fields, check_mapping, declared_fields
+from desa2va.training.recipe_file import SECTIONS, check_stage, merge_configs, read_config, read_yaml
 
 PLAN_FOLDER = Path(__file__).resolve().parent / "plans"
-SECTIONS = ("model", "data", "mask_loss", "training")
 
 
 @dataclass(frozen=True)
@@ -103,13 +101,12 @@ def read_plan(name: str) -> Plan:
         path = PLAN_FOLDER / f"{name}.yaml"
     if not path.is_file():
         raise FileNotFoundError(f"no plan file {name!r} and no packaged one; packaged: {', '.join(packaged_plans())}")
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    known = {entry.name for entry in fields(Plan)} - {"name"}
-    if not isinstance(content, dict) or not {"title", "arms", "reference"} <= set(content):
+    content = check_mapping(read_yaml(path), str(path))
+    if not {"title", "arms", "reference"} <= set(content):
         raise ValueError(f"{path} must be a mapping with title, reference and arms")
-    unknown = sorted(set(content) - known)
-    if unknown:
-        raise ValueError(f"{path}: unknown fields {unknown}; known are {', '.join(sorted(known))}")
+    known = {**declared_fields(Plan), "arms": dict, "seeds": list[int]}
+    known.pop("name")
+    content = check_fields(content, known, str(path))
     arms = {key: _arm(path, key, value or {}) for key, value in content.pop("arms").items()}
     if "seeds" in content:
         content["seeds"] = tuple(content["seeds"])
@@ -124,13 +121,9 @@ def packaged_plans() -> list[str]:
 
 
 def _arm(path: Path, name: str, content: dict[str, Any]) -> Arm:
+    known = dict.fromkeys(("title", "like", "equal_time", "start_from"), str) | dict.fromkeys(SECTIONS, dict)
+    content = check_fields(content, known, f"{path}, arm {name!r}")
     settings = {key: content.pop(key) for key in SECTIONS if key in content}
-    unknown = sorted(set(content) - {"title", "like", "equal_time", "start_from"})
-    if unknown:
-        raise ValueError(
-            f"{path}, arm {name!r}: unknown fields {unknown}; an arm has title, like, equal_time, "
-            f"start_from and the sections {', '.join(SECTIONS)}"
-        )
     return Arm(name, settings=settings, **{"title": name, **content})
 
 
@@ -151,6 +144,7 @@ def _check(path: Path, plan: Plan) -> None:
                 raise ValueError(f"{path}: arms {sorted(seen)} are like one another in a circle")
             seen.add(link.name)
             link = plan.arms[link.like]
+        check_stage(plan.stage(arm, plan.seeds[0]), f"{path}, arm {arm.name!r}")
         if arm.equal_time and (plan.arms[arm.equal_time].equal_time or not arm.like):
             raise ValueError(
                 f"{path}, arm {arm.name!r}: equal_time needs `like`, and an arm trained for its own number of steps"

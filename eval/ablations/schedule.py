@@ -18,7 +18,8 @@ import torch
 from tqdm.auto import tqdm
 
 from desa2va.eval.report_file import write_report
-from desa2va.training.train import read_config, run_recipe
+from desa2va.training.recipe_file import read_config, resolve_stages
+from desa2va.training.train import run_recipe
 
 from .plan import Arm, Plan
 from .runs import Run, execute
@@ -107,7 +108,7 @@ def prepare_starts(grids: list[Grid]) -> None:
         if all((grid.recipe_dir / stage / "config.json").is_file() for stage in wanted):
             continue
         recipe = read_config(grid.plan.recipe)
-        names = [read_config(stage["config"]).get("name") for stage in recipe["stages"]]
+        names = [Path(stage["output_dir"]).name for stage in resolve_stages(recipe)]
         missing = sorted(wanted - set(names))
         if missing:
             raise ValueError(f"plan {grid.plan.name}: recipe {grid.plan.recipe} has no stages {missing}")

@@ -10,7 +10,8 @@ from desa2va.training.arguments import DeSa2VATrainingArguments, MaskLossArgumen
 from desa2va.training.data.refshapes.dataset import RefShapes
 from desa2va.training.label_states import LabelReader
 from desa2va.training.phases import build_objective, free_parameters, trainable_prefixes
-from desa2va.training.train import _auxiliary, read_config
+from desa2va.training.recipe_file import read_config
+from desa2va.training.train import _auxiliary
 from desa2va.training.trainer import DeSa2VATrainer
 
 KINDS = ("qa_color", "no_target", "attribute", "multiple", "caption")

@@ -11,7 +11,8 @@ from desa2va.training.arguments import DeSa2VATrainingArguments, MaskLossArgumen
 from desa2va.training.data.refshapes.dataset import RefShapes
 from desa2va.training.label_states import LabelReader
 from desa2va.training.phases import build_objective, free_parameters, trainable_prefixes
-from desa2va.training.train import _auxiliary, apply_overrides, read_config, run_recipe
+from desa2va.training.recipe_file import apply_overrides, read_config
+from desa2va.training.train import _auxiliary, run_recipe
 from desa2va.training.trainer import DeSa2VATrainer
 
 QUIET = {"use_cpu": True, "disable_tqdm": True, "lr_scheduler_type": "constant", "seed": 0, "data_seed": 0}
@@ -289,16 +290,6 @@ def test_a_baseline_can_begin_from_a_decoupled_model(stage):
     assert "label_refit" not in report
 
 
-def test_overrides_and_errors_of_the_command(stage):
-    config = apply_overrides(read_config(str(stage)), ["training.max_steps=7", "output_dir=elsewhere"])
-    assert config["training"]["max_steps"] == 7
-    assert config["output_dir"] == "elsewhere"
-    with pytest.raises(ValueError, match="section.key=value"):
-        apply_overrides({}, ["training.max_steps"])
-    with pytest.raises(FileNotFoundError, match="tiny"):
-        read_config("no_such_recipe")
-
-
 def test_a_bare_no_on_the_command_line_means_no(stage, tmp_path):
     """YAML reads `no` as false, which no strategy of transformers is called."""
     config = apply_overrides(read_config(str(stage)), ["training.save_strategy=no"])
@@ -306,22 +297,3 @@ def test_a_bare_no_on_the_command_line_means_no(stage, tmp_path):
     folder = run_recipe(config)
     assert not list(folder.glob("checkpoint-*"))
     assert json.loads((folder / "stage.json").read_text())["cpu_seconds"] > 0
-
-
-def test_a_misspelt_section_is_named(tmp_path):
-    path = tmp_path / "bad.yaml"
-    path.write_text("trainig: {}\n")
-    with pytest.raises(ValueError, match="trainig"):
-        read_config(str(path))
-
-
-def test_packaged_configurations_are_valid(tmp_path):
-    """A typo in a shipped YAML shows here, not after an hour of training."""
-    from desa2va.training.train import CONFIG_FOLDER, _training_arguments
-
-    names = [str(p.relative_to(CONFIG_FOLDER).with_suffix("")) for p in CONFIG_FOLDER.rglob("*.yaml")]
-    assert "tiny" in names
-    for name in names:
-        config = read_config(name)
-        if "stages" not in config:
-            _training_arguments(config, tmp_path, 0)

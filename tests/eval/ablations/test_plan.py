@@ -63,8 +63,9 @@ def test_equal_arms_of_two_plans_share_one_run():
     ("content", "message"),
     [
         ({"reference": "b"}, "reference 'b' is no arm"),
-        ({"seedz": [1]}, "unknown fields"),
-        ({"arms": {"a": {"weights": {}}}}, "arm 'a': unknown fields"),
+        ({"seedz": [1]}, "'seedz' is unknown; did you mean 'seeds'"),
+        ({"arms": {"a": {"weights": {}}}}, "arm 'a': 'weights' is unknown"),
+        ({"arms": {"a": {"model": {"fusoin": "mean"}}}}, "arm 'a': model: 'fusoin' is unknown; did you mean 'fusion'"),
         ({"arms": {"a": {"like": "c"}}}, "like='c' is no other arm"),
         ({"arms": {"a": {"like": "b"}, "b": {"like": "a"}}}, "in a circle"),
         ({"arms": {"a": {}, "b": {"equal_time": "a"}}}, "equal_time needs `like`"),

@@ -1,0 +1,138 @@
+"""Configurations: every key is read by something, every error is one sentence that names its place."""
+
+import pytest
+import yaml
+
+from desa2va.training.arguments import DeSa2VATrainingArguments
+from desa2va.training.recipe_file import CONFIG_FOLDER, apply_overrides, check_config, read_config, resolve_stages
+
+
+def written(folder, text):
+    path = folder / "recipe.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("trainin.max_steps=1", "'trainin' is unknown; did you mean 'training'"),
+        ("a.b.c=1", "'a' is unknown; known are"),
+        ("model.fusoin=mean", "model: 'fusoin' is unknown; did you mean 'fusion'"),
+        ("training.weights.visual_msk=1", "training.weights: 'visual_msk' is unknown; did you mean 'visual_mask'"),
+        ("data.options.conversatons=2", "data.options: 'conversatons' is unknown; did you mean 'conversations'"),
+        ("mask_loss.dice_wieght=1", "mask_loss: 'dice_wieght' is unknown; did you mean 'dice_weight'"),
+        ("training.learning_rate=fast", "training.learning_rate must be a number, got 'fast'"),
+        ("training.learning_rate=", r"training.learning_rate must be a number, got nothing \(null\)"),
+        ("training.output_dir=x", "output_dir at the top"),
+        ("training.resume_from_checkpoint=x", "resumes by itself"),
+        ("training=5", "training must be a mapping"),
+        ("seed.x=1", "seed is no section"),
+        ("stages.0.name=x", "stages is a list"),
+        ("training.max_steps", "section.key=value"),
+        ("training.max_steps=[", "is no YAML"),
+        ("stages=[]", "stages must be a list"),
+    ],
+)
+def test_a_misspelt_override_is_refused(override, said):
+    """It trained without a word, with the setting that was not wanted."""
+    config = {"seed": 0, "stages": [{"name": "one"}]}
+    with pytest.raises(ValueError, match=said):
+        apply_overrides(config, [override])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("trainig: {}\n", "'trainig' is unknown; did you mean 'training'"),
+        ("stages:\n- {nme: one}\n", r"stages\[0\]: 'nme' is unknown; did you mean 'name'"),
+        ("stages:\n- training: {phas: fusion}\n", r"stages\[0\]: training: 'phas' is unknown; did you mean 'phase'"),
+        ("stages: {one: two}\n", "stages must be a list"),
+        ("stages:\n- stages: []\n", r"stages\[0\]: 'stages' is unknown"),
+        ("data: {parts: [{}]}\n", r"data.parts\[0\] needs a dataset"),
+        ("data: {parts: [3]}\n", r"data.parts\[0\] must be a mapping"),
+        (
+            "data: {parts: [{dataset: refshapes, shar: 1}]}\n",
+            r"data.parts\[0\]: 'shar' is unknown; did you mean 'share'",
+        ),
+        ("data: {parts: [{dataset: refshapes, share: 0}]}\n", "share must be a positive number"),
+        (
+            "data: {parts: [{dataset: refshapes, options: {image_root: x}}]}\n",
+            r"data.parts\[0\].options: 'image_root' is unknown",
+        ),
+        ("training:\n", "training must be a mapping of keys to values, got nothing"),
+        ("training: {max_steps: 1}\ntraining: {seed: 1}\n", "line 2, column 1: 'training' stands twice"),
+        ("training: {max_steps: 1\n", "recipe.yaml is no YAML: line 2"),
+        ("- 1\n", "must be a mapping"),
+        ("", "must be a mapping"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_its_place(tmp_path, text, said):
+    with pytest.raises(ValueError, match=said) as error:
+        read_config(written(tmp_path, text))
+    assert "recipe.yaml" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_numbers_are_numbers_however_they_are_written(tmp_path):
+    """YAML reads `1e-4` as text."""
+    text = "training: {learning_rate: 1e-4, max_steps: '5', lr_scheduler_kwargs: {min_lr: 1e-5}, save_strategy: no}\n"
+    training = read_config(written(tmp_path, text))["training"]
+    assert training == {
+        "learning_rate": 1e-4,
+        "max_steps": 5,
+        "lr_scheduler_kwargs": {"min_lr": 1e-5},
+        "save_strategy": "no",
+    }
+
+
+def test_an_override_holds_for_every_stage():
+    """A stage's own number went before the one that was asked for by hand."""
+    config = apply_overrides(read_config("tiny"), ["training.per_device_train_batch_size=3", "output_dir=runs/x"])
+    stages = resolve_stages(config)
+    assert {stage["training"]["per_device_train_batch_size"] for stage in stages} == {3}
+    assert stages[0]["output_dir"] == "runs/x/vision"
+
+
+def test_stages_follow_one_another():
+    stages = [{"name": "one"}, {"name": "two"}, {"name": "three", "start_from": "one"}]
+    resolved = resolve_stages({"output_dir": "runs", "init_from": "desa2va-tiny", "stages": stages})
+    assert [stage["init_from"] for stage in resolved] == ["desa2va-tiny", "runs/one", "runs/one"]
+
+
+@pytest.mark.parametrize(
+    ("stages", "said"),
+    [
+        ([{"name": "one"}, {"name": "one"}], "two stages are called 'one'"),
+        ([{"name": "one", "start_from": "nothing"}], "no stage before it is called 'nothing'"),
+        (
+            [{"name": "one"}, {"name": "two", "data": {"dataset": "a.json", "options": {"level": "easy"}}}],
+            "stage two: data.options of a.json: 'level' is unknown",
+        ),
+    ],
+)
+def test_a_recipe_is_checked_before_its_first_stage(stages, said):
+    """An error of the last stage showed after hours, and of two stages of one name the second was skipped."""
+    with pytest.raises(ValueError, match=said):
+        resolve_stages(check_config({"output_dir": "runs", "stages": stages}, "here"))
+
+
+def test_packaged_configurations_are_valid(tmp_path):
+    """A typo in a shipped YAML shows here, not after an hour of training."""
+    names = [str(path.relative_to(CONFIG_FOLDER).with_suffix("")) for path in CONFIG_FOLDER.rglob("*.yaml")]
+    assert "tiny" in names
+    for name in names:
+        for stage in resolve_stages(read_config(name)):
+            DeSa2VATrainingArguments(output_dir=str(tmp_path), use_cpu=True, **stage["training"])
+
+
+def test_an_unknown_configuration_names_the_packaged_ones():
+    with pytest.raises(FileNotFoundError, match="packaged: .*tiny"):
+        read_config("no_such_recipe")
+
+
+def test_a_file_round_trips(tmp_path):
+    """The check alters nothing that is right: fingerprints of finished runs depend on it."""
+    for name in ("tiny", "tiny/ablation", "tiny/fusion", "finetune"):
+        config = read_config(name)
+        assert read_config(written(tmp_path, yaml.safe_dump(config))) == config
