@@ -1,4 +1,4 @@
-"""The command line `desa2va`: reads arguments, calls one subcommand, turns errors into one line.
+"""The command line `desa2va`: reads arguments and calls one subcommand; `program` turns errors into one line.
 
 What enters: `argv`. What leaves: an exit code: 0 done, 1 something is wrong (`doctor`), 2 the request is wrong.
 (Engineering; no paper section.)
@@ -7,15 +7,11 @@ What enters: `argv`. What leaves: an exit code: 0 done, 1 something is wrong (`d
 from __future__ import annotations
 
 import argparse
-import re
 import sys
-import warnings
-from collections.abc import Callable
 from importlib import import_module
-from typing import Any
 
 from . import __version__
-from .errors import USER_ERRORS
+from .program import run_program
 
 COMMANDS = ("demo", "segment", "chat", "train", "data", "evaluate", "probe", "ablate", "export", "doctor")
 
@@ -67,42 +63,22 @@ def main(argv: list[str] | None = None) -> int:
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     words = [word for word in argv if word != "--debug"]
+    command = next((word for word in words if not word.startswith("-")), "")
+    return run_program(f"desa2va {command}".strip(), lambda: _run(words), debug="--debug" in argv)
+
+
+def _run(words: list[str]) -> int:
+    """Read the arguments and do what they say."""
+    for word in words:
+        if any("\ud800" <= letter <= "\udfff" for letter in word):  # how Python holds bytes that are no UTF-8
+            raise ValueError(f"{ascii(word)} is not UTF-8, and what is written could not name it; rename the file")
     parser = build_parser()
     args, unknown = parser.parse_known_args(words)
     passes_on = getattr(args, "passes_on", False)
     if unknown and not passes_on:
         parser.error(f"unknown arguments: {' '.join(unknown)}; see `desa2va {args.command} --help`")
     args.rest = words[words.index(args.command) + 1 :] if passes_on else []
-    try:
-        with warnings.catch_warnings():
-            warnings.showwarning = _warn_once()
-            return args.run(args) or 0
-    except KeyboardInterrupt:
-        print("desa2va: interrupted", file=sys.stderr)
-        return 130
-    except USER_ERRORS as error:
-        if "--debug" in argv:
-            raise
-        print(f"desa2va {args.command}: {_one_line(error)}", file=sys.stderr)
-        return 2
-
-
-def _warn_once() -> Callable[..., None]:
-    """Return a `warnings.showwarning` that prints one line, once for warnings that differ in numbers alone."""
-    seen: set[str] = set()
-
-    def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        kind = re.sub(r"\d+", "#", str(message))
-        if kind not in seen:
-            seen.add(kind)
-            print(f"desa2va: warning: {_one_line(message)}", file=sys.stderr)
-
-    return show
-
-
-def _one_line(error: BaseException | str) -> str:
-    """Return the message of `error` on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    return args.run(args)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,13 @@ section.)
 
 from __future__ import annotations
 
+import logging
 import os
-import re
 import shutil
 import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,48 +24,7 @@ from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 from desa2va.processing.processing_desa2va import DeSa2VAProcessor
 
 from .card import SIDE_FILES, write_card
-
-SHIPPED_MODEL = "desa2va-tiny"
-_ASSETS = Path(__file__).resolve().parent / "assets"
-_WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
-_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
-
-
-def resolve(name_or_path: str | os.PathLike) -> str:
-    """Turn a model name into something `from_pretrained` accepts.
-
-    Args:
-        name_or_path: `"desa2va-tiny"`, a local folder, or a Hub id such as `"owner/name"`.
-
-    Returns:
-        A checked local folder, or the Hub id unchanged.
-
-    Raises:
-        FileNotFoundError: If it names a local folder that is absent or lacks configuration, processor or weights.
-    """
-    name = os.fspath(name_or_path)
-    if name == SHIPPED_MODEL and not Path(name).is_dir():
-        return str(_checked_folder(_ASSETS / SHIPPED_MODEL))
-    if Path(name).expanduser().is_dir():
-        return str(_checked_folder(Path(name).expanduser()))
-    if not _HUB_ID.fullmatch(name) or name.startswith("."):
-        raise FileNotFoundError(
-            f"there is no folder {name!r}; give {SHIPPED_MODEL!r}, an existing model folder, or a Hub id 'owner/name'"
-        )
-    return name
-
-
-def _checked_folder(folder: Path) -> Path:
-    """Raise unless `folder` holds configuration, processor and weights."""
-    missing = [name for name in ("config.json", "processor_config.json") if not (folder / name).is_file()]
-    if not any(list(folder.glob(pattern)) for pattern in _WEIGHTS):
-        missing.append("*.safetensors")
-    if missing:
-        raise FileNotFoundError(
-            f"the folder {folder} is no DeSa2VA model: {', '.join(missing)} missing; "
-            "save model and processor into one folder, or run `desa2va export`"
-        )
-    return folder
+from .model_files import SHIPPED_MODEL, check_hub, checked_device, named_in_errors, resolve
 
 
 def load(
@@ -85,24 +47,46 @@ def load(
         both.
 
     Raises:
-        FileNotFoundError: See `resolve`.
-        ValueError: If the checkpoint lacks weights of the model; the message names them.
+        FileNotFoundError: See `resolve`; or a Hub id that can not be read.
+        ValueError: If the checkpoint lacks weights of the model (the message names them), holds a damaged file, or
+            this machine has no such device.
     """
     path = resolve(name)
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = checked_device(device)
     if dtype is None:
         dtype = torch.float32 if device.type == "cpu" else "auto"
-    model, info = DeSa2VAModel.from_pretrained(path, dtype=dtype, output_loading_info=True, **kwargs)
-    bad = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
+    hub_options = {key: kwargs[key] for key in ("revision", "token", "cache_dir", "local_files_only") if key in kwargs}
+    if not Path(path).is_dir():
+        check_hub(path, **hub_options)
+    with named_in_errors(path, "model"), _no_report():
+        loading = {"ignore_mismatched_sizes": True, **kwargs, "output_loading_info": True}
+        model, info = DeSa2VAModel.from_pretrained(path, dtype=dtype, **loading)
+    shapes = (f"{name} {tuple(found)} in place of {tuple(own)}" for name, found, own in info["mismatched_keys"])
+    bad = sorted(info["missing_keys"]) + sorted(shapes)
     if bad:
         shown = ", ".join(bad[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "")
         raise ValueError(f"the checkpoint {path} lacks weights of the model or has them in another shape: {shown}")
-    hub_names = ("revision", "token", "cache_dir", "local_files_only")
-    processor = DeSa2VAProcessor.from_pretrained(path, **{key: kwargs[key] for key in hub_names if key in kwargs})
+    if info["unexpected_keys"]:
+        known = sorted(info["unexpected_keys"])
+        warnings.warn(f"{path} holds {len(known)} weights the model does not know, e.g. {known[0]}", stacklevel=2)
+    with named_in_errors(path, "processor"):
+        processor = DeSa2VAProcessor.from_pretrained(path, **hub_options)
     if "device_map" not in kwargs:
         model = model.to(device)
     model.processor = processor
     return model.eval(), processor
+
+
+@contextmanager
+def _no_report() -> Iterator[None]:
+    """Silences transformers' report on weights, forty lines of which `load` says the one that matters."""
+    report = logging.getLogger("transformers.modeling_utils")
+    usual = report.level
+    report.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        report.setLevel(usual)
 
 
 def export_model(out_dir: str | os.PathLike, model: str | os.PathLike = SHIPPED_MODEL) -> Path:

@@ -12,7 +12,8 @@ ROOMS = ("configuration", "processing", "modeling_desa2va", "training", "eval")
 
 # From the ground up. A module belongs to the longest name that begins its own; names of one floor are strangers.
 FLOORS = [
-    ["flat_export"],
+    ["errors"],
+    ["flat_export", "program"],
     ["configuration"],
     ["processing.inputs", "processing.files"],
     ["processing.batch", "processing.results"],
@@ -22,7 +23,7 @@ FLOORS = [
     ["modeling_desa2va.answering"],
     ["modeling_desa2va.modeling_desa2va"],
     ["modeling_desa2va.session"],
-    ["auto", "card"],
+    ["auto", "card", "model_files"],
     ["hub"],
     ["training.data.sample", "training.data.mask_codes"],
     ["training.data.refshapes", "training.disentangling"],

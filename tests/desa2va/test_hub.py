@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import desa2va
-from desa2va import hub
+from desa2va import hub, model_files
 
 # Runs where no `desa2va` can be imported: loads a folder as remote code, answers one request about a picture, streams
 # a video with the processor it finds beside the weights, saves everything again.
@@ -160,7 +160,7 @@ def test_names_resolve(saved_model, tmp_path, monkeypatch):
     assert hub.resolve("owner/name") == "owner/name"
     with pytest.raises(FileNotFoundError, match="no folder"):
         hub.resolve("./not/here")
-    monkeypatch.setattr(hub, "_ASSETS", tmp_path)
+    monkeypatch.setattr(model_files, "_ASSETS", tmp_path)
     shutil.copytree(saved_model, tmp_path / hub.SHIPPED_MODEL)
     assert hub.resolve(hub.SHIPPED_MODEL) == str(tmp_path / hub.SHIPPED_MODEL)
 
