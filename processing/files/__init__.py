@@ -4,7 +4,6 @@ from .export import (
     DEFAULT_FPS,
     coco_annotation,
     index_pixels,
-    read_json,
     result_to_coco,
     save_index_pngs,
     save_overlay,
@@ -25,10 +24,12 @@ from .mask_codec import (
     resize_logits,
     unite_masks,
 )
+from .plain_data import Code, parse_json, read_dataclass, read_json, typed
 from .video_writer import VideoWriter
 from .visualization import overlay_masks
 
 __all__ = [
+    "Code",
     "DEFAULT_FPS",
     "MaskOptions",
     "VideoWriter",
@@ -44,12 +45,15 @@ __all__ = [
     "mask_box",
     "mask_iou",
     "overlay_masks",
+    "parse_json",
     "polygon_code",
+    "read_dataclass",
     "read_json",
     "resize_logits",
     "result_to_coco",
     "save_index_pngs",
     "save_overlay",
+    "typed",
     "unite_masks",
     "write_file",
     "write_index_png",

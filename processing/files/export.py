@@ -48,11 +48,6 @@ def write_json(path: str | os.PathLike, data: dict[str, Any], overwrite: bool = 
     write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"), overwrite)
 
 
-def read_json(path: str | os.PathLike) -> dict[str, Any]:
-    """Reads a dictionary written by `write_json`."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
-
-
 def result_to_coco(result: Any) -> dict[str, Any]:
     """COCO dictionary of a result.
 
@@ -204,7 +199,6 @@ __all__ = [
     "index_mask",
     "index_palette",
     "index_pixels",
-    "read_json",
     "render_frame",
     "result_to_coco",
     "save_index_pngs",

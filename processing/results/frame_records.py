@@ -12,13 +12,16 @@ import os
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 
-from desa2va.processing.files import MaskOptions
+from desa2va.processing.files import MaskOptions, parse_json
 
 from .frame_results import FrameObject, FrameResult, presence_logit
 from .results import object_status
+
+MAX_LINE_BYTES = 2**28  # of one frame
 
 
 @dataclass
@@ -126,7 +129,7 @@ class FrameRecords:
         if frame not in self:
             raise KeyError(frame)
         self._reader.seek(self._places[frame])
-        return FrameResult.from_dict(json.loads(self._reader.readline()))
+        return FrameResult.from_dict(parse_json(self._reader.readline(), str(self.path)))
 
     def __iter__(self) -> Iterator[FrameResult]:
         """All frames, by rising number."""
@@ -150,14 +153,27 @@ def read_frame_results(path: str | os.PathLike) -> Iterator[FrameResult]:
     """The frame results of a file that `FrameRecords` wrote, one by one, in the order of the file.
 
     Raises:
-        ValueError: a line is no frame result; its number is named.
+        FileNotFoundError: no such file. ValueError: a line is no frame result, or a frame comes twice; its number is
+            named.
     """
-    with open(path, encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
+    name, seen = os.fspath(path), set()
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"there is no file {name}")
+    with open(path, "rb") as lines:
+        for number in count(1):
+            line = lines.readline(MAX_LINE_BYTES + 1)
+            if not line:
+                return
+            where = f"{name}: line {number}"
+            if len(line) > MAX_LINE_BYTES:
+                raise ValueError(f"{where} has more than {MAX_LINE_BYTES} bytes, which is refused")
             try:
-                result = FrameResult.from_dict(json.loads(line))
-            except (ValueError, TypeError, KeyError) as error:
-                raise ValueError(f"{os.fspath(path)}: line {number} is no frame result ({error})") from error
+                result = FrameResult.from_dict(parse_json(line, "the line"))
+            except ValueError as error:
+                raise ValueError(f"{where} is no frame result: {error}") from error
+            if result.frame in seen:
+                raise ValueError(f"{where}: frame {result.frame} comes twice")
+            seen.add(result.frame)
             yield result
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from desa2va.processing.files import (
+    Code,
     MaskOptions,
     decode_mask,
     encode_mask,
@@ -23,11 +24,13 @@ from desa2va.processing.files import (
     mask_area,
     mask_box,
     overlay_masks,
+    read_dataclass,
     resize_logits,
 )
 from desa2va.processing.inputs import FrameSource
 
 from .answer_text import ParsedAnswer
+from .result_checks import check_code_size, check_numbers, check_probabilities, check_status
 from .results import ObjectResult, SegmentationResult, answer_status, object_status
 
 
@@ -62,7 +65,7 @@ class FrameObject:
     """
 
     object_id: int
-    code: dict[str, Any]
+    code: Code
     iou_score: float
     object_score: float
     status: str = "ok"
@@ -145,12 +148,36 @@ class FrameResult:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> FrameResult:
-        """Inverse of `to_dict`."""
-        objects = [
-            FrameObject(**{name: value for name, value in entry.items() if name not in ("box", "area")})
-            for entry in data["objects"]
-        ]
-        return cls(**{**data, "objects": objects})
+        """Inverse of `to_dict`; checks everything, since files come from anywhere.
+
+        Raises:
+            ValueError: anything `to_dict` does not write; the field is named.
+        """
+        if not isinstance(data, dict) or not isinstance(data.get("objects"), list):
+            raise ValueError("a frame result must be an object with a list of objects")
+        objects = []
+        for place, entry in enumerate(data["objects"]):
+            plain = entry
+            if isinstance(entry, dict):
+                plain = {name: value for name, value in entry.items() if name not in ("box", "area")}
+            objects.append(read_dataclass(FrameObject, plain, f"objects[{place}]", skip=("logits",)))
+        rest = {name: value for name, value in data.items() if name != "objects"}
+        result = read_dataclass(cls, rest, "a frame result", skip=("image",), objects=objects)
+        result._check()
+        return result
+
+    def _check(self) -> None:
+        """Raises `ValueError` where the parts do not fit each other; their types are right already."""
+        if self.frame < 0 or self.height < 1 or self.width < 1:
+            raise ValueError(f"frame {self.frame} of {self.height} x {self.width} pixels is no frame")
+        check_numbers(self.objects)
+        for entry in self.objects:
+            where = f"object {entry.object_id}"
+            check_status(entry.status, where)
+            if entry.request < 0:
+                raise ValueError(f"{where} answers request {entry.request}")
+            check_code_size(entry.code, (self.height, self.width), where)
+            check_probabilities(where, entry.object_score, entry.seg_probability)
 
 
 def frame_result(

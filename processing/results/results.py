@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from desa2va.processing.files import (
+    Code,
     MaskOptions,
     decode_mask,
     frame_codes,
@@ -22,6 +23,7 @@ from desa2va.processing.files import (
     mask_area,
     mask_box,
     mask_iou,
+    read_dataclass,
     read_json,
     resize_logits,
     result_to_coco,
@@ -31,8 +33,7 @@ from desa2va.processing.files import (
 )
 
 from .answer_text import AnswerParser, ParsedAnswer
-
-STATUSES = ("ok", "no_seg_token", "no_target", "empty_mask")
+from .result_checks import check_result
 
 
 @dataclass
@@ -62,12 +63,12 @@ class ObjectResult:
     phrase: str | None
     span: tuple[int, int] | None
     seg_probability: float
-    codes: list[dict[str, Any]]
+    codes: list[Code]
     iou_scores: list[float]
     object_scores: list[float]
     key_frames: list[int] = field(default_factory=list)
-    text_codes: list[dict[str, Any]] = field(default_factory=list)
-    visual_codes: list[dict[str, Any]] = field(default_factory=list)
+    text_codes: list[Code] = field(default_factory=list)
+    visual_codes: list[Code] = field(default_factory=list)
     disagreement: list[float] = field(default_factory=list)
     logits: torch.Tensor | None = field(default=None, repr=False)
 
@@ -147,13 +148,21 @@ class SegmentationResult:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> SegmentationResult:
-        """Inverse of `to_dict`."""
+        """Inverse of `to_dict`; checks everything, since files come from anywhere.
+
+        Raises:
+            ValueError: anything `to_dict` does not write; the field is named.
+        """
+        if not isinstance(data, dict) or not isinstance(data.get("objects"), list):
+            raise ValueError("a result must be an object with a list of objects")
         objects = []
-        for entry in data["objects"]:
-            entry = {key: value for key, value in entry.items() if key != "boxes"}
-            entry["span"] = None if entry["span"] is None else tuple(entry["span"])
-            objects.append(ObjectResult(**entry))
-        return cls(**{**data, "objects": objects})
+        for place, entry in enumerate(data["objects"]):
+            plain = {name: entry[name] for name in entry if name != "boxes"} if isinstance(entry, dict) else entry
+            objects.append(read_dataclass(ObjectResult, plain, f"objects[{place}]", skip=("logits",)))
+        rest = {name: value for name, value in data.items() if name != "objects"}
+        result = read_dataclass(cls, rest, "a result", skip=("source",), objects=objects)
+        check_result(result)
+        return result
 
     def to_json(self, path: str | os.PathLike, overwrite: bool = False) -> None:
         """Writes the whole result as JSON; `from_json` reads it back without loss."""
@@ -161,8 +170,16 @@ class SegmentationResult:
 
     @classmethod
     def from_json(cls, path: str | os.PathLike) -> SegmentationResult:
-        """Reads a result written by `to_json`."""
-        return cls.from_dict(read_json(path))
+        """Reads a result written by `to_json`.
+
+        Raises:
+            FileNotFoundError: no such file. ValueError: it holds no result, or a broken one; file and field are named.
+        """
+        data = read_json(path)
+        try:
+            return cls.from_dict(data)
+        except ValueError as error:
+            raise ValueError(f"{os.fspath(path)} holds no result: {error}") from error
 
     def to_coco(self, path: str | os.PathLike | None = None, overwrite: bool = False) -> dict[str, Any]:
         """COCO dictionary, one image per frame (`export.result_to_coco`); also written to `path` if given."""
@@ -326,4 +343,10 @@ def _object_result(
     return entry
 
 
-__all__ = ["STATUSES", "ObjectResult", "SegmentationResult", "answer_status", "build_results", "object_status"]
+__all__ = [
+    "ObjectResult",
+    "SegmentationResult",
+    "answer_status",
+    "build_results",
+    "object_status",
+]

@@ -126,7 +126,8 @@ def test_an_object_that_comes_late_is_absent_before(tmp_path):
     with FrameRecords(tmp_path / "f.jsonl") as records:
         for result in (frame(0, 1), frame(1, 1, 3)):
             records.append(result)
-        write_result(records, tmp_path / "r.json", {"text": "", "raw_text": "", "status": "ok", "reason": ""})
+        head = {"text": "", "raw_text": "", "status": "ok", "reason": "", "num_frames": 2, "height": 10, "width": 14}
+        write_result(records, tmp_path / "r.json", head)
     late = SegmentationResult.from_json(tmp_path / "r.json").objects[1]
     assert (late.areas, late.object_scores) == ([0, 18], [0.0, 0.75])
 
@@ -154,3 +155,32 @@ def test_memory_holds_places_not_masks(tmp_path):
         used = tracemalloc.get_traced_memory()[0]
         tracemalloc.stop()
     assert os.path.getsize(tmp_path / "f.jsonl") > 1_000_000 > 10 * used
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("frame", -1, "no frame"),
+        ("frame", True, "frame must be int, got bool"),
+        ("timestamp", float("nan"), "NaN is no number"),
+        ("height", 10**400, "too large|not valid JSON"),
+        ("objects", None, "list of objects"),
+        ("objects", [3], r"objects\[0\] must be an object"),
+        ("image", [[0]], "unknown fields image"),
+    ],
+)
+def test_wrong_fields_are_named(tmp_path, field, value, message):
+    """A crafted line was accepted, or stopped the reader with another kind of error each time."""
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({**frame(0, 1).to_dict(), field: value}) + "\n")
+    with pytest.raises(ValueError, match=f"a.jsonl: line 1 is no frame result: .*({message})"):
+        list(read_frame_results(path))
+
+
+def test_a_frame_that_comes_twice_is_named(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text(2 * (json.dumps(frame(3, 1).to_dict()) + "\n"))
+    with pytest.raises(ValueError, match="a.jsonl: line 2: frame 3 comes twice"):
+        list(read_frame_results(path))
+    with pytest.raises(FileNotFoundError, match="no file .*none.jsonl"):
+        list(read_frame_results(tmp_path / "none.jsonl"))

@@ -1,3 +1,4 @@
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -120,6 +121,59 @@ def test_json_is_lossless(tiny, two_texts, tmp_path):
     assert loaded.to_dict() == result.to_dict()
     np.testing.assert_array_equal(loaded.objects[0].masks, result.objects[0].masks)
     assert loaded.objects[0].span == (0, 10)
+
+
+HUGE = {"size": [2**20, 2**20], "counts": "0"}
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (("height",), -3, "must not be negative"),
+        (("height",), 4.0, "height must be int, got float"),
+        (("num_frames",), 2, "1, 1, 1 codes"),
+        (("num_frames",), 10**18, "too large"),
+        (("fps",), 0, "fps not 0"),
+        (("text",), None, "text must be str"),
+        (("text",), "\ud800", "no Unicode text"),
+        (("status",), "fine", "unknown status 'fine'"),
+        (("kind",), 1, "unknown fields kind"),
+        (("objects",), {}, "list of objects"),
+        (("objects", 0), None, r"objects\[0\] must be an object"),
+        (("objects", 0, "object_id"), -1, "not unique, or negative"),
+        (("objects", 0, "span"), [0, 10**6], "has the span"),
+        (("objects", 0, "span"), [0], "must hold 2 values"),
+        (("objects", 0, "seg_probability"), 2.0, r"not in \[0, 1\]"),
+        (("objects", 0, "seg_probability"), True, "must be float, got bool"),
+        (("objects", 0, "object_scores", 0), float("nan"), "NaN is no number"),
+        (("objects", 0, "iou_scores"), "0.5", "must be a list"),
+        (("objects", 0, "key_frames"), [7], "other numbers of key frames"),
+        (("objects", 0, "codes", 0), HUGE, "which is refused"),
+        (("objects", 0, "codes", 0), {"size": [1, 1], "counts": "01"}, r"a mask of \[1, 1\]"),
+        (("objects", 0, "codes", 0, "counts"), "12", "add up to 3"),
+    ],
+)
+def test_a_crafted_result_is_one_error_that_names_the_field(tiny, two_texts, tmp_path, place, value, message):
+    """Wrong types were a KeyError, a TypeError or nothing at all; a mask that fills no picture read foreign memory."""
+    outputs = outputs_for(tiny, ["<p> red circle </p> [SEG]", "It"], [0], [blob(slice(1, 4), slice(2, 7))], [[1.0]])
+    data = tiny.post_process(outputs, two_texts)[0].to_dict()
+    inner = data
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    (tmp_path / "r.json").write_text(json.dumps(data))
+    with pytest.raises(ValueError, match=f"r.json.*({message})"):
+        SegmentationResult.from_json(tmp_path / "r.json")
+
+
+@pytest.mark.parametrize("text", ["", "[" * 100_000, "{", "[1, 2]", "null", '{"objects": []}', "é".encode("latin-1")])
+def test_files_that_hold_no_result_are_named(tmp_path, text):
+    """A deeply nested file was a RecursionError, an empty one a JSONDecodeError that named no file."""
+    (tmp_path / "r.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ValueError, match="r.json"):
+        SegmentationResult.from_json(tmp_path / "r.json")
+    with pytest.raises(FileNotFoundError, match="no file .*none.json"):
+        SegmentationResult.from_json(tmp_path / "none.json")
 
 
 def test_prompts_alone_have_results_without_text(tiny, picture):
