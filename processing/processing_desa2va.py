@@ -7,6 +7,7 @@ Paper section 3.1: the picture goes both to the language model and, at its own r
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -36,6 +37,9 @@ GCG_INSTRUCTION = (
     "Please describe the image in detail and respond with interleaved segmentation masks for the corresponding parts "
     "of the answer."
 )
+
+# Not attributes: they would travel with every copy and change the hash by which `datasets` knows its cache.
+_ASSEMBLERS: WeakKeyDictionary[DeSa2VAProcessor, tuple[Any, BatchAssembler]] = WeakKeyDictionary()
 
 
 class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
@@ -95,7 +99,6 @@ class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
         self.num_key_frames = num_key_frames
         self.max_length = max_length
         self.gcg_instruction = gcg_instruction
-        self._assembler: BatchAssembler | None = None
         self._check()
 
     def _check(self) -> None:
@@ -136,25 +139,17 @@ class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
 
     @property
     def assembler(self) -> BatchAssembler:
-        """What turns sequences and frames into tensors; built on first use."""
-        if self._assembler is None:
-            self._assembler = BatchAssembler(
-                ChatEncoder(self.tokenizer, self.object_token_ids, self.chat_template),
-                self.mllm_type,
-                self.image_processor,
-                self.sam_image_processor,
-                self.image_seq_length,
-                self.max_length,
-            )
-        return self._assembler
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields saved in `processor_config.json` (the tokenizer has its own files)."""
-        assembler, self._assembler = self._assembler, None
-        try:
-            return super().to_dict()
-        finally:
-            self._assembler = assembler
+        """What turns sequences and frames into tensors; kept until a field that it was built from changes."""
+        parts = (
+            (self.tokenizer, self.object_token_ids, self.chat_template, len(self.tokenizer.added_tokens_decoder)),
+            (self.mllm_type, self.image_processor, self.sam_image_processor, self.image_seq_length, self.max_length),
+        )
+        known, assembler = _ASSEMBLERS.get(self, (None, None))
+        if assembler is None or known != parts:
+            (tokenizer, object_ids, template, _), fields = parts
+            assembler = BatchAssembler(ChatEncoder(tokenizer, object_ids, template), *fields)
+            _ASSEMBLERS[self] = parts, assembler
+        return assembler
 
     def __call__(
         self,

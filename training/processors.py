@@ -69,7 +69,6 @@ def switch_seg_design(processor: DeSa2VAProcessor, model: Any, fields: dict[str,
         return
     known = processor.seg_token_ids[0]
     processor.seg_design, processor.num_seg_frames = design, fields.get("num_seg_frames", 1)
-    processor._assembler = None
     if design == "unique":
         processor.seg_tokens = _add_unique_tokens(processor.tokenizer, processor.num_seg_frames)
         ids = processor.seg_token_ids

@@ -12,11 +12,16 @@ that a prompt has the same ids alone, in a batch, in training and at inference.
 from __future__ import annotations
 
 import re
+import threading
 from dataclasses import dataclass, field
 from typing import Any
 
 ANSWER_MARKERS = ("[SEG]", "<p>", "</p>")
 IGNORED_LABEL = -100
+
+# A tokenizer keeps `split_special_tokens` as a state between two steps of a call: with two threads in it, the words of
+# one would be read by the rule of the other.
+_TOKENIZER_LOCK = threading.Lock()
 
 _MARKER = "\ue000{}\ue001"
 _MARKER_PATTERN = re.compile("\ue000(\\d+)\ue001")
@@ -61,8 +66,7 @@ class ChatEncoder:
     def control(self, text: str) -> list[int]:
         """Ids of text written by the program: control tokens count as such."""
         if text not in self._control_cache:
-            ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=False)["input_ids"]
-            self._control_cache[text] = ids
+            self._control_cache[text] = self._ids(text, split=False)
         return self._control_cache[text]
 
     def plain(self, text: str) -> list[int]:
@@ -77,21 +81,26 @@ class ChatEncoder:
         return cached
 
     def _encode_plain(self, text: str) -> list[int]:
-        ids = self._split(text)
+        ids = self._ids(text, split=True)
         if not any(index in self._added for index in ids):
             return ids
         # Added tokens that are not marked special are matched all the same: cut the text inside each of them.
         names = sorted(self._added.values(), key=len, reverse=True)
         cuts = [match.start() + 1 for match in re.finditer("|".join(map(re.escape, names)), text)]
         edges = [0, *cuts, len(text)]
-        ids = [index for start, stop in zip(edges, edges[1:], strict=False) for index in self._split(text[start:stop])]
+        ids = [
+            index for start, stop in zip(edges, edges[1:], strict=False) for index in self._ids(text[start:stop], True)
+        ]
         kept = sorted({self._added[index] for index in ids if index in self._added})
         if kept:
             raise ValueError(f"text {text!r} holds the control tokens {kept}, which this tokenizer cannot spell out")
         return ids
 
-    def _split(self, text: str) -> list[int]:
-        return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    def _ids(self, text: str, split: bool) -> list[int]:
+        """Ids of a text; `split`: control tokens are spelled out. No remark on the length changes the tokenizer."""
+        with _TOKENIZER_LOCK:
+            encoded = self.tokenizer(text, add_special_tokens=False, split_special_tokens=split, verbose=False)
+        return encoded["input_ids"]
 
     def answer(self, text: str) -> list[int]:
         """Ids of an assistant's text: `[SEG]`, `<p>` and `</p>` are control tokens, nothing else is."""
