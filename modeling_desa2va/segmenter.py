@@ -28,6 +28,7 @@ class DeSa2VASegmenter(Float32Module):
         super().__init__()
         self.multimask_output = config.multimask_output
         self.sam = Sam2VideoModel(config.sam_config)
+        _fit_memory_width(self.sam)
         decoder_config = config.sam_config.mask_decoder_config
         self.text_decoder = Sam2VideoMaskDecoder(decoder_config) if config.prompt_mode == "desa2va" else None
         self.visual_decoder = Sam2VideoMaskDecoder(decoder_config)
@@ -215,6 +216,19 @@ def _best_mask(
     best = iou.argmax(dim=-1)
     rows = torch.arange(len(iou), device=iou.device)
     return MaskPrediction(logits[rows, best], iou[rows, best], object_score, tokens[rows, best])
+
+
+def _fit_memory_width(sam: Sam2VideoModel) -> None:
+    """Lets memory attention read memories of the configured width: transformers builds it for 64 channels, the width
+    of every published SAM-2.
+    """
+    width = sam.config.memory_encoder_output_channels
+    for layer in sam.memory_attention.layers:
+        attention = layer.cross_attn_image
+        for name in ("k_proj", "v_proj"):
+            built = getattr(attention, name)
+            if built.in_features != width:
+                setattr(attention, name, nn.Linear(width, built.out_features, bias=built.bias is not None))
 
 
 __all__ = ["DeSa2VASegmenter"]
