@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ import torch
 
 import desa2va.auto  # noqa: F401  (registers the classes with transformers)
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
+from desa2va.processing.files import output_folder
 from desa2va.processing.processing_desa2va import DeSa2VAProcessor
 
 from .card import SIDE_FILES, write_card
@@ -107,27 +107,15 @@ def export_model(out_dir: str | os.PathLike, model: str | os.PathLike = SHIPPED_
         FileNotFoundError: See `resolve`.
         ValueError: If the checkpoint lacks weights.
     """
-    out = Path(out_dir).expanduser()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"{out} exists and is not an empty folder; nothing was written, choose another target")
-    source = resolve(model)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
+    with output_folder(out_dir, sources=[os.fspath(model)]) as folder:
+        source = resolve(model)
         loaded, _ = load(source, device="cpu", dtype="auto")
         for pattern in SIDE_FILES:
             for path in Path(source).glob(pattern):
-                shutil.copyfile(path, temporary / path.name)
-        loaded.save_pretrained(temporary)
-        write_card(temporary)
-        temporary.chmod(0o755)
-        if out.exists():
-            out.rmdir()
-        temporary.rename(out)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    return out
+                shutil.copyfile(path, folder / path.name)
+        loaded.save_pretrained(folder)
+        write_card(folder)
+    return Path(out_dir).expanduser()
 
 
 __all__ = ["SHIPPED_MODEL", "export_model", "load", "resolve"]

@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from desa2va.hub import load
-from desa2va.processing.files import overlay_masks, write_json
+from desa2va.processing.files import check_file_target, overlay_masks, write_file, write_json
 from desa2va.training.data.finetune import read_frames, segment_request
 from desa2va.training.data.finetune_records import Record, check_file
 
@@ -137,7 +137,7 @@ def _save_sheet(path: Path, record: Record, predictions: list[np.ndarray], ious:
         ]
         columns.append(np.concatenate([np.asarray(tile) for tile in (*tiles, _caption(record.texts[index], iou))]))
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate(columns, axis=1)).save(path)
+    write_file(path, Image.fromarray(np.concatenate(columns, axis=1)).save, overwrite=True)
 
 
 def _caption(text: str, iou: float) -> Image.Image:
@@ -167,6 +167,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", help="cpu, cuda, ...; default: cuda when present")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if options.json:
+        check_file_target("--json", options.json)
     report = check_file(options.data, options.images)
     if report.problems:
         raise ValueError(f"{options.data}: {len(report.problems)} wrong records, the first: {report.problems[0]}")

@@ -15,6 +15,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from desa2va.processing.files import check_file_target
 from desa2va.training.data.refshapes import PICTURE_KINDS, VERSION, VIDEO_KINDS
 
 from .answering import Answerer, evaluation_mode, recorded_gates, track_strategy
@@ -23,7 +24,7 @@ from .provenance import describe_run, model_folder, weights_sha256
 from .refshapes_arguments import add_refshapes_arguments
 from .refshapes_samples import draw_samples
 from .refshapes_scores import PictureScores, VideoScores, score_no_target, score_questions
-from .report_file import check_target, write_report
+from .report_file import write_report
 
 QUESTIONS = ("color", "count", "exist")
 MOST_QUESTIONS = 300
@@ -212,7 +213,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from desa2va.hub import load, resolve
 
     if args.json is not None:
-        check_target("--json", args.json)
+        check_file_target("--json", args.json)
     numbers = {name: getattr(args, name) for name in ("seed", "limit", "videos", "batch_size")}
     _check(args.level, **numbers)
     model, processor = load(args.model, device=args.device, dtype=args.dtype)

@@ -1,14 +1,10 @@
-"""What subcommands share: model arguments, the kind of an input, an output folder that is complete or absent."""
+"""What subcommands share: model arguments, the kind of an input, what is kept of a run that stopped early."""
 
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -75,43 +71,26 @@ def input_kind(source: str) -> str:
     return "video" if path.is_dir() or path.suffix.lower() in VIDEO_SUFFIXES else "image"
 
 
-@contextmanager
-def output_folder(
-    target: str | Path, replace: bool = False, finished: Callable[[Path], int] | None = None
-) -> Iterator[Path]:
-    """Yield a temporary sibling of `target` that takes its place only when the block ends well.
+def keep_finished(target: str | Path, finished: Callable[[Path], int]) -> Callable[[Path], bool]:
+    """Return the `rescue` of `output_folder` that keeps finished results of a run that stopped early.
+
+    They are kept in `<target>.partial` (or `.partial-2`, ...), and a line on standard error says so.
 
     Args:
-        target: Must be absent or an empty folder, unless `replace`.
-        replace: Remove an existing folder of that name first.
-        finished: Tells how many results in the temporary folder are worth keeping after an error. They are kept in
-            `<target>.partial` (or `.partial-2`, ...) then, and a line on standard error says so.
-
-    Raises:
-        FileExistsError: If the target exists and may not be replaced.
+        target: Of the run.
+        finished: Tells how many results in the temporary folder are worth keeping.
     """
-    target = Path(target)
-    occupied = target.exists() and (not target.is_dir() or any(target.iterdir()))
-    if occupied and (not replace or not target.is_dir()):
-        raise FileExistsError(f"{target} exists; nothing was written, choose another --out or pass --replace")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
-        yield temporary
-        open_to_others(temporary)
-        if target.exists():
-            shutil.rmtree(target)
-        temporary.rename(target)
-    except BaseException:
-        number = 0 if finished is None else finished(temporary)
-        if not number:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-        open_to_others(temporary)
-        kept = _free_name(target.with_name(f"{target.name}.partial"))
-        temporary.rename(kept)
-        print(f"desa2va: stopped early; {number} finished frames are kept in {kept}", file=sys.stderr)
-        raise
+    target = Path(target).expanduser()
+
+    def rescue(folder: Path) -> bool:
+        number = finished(folder)
+        if number:
+            kept = _free_name(target.with_name(f"{target.name}.partial"))
+            folder.rename(kept)
+            print(f"desa2va: stopped early; {number} finished frames are kept in {kept}", file=sys.stderr)
+        return bool(number)
+
+    return rescue
 
 
 def _free_name(path: Path) -> Path:
@@ -120,13 +99,4 @@ def _free_name(path: Path) -> Path:
     return next(name for name in chain([path], candidates) if not name.exists())
 
 
-def open_to_others(folder: Path) -> None:
-    """Give a temporary folder and its files the permissions that newly made ones have."""
-    umask = os.umask(0)
-    os.umask(umask)
-    folder.chmod(0o777 & ~umask)
-    for path in folder.rglob("*"):
-        path.chmod((0o777 if path.is_dir() else 0o666) & ~umask)
-
-
-__all__ = ["add_command", "add_model_arguments", "input_kind", "load_model", "open_to_others", "output_folder"]
+__all__ = ["VIDEO_SUFFIXES", "add_command", "add_model_arguments", "input_kind", "keep_finished", "load_model"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .chat import answer
-from .common import add_command, add_model_arguments, load_model, output_folder
+from .common import add_command, add_model_arguments, load_model
 from .segment import open_video, print_results, print_summaries, segment_picture, write_results
 from .video_folder import VideoSettings, segment_video
 
@@ -33,9 +33,11 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo."""
+    from desa2va.processing.files import output_folder
+
     prompts = json.loads((ASSETS / "demo" / "prompts.json").read_text(encoding="utf-8"))
     started = time.perf_counter()
-    with output_folder(args.out, args.replace) as folder:
+    with output_folder(args.out, args.replace, sources=[args.model]) as folder:
         model, processor = load_model(args)
         for name, file in (("scene", "scene.png"), ("clip", "clip.mp4")):
             source, requests = str(ASSETS / "demo" / file), prompts[name]["requests"]

@@ -14,11 +14,9 @@ from typing import Any
 
 from PIL import Image
 
-from desa2va.processing.files import VideoWriter
+from desa2va.processing.files import VideoWriter, write_file
 from desa2va.training.data.refshapes import RefShapes
 from desa2va.training.data.sample import Conversation, Sample
-
-from .common import open_to_others
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets" / "demo"
 PICTURE_KINDS = ("attribute", "relation", "superlative", "qa_color")
@@ -79,7 +77,8 @@ def make(folder: Path, size: int, num_frames: int) -> dict[str, Any]:
     videos = RefShapes("test", level="easy", size=size, length=500, conversations=16, **options)
     clip, requests = first_clip(videos, 3)
     question = texts.pop("qa_color")
-    Image.fromarray(scene.frames[0]).save(folder / "scene.png", optimize=True)
+    picture = Image.fromarray(scene.frames[0])
+    write_file(folder / "scene.png", lambda temporary: picture.save(temporary, optimize=True), overwrite=True)
     with VideoWriter(folder / "clip.mp4", fps=FPS, overwrite=True) as writer:
         for frame in clip.frames:
             writer.write(frame)
@@ -87,8 +86,8 @@ def make(folder: Path, size: int, num_frames: int) -> dict[str, Any]:
         "scene": {"source": scene.name, "requests": list(texts.values()), "question": question},
         "clip": {"source": clip.name, "requests": requests},
     }
-    (folder / "prompts.json").write_text(json.dumps(prompts, indent=2) + "\n", encoding="utf-8")
-    open_to_others(folder)
+    text = json.dumps(prompts, indent=2) + "\n"
+    write_file(folder / "prompts.json", lambda temporary: temporary.write_text(text, encoding="utf-8"), overwrite=True)
     return prompts
 
 

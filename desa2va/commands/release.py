@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from desa2va.card import EVALUATION_FILE, SUMMARY_FILE, write_card
-
-from .common import output_folder
+from desa2va.processing.files import output_folder
 
 
 def find_stages(runs: list[Path]) -> list[Path]:

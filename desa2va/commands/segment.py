@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .common import add_command, add_model_arguments, input_kind, load_model, output_folder
+from .common import add_command, add_model_arguments, input_kind, keep_finished, load_model
 
 if TYPE_CHECKING:
     from desa2va.processing.files import MaskOptions
@@ -142,6 +142,8 @@ def mask_options(args: argparse.Namespace) -> MaskOptions:
 
 def run_video(args: argparse.Namespace, out: Path) -> None:
     """Segment a video into the folder `out`, frame by frame."""
+    from desa2va.processing.files import DEFAULT_FPS, check_video_size, output_folder
+
     from .video_folder import VideoSettings, finished_frames, segment_video
 
     settings = VideoSettings(
@@ -153,8 +155,10 @@ def run_video(args: argparse.Namespace, out: Path) -> None:
         mask_options(args),
         args.refine_small,
     )
-    with output_folder(out, args.replace, finished_frames) as folder:
+    rescue = keep_finished(out, finished_frames)
+    with output_folder(out, args.replace, [args.input, args.model], rescue) as folder:
         video = open_video(args.input, args.max_frames)
+        check_video_size(video.height, video.width, video.fps or DEFAULT_FPS)
         model, processor = load_model(args)
         summaries = segment_video(model, processor, video, args.what, folder, settings)
     print_summaries(summaries, args.what, len(video), video.height * video.width)
@@ -162,7 +166,9 @@ def run_video(args: argparse.Namespace, out: Path) -> None:
 
 def run_picture(args: argparse.Namespace, out: Path) -> None:
     """Segment a picture into the folder `out`."""
-    with output_folder(out, args.replace) as folder:
+    from desa2va.processing.files import output_folder
+
+    with output_folder(out, args.replace, [args.input, args.model]) as folder:
         model, processor = load_model(args)
         results = segment_picture(
             model, processor, args.input, args.what, args.task, args.max_new_tokens, mask_options(args)

@@ -7,6 +7,7 @@ done, and at the end the files that need all frames. Memory does not grow with t
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,9 +110,17 @@ def _follow(
 
 
 def finished_frames(folder: Path) -> int:
-    """Return how many frames are complete in the folder of a run that stopped early."""
+    """Return how many frames are complete in the folder of a run that stopped early; what is not complete goes."""
     path = folder / "frames.jsonl"
-    return path.read_bytes().count(b"\n") if path.is_file() else 0
+    if not path.is_file():
+        return 0
+    for draft in folder.rglob(".*.writing-*"):
+        draft.unlink(missing_ok=True)
+    lines = path.read_bytes()
+    whole = lines.rfind(b"\n") + 1
+    if whole < len(lines):  # a kill came in the middle of a line
+        os.truncate(path, whole)
+    return lines.count(b"\n")
 
 
 def write_answers(path: Path, requests: list[str], summaries: list[Any]) -> None:

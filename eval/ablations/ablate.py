@@ -9,6 +9,10 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+from functools import partial
+from pathlib import Path
+
+from desa2va.processing.files import write_file
 
 from .figure import draw
 from .plan import read_plan
@@ -46,11 +50,12 @@ def report(grid: Grid) -> str:
             f"no run of plan {grid.plan.name!r} is finished in {grid.folder}; run it without --report-only"
         )
     table = markdown(summary)
-    place = grid.folder / grid.plan.name
-    place.with_suffix(".json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-    place.with_suffix(".md").write_text(f"{summary['title']}\n\n{table}", encoding="utf-8")
+    texts = {".json": json.dumps(summary, indent=1) + "\n", ".md": f"{summary['title']}\n\n{table}"}
+    for suffix, text in texts.items():
+        write_text = partial(Path.write_text, data=text, encoding="utf-8")
+        write_file(grid.folder / f"{grid.plan.name}{suffix}", write_text, overwrite=True)
     try:
-        draw(grid, summary, place.with_suffix(".png"))
+        draw(grid, summary, grid.folder / f"{grid.plan.name}.png")
     except ImportError as error:
         logger.warning("no picture: %s", error)
     return table

@@ -9,6 +9,8 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from desa2va.processing.files import write_file
+
 from .schedule import Grid
 
 CURVES = ("fused_iou", "visual_iou")  # the baseline has no fused mask
@@ -52,7 +54,7 @@ def draw(grid: Grid, summary: dict[str, Any], path: Path) -> None:
     curves.grid(alpha=0.3)
     dots.grid(axis="x", alpha=0.3)
     figure.suptitle(summary["title"], fontsize=11)
-    figure.savefig(path, dpi=110)
+    write_file(path, lambda temporary: figure.savefig(temporary, dpi=110), overwrite=True)
     pyplot.close(figure)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from desa2va.processing.files import write_file
 from desa2va.training.data.refshapes import COLORS
 
 from .features import TEXTUAL_FACTORS, Features
@@ -57,7 +58,7 @@ def draw(path: str | Path, features: Features, figures: dict[str, Any], title: s
     bar.ax.set_yticklabels(["left", "right"], fontsize=8)
     if title:
         canvas.suptitle(title, fontsize=11)
-    canvas.savefig(path, dpi=150)
+    write_file(path, lambda temporary: canvas.savefig(temporary, dpi=150), overwrite=True)
 
 
 def _scatter(axis: Any, points: torch.Tensor, colors: Any, title: str) -> Any:

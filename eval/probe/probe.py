@@ -14,7 +14,8 @@ from tqdm.auto import tqdm
 
 from desa2va.eval.answering import evaluation_mode
 from desa2va.eval.provenance import describe_run, model_folder, weights_sha256
-from desa2va.eval.report_file import check_target, write_report
+from desa2va.eval.report_file import write_report
+from desa2va.processing.files import check_file_target
 from desa2va.training.data.refshapes import PICTURE_KINDS, VERSION
 
 from .features import CONVERSATIONS, KINDS, Features, collect
@@ -81,7 +82,7 @@ def run(args: argparse.Namespace) -> tuple[dict[str, Any], Features]:
     _check(args.level, args.seed, args.scenes, args.batch_size)
     for option, path in (("--json", args.json), ("--figure", args.figure)):
         if path is not None:
-            check_target(option, path)
+            check_file_target(option, path)
     if args.figure is not None and args.figure.suffix.lower() not in FIGURE_SUFFIXES:
         raise ValueError(f"--figure {args.figure}: the name must end in one of {', '.join(FIGURE_SUFFIXES)}")
     report: dict[str, Any] = {name: getattr(args, name) for name in ("level", "split", "seed", "scenes")}

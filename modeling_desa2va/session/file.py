@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from desa2va.modeling_desa2va.segmenter import DeSa2VASegmenter
+from desa2va.processing.files import write_file
 
 from .core import SessionCore
 from .store import FrameIndex, GivenPrompt, ObjectState
@@ -102,21 +103,20 @@ def write_session(path: str | os.PathLike, segmenter: DeSa2VASegmenter, core: Se
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target} exists; choose another file or pass overwrite=True")
     header, numbers = _describe(segmenter, core)
-    temporary = target.with_name(f".{target.name}-{os.getpid()}")
-    try:
+
+    def write(temporary: Path) -> None:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             with archive.open(_RECORDS, "w", force_zip64=True) as part:
                 lengths = [part.write(core.memory.store.read(number)) for number in numbers]
             with archive.open(_LENGTHS, "w") as part:
                 np.lib.format.write_array(part, np.array(lengths, dtype=np.int64), allow_pickle=False)
             archive.writestr(_HEADER, json.dumps(header))
-        os.replace(temporary, target)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            reason = f"{error.strerror or error}: the session was not written to {target}; it goes on unchanged"
-            raise type(error)(error.errno, reason) from error
-        raise
+
+    try:
+        write_file(target, write, overwrite)
+    except OSError as error:
+        reason = f"{error.strerror or error}: the session was not written to {target}; it goes on unchanged"
+        raise type(error)(error.errno, reason) from error
 
 
 def read_session(path: str | os.PathLike) -> SessionFile:

@@ -1,4 +1,4 @@
-"""Masks as codes, cleaned; and what is written: PNG, MP4, COCO, JSON, drawings."""
+"""Masks as codes, cleaned; what is written: PNG, MP4, COCO, JSON, drawings; and files and folders as targets."""
 
 from .export import (
     DEFAULT_FPS,
@@ -7,10 +7,11 @@ from .export import (
     result_to_coco,
     save_index_pngs,
     save_overlay,
-    write_file,
     write_index_png,
     write_json,
 )
+from .file_targets import check_file_target, write_file
+from .folder_targets import output_folder
 from .mask_cleanup import MaskOptions, clean_mask, frame_codes
 from .mask_codec import (
     check_code,
@@ -25,7 +26,7 @@ from .mask_codec import (
     unite_masks,
 )
 from .plain_data import Code, parse_json, read_dataclass, read_json, typed
-from .video_writer import VideoWriter
+from .video_writer import VideoWriter, check_video_size
 from .visualization import overlay_masks
 
 __all__ = [
@@ -34,6 +35,8 @@ __all__ = [
     "MaskOptions",
     "VideoWriter",
     "check_code",
+    "check_file_target",
+    "check_video_size",
     "clean_mask",
     "coco_annotation",
     "decode_mask",
@@ -44,6 +47,7 @@ __all__ = [
     "mask_area",
     "mask_box",
     "mask_iou",
+    "output_folder",
     "overlay_masks",
     "parse_json",
     "polygon_code",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,28 +18,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from .file_targets import write_file
 from .mask_codec import mask_area, mask_box
-from .video_writer import VideoWriter, temporary_sibling
+from .video_writer import VideoWriter
 from .visualization import overlay_masks
 
 DEFAULT_FPS = 10.0
-
-
-def write_file(path: str | os.PathLike, write: Callable[[Path], None], overwrite: bool = False) -> None:
-    """Lets `write` fill a temporary file beside `path`, then moves it there.
-
-    Raises:
-        FileExistsError: `path` exists and `overwrite` is false.
-    """
-    path = Path(path)
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists; pass overwrite=True to replace it")
-    name = temporary_sibling(path)
-    try:
-        write(Path(name))
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
 
 
 def write_json(path: str | os.PathLike, data: dict[str, Any], overwrite: bool = False) -> None:
@@ -203,7 +187,6 @@ __all__ = [
     "result_to_coco",
     "save_index_pngs",
     "save_overlay",
-    "write_file",
     "write_index_png",
     "write_json",
 ]

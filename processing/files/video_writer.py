@@ -7,25 +7,54 @@ for overlays of results (paper figures), never for masks: video compression is l
 from __future__ import annotations
 
 import os
-import tempfile
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import av
 import numpy as np
 
+from .claims import new_file
+from .file_targets import move_file
+
 CODECS = ("libx264", "libopenh264", "mpeg4")
 
 
-def temporary_sibling(path: Path) -> str:
-    """A new empty file beside `path`, with the permissions any new file gets; `mkstemp` alone hides it from others."""
-    handle, name = tempfile.mkstemp(suffix=path.suffix, prefix=".writing-", dir=path.parent)
-    os.close(handle)
-    mask = os.umask(0)
-    os.umask(mask)
-    os.chmod(name, 0o666 & ~mask)
-    return name
+def check_video_size(height: int, width: int, fps: float) -> None:
+    """Whether a video of frames of this size can be written, told by the encoder itself.
+
+    Raises:
+        ValueError: it can not.
+    """
+    codec = av.CodecContext.create(_codec(), "w")
+    _describe(codec, height, width, _rate(fps))
+    try:
+        codec.open()
+    except (av.FFmpegError, ValueError) as error:
+        raise ValueError(
+            f"a video of {width} x {height} pixels at {fps:g} frames a second can not be written: the encoder "
+            f"{codec.name} takes about 16,000 pixels a side and 130 million in all; make the frames smaller first"
+        ) from error
+
+
+def _codec() -> str:
+    return next(codec for codec in CODECS if codec in av.codecs_available)
+
+
+def _rate(fps: float) -> Fraction:
+    """Frames per second as codecs take it."""
+    if not 0 < fps < float("inf"):
+        raise ValueError(f"fps={fps}: must be above 0")
+    return max(Fraction(fps).limit_denominator(1001), Fraction(1, 1001))
+
+
+def _describe(codec: Any, height: int, width: int, rate: Fraction) -> None:
+    """Tells an encoder what comes. 4:2:0 video has even sides: an odd frame gains a copy of its last row or column."""
+    codec.height, codec.width = height + height % 2, width + width % 2
+    codec.pix_fmt = "yuv420p"
+    codec.framerate, codec.time_base = rate, 1 / rate
 
 
 class VideoWriter:
@@ -45,24 +74,19 @@ class VideoWriter:
 
     def __init__(self, path: str | os.PathLike, fps: float, overwrite: bool = False) -> None:
         self.path = Path(path)
-        if not fps > 0:
-            raise ValueError(f"fps={fps}: must be above 0")
-        if self.path.exists() and not overwrite:
+        self._rate = _rate(fps)
+        self._overwrite = overwrite
+        if os.path.lexists(self.path) and not overwrite:
             raise FileExistsError(f"{self.path} exists; pass overwrite=True to replace it")
-        name = temporary_sibling(self.path)
-        self._temporary = Path(name)
-        self._rate = Fraction(fps).limit_denominator(1001)
-        self._container = av.open(name, "w")
+        self._temporary, self._claim = new_file(self.path, "writing")
+        self._container = av.open(str(self._temporary), "w")
         self._stream: av.VideoStream | None = None
         self._size: tuple[int, ...] = ()
         self.num_frames = 0
 
     def _open_stream(self, height: int, width: int) -> av.VideoStream:
-        codec = next(codec for codec in CODECS if codec in av.codecs_available)
-        stream = self._container.add_stream(codec, rate=self._rate)
-        # 4:2:0 video has even sides: an odd frame gains a copy of its last row or column.
-        stream.height, stream.width = height + height % 2, width + width % 2
-        stream.pix_fmt = "yuv420p"
+        stream = self._container.add_stream(_codec(), rate=self._rate)
+        _describe(stream.codec_context, height, width, self._rate)
         return stream
 
     def write(self, frame: np.ndarray) -> None:
@@ -88,18 +112,25 @@ class VideoWriter:
 
         Raises:
             ValueError: no frame was written.
+            FileExistsError: the destination has come into being meanwhile and `overwrite` is false.
         """
-        if self._stream is None:
+        try:
+            if self._stream is None:
+                raise ValueError(f"{self.path}: no frame was written")
+            self._container.mux(self._stream.encode())
+            self._container.close()
+            move_file(self._temporary, self.path, self._overwrite)
+        finally:
             self.abort()
-            raise ValueError(f"{self.path}: no frame was written")
-        self._container.mux(self._stream.encode())
-        self._container.close()
-        os.replace(self._temporary, self.path)
 
     def abort(self) -> None:
-        """Drops what was written."""
-        self._container.close()
-        self._temporary.unlink(missing_ok=True)
+        """Drops what was written, if anything still waits."""
+        try:
+            with suppress(av.FFmpegError, OSError):  # a full disk: closing writes, and fails once more
+                self._container.close()
+        finally:
+            self._temporary.unlink(missing_ok=True)
+            self._claim.release()
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -113,4 +144,4 @@ class VideoWriter:
             self.abort()
 
 
-__all__ = ["VideoWriter", "temporary_sibling"]
+__all__ = ["VideoWriter", "check_video_size"]

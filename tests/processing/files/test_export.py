@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from desa2va.processing.files.export import index_palette, write_file
+from desa2va.processing.files import write_file
+from desa2va.processing.files.export import index_palette
 from desa2va.processing.files.mask_codec import decode_mask, encode_mask
 from desa2va.processing.inputs.video_io import MemorySource, open_visual
 from desa2va.processing.results.results import ObjectResult, SegmentationResult

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from desa2va.processing.files.video_writer import VideoWriter
+from desa2va.processing.files.video_writer import VideoWriter, check_video_size
 from desa2va.processing.inputs.video_decoding import VideoFileSource
 
 
@@ -63,3 +63,38 @@ def test_written_files_are_readable_like_any_other(tmp_path):
     plain.touch()
     for name in ("a.json", "a.mp4"):
         assert (tmp_path / name).stat().st_mode == plain.stat().st_mode
+
+
+def test_a_disk_that_fills_up_leaves_nothing(tmp_path, monkeypatch):
+    """Closing writes once more, and its error kept the half-written file from being removed."""
+    writer = VideoWriter(tmp_path / "a.mp4", 10)
+    writer.write(np.zeros((8, 8, 3), np.uint8))
+
+    class FullContainer:
+        def mux(self, packets):
+            raise OSError(28, "No space left on device")
+
+        close = mux
+
+    container, writer._container = writer._container, FullContainer()
+    monkeypatch.setattr(FullContainer, "close", lambda self: self.mux(None))
+    with pytest.raises(OSError, match="No space left"):
+        writer.close()
+    container.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("height", "width"), [(2, 16386), (16386, 2), (16384, 16384)])
+def test_sizes_the_encoder_does_not_take_are_known_before(height, width):
+    """A video of 16,386 pixels failed at the overlay, after all its frames."""
+    with pytest.raises(ValueError, match=f"{width} x {height} pixels at 25 frames a second can not be written"):
+        check_video_size(height, width, 25)
+
+
+@pytest.mark.parametrize(("height", "width", "fps"), [(1, 1, 10), (31, 45, 29.97), (8, 8, 1e9), (8, 8, 1e-9)])
+def test_odd_sizes_and_rates_are_written(height, width, fps, tmp_path):
+    """A rate below one in a thousand became a rate of zero."""
+    check_video_size(height, width, fps)
+    with VideoWriter(tmp_path / "a.mp4", fps) as writer:
+        writer.write(np.zeros((height, width, 3), np.uint8))
+    assert len(VideoFileSource(tmp_path / "a.mp4")) == 1

@@ -14,13 +14,13 @@ A format name and numbers of samples enter, a folder leaves (pixels and masks ar
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
+
+from desa2va.processing.files import output_folder
 
 from .dataset import ALL_VIDEO_KINDS, EVENTS, SEGMENT_KINDS, RefShapes
 from .writers import write_finetune, write_gcg, write_mevis, write_refcoco
@@ -74,25 +74,17 @@ def write_refshapes(
     """
     if format not in FORMATS:
         raise ValueError(f"format must be one of {list(FORMATS)}, got {format!r}")
-    out_dir = Path(out_dir)
-    if out_dir.exists() and (not out_dir.is_dir() or any(out_dir.iterdir())):
-        raise FileExistsError(f"{out_dir} is not an empty folder; name a new one, or empty it first")
+    out_dir = Path(out_dir).expanduser()
     splits = dict(DEFAULT_SPLITS[format] if splits is None else splits)
     if not splits or min(splits.values()) < 1:
         raise ValueError(f"every split needs at least one sample, got {splits}")
     sets = {split: _data_set(format, split, length, options) for split, length in splits.items()}
-    out_dir.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.", dir=out_dir.parent))
-    partial.chmod(0o755)
-    try:
-        with tqdm(total=sum(splits.values()), desc=f"RefShapes {format}", disable=not progress) as bar:
-            writers = {"finetune": write_finetune, "refcoco": write_refcoco, "mevis": write_mevis, "gcg": write_gcg}
-            writers[format](partial, sets, bar)
-        if out_dir.exists():
-            out_dir.rmdir()
-        partial.rename(out_dir)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    writers = {"finetune": write_finetune, "refcoco": write_refcoco, "mevis": write_mevis, "gcg": write_gcg}
+    with (
+        output_folder(out_dir) as folder,
+        tqdm(total=sum(splits.values()), desc=f"RefShapes {format}", disable=not progress) as bar,
+    ):
+        writers[format](folder, sets, bar)
     return out_dir
 
 
