@@ -10,75 +10,84 @@ processor and `stage.json`.
 from __future__ import annotations
 
 import argparse
-import copy
-import functools
 import json
 import logging
 import os
 import platform
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 from transformers import set_seed
-from transformers.trainer_utils import get_last_checkpoint
 
-from desa2va.configuration.presets import preset_config
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
-from desa2va.processing.files import write_file
-from desa2va.processing.processing_desa2va import DeSa2VAProcessor
 
-from . import warm_start
 from .arguments import DataArguments, DeSa2VATrainingArguments, MaskLossArguments
+from .checkpoints import STATE_FILE, move_files, newest_checkpoint, writing
 from .data.build import build_dataset
 from .disentangling import AuxiliaryNetworks
+from .folder_lock import folder_lock
 from .label_refit import refit_label_projection
 from .label_states import LabelReader
 from .language_adapters import attach_lora, merge_lora
 from .monitors import TrainingMonitor, warnings_of
-from .objectives.base import Objective
 from .phases import build_objective, free_parameters, trainable_prefixes
-from .processors import preset_processor, switch_seg_design
+from .processors import switch_seg_design
 from .recipe_file import apply_overrides, check_config, check_stage, read_config, resolve_stages
+from .stage_model import load_heads, save_heads, start_model, trained_reprompts, with_fields
 from .trainer import DeSa2VATrainer
+from .warm_start import run_warm_start
 
 logger = logging.getLogger(__name__)
 STAGE_FILE = "stage.json"
-HEADS_FILE = "heads.pt"
 
 
 def run_recipe(config: dict[str, Any]) -> Path:
     """Runs the stages of a recipe, or a single stage. Returns the folder of the last model.
 
     Raises:
-        ValueError: a key nobody reads, in any stage; no stage was begun then.
+        ValueError: a key nobody reads, in any stage; no stage was begun then. BlockingIOError: another process trains
+            in the folder.
     """
-    folders = [run_stage(stage) for stage in resolve_stages(check_config(config, "configuration"))]
-    return folders[-1]
+    stages = resolve_stages(check_config(config, "configuration"))
+    if "stages" not in config:
+        return run_stage(stages[0])
+    with folder_lock(config.get("output_dir", "runs/desa2va")):
+        return [run_stage(stage) for stage in stages][-1]
 
 
 def run_stage(config: dict[str, Any]) -> Path:
-    """Trains one stage, or returns at once where it is finished. Returns the folder of its model."""
+    """Trains one stage, or returns at once where it is finished. Returns the folder of its model.
+
+    Raises:
+        ValueError: a key nobody reads. BlockingIOError: another process trains in the folder.
+    """
     config = check_stage(config, "configuration")
     folder = Path(config["output_dir"])
-    if (folder / STAGE_FILE).is_file():
-        logger.info("%s is finished, skipping it", folder)
-        return folder
+    with folder_lock(folder):
+        if (folder / STAGE_FILE).is_file():
+            logger.info("%s is finished, skipping it", folder)
+        else:
+            _train_stage(config, folder)
+    return folder
+
+
+def _train_stage(config: dict[str, Any], folder: Path) -> None:
     seed = int(config.get("seed", 0))
     set_seed(seed)
     arguments = _training_arguments(config, folder, seed)
     data = DataArguments(**{"seed": seed, **config.get("data", {})})
     mask_loss = MaskLossArguments(**config.get("mask_loss", {}))
-    model, processor = _start(config)
+    model, processor = start_model(config)
     model.to(arguments.device)
     dataset = build_dataset(data, arguments)
     reader = LabelReader(model, processor.tokenizer) if _needs_reader(model, arguments) else None
-    checkpoint = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    with arguments.main_process_first(local=False):
+        checkpoint = newest_checkpoint(folder)
     if checkpoint is None:
-        _warm_start(model, processor, dataset, reader, arguments)
+        run_warm_start(model, processor, dataset, reader, arguments)
     fields = {name: value for name, value in config.get("model", {}).items() if name != "preset"}
     if fields and config.get("init_from"):
         switch_seg_design(processor, model, fields)
@@ -103,6 +112,11 @@ def run_stage(config: dict[str, Any]) -> Path:
     )
     started, cpu_started = time.time(), time.process_time()
     result = trainer.train(resume_from_checkpoint=checkpoint)
+    if trainer.state.global_step < trainer.state.max_steps:
+        raise InterruptedError(
+            f"{folder}: stopped after step {trainer.state.global_step} of {trainer.state.max_steps}; repeat the "
+            "command to go on"
+        )
     cpu_seconds = time.process_time() - cpu_started
     merge_lora(model, adapters)
     if trainer.is_world_process_zero():
@@ -111,7 +125,6 @@ def run_stage(config: dict[str, Any]) -> Path:
             facts["label_refit"] = refit_label_projection(model, reader)
         _finish(folder, model, processor, trainer, config, learning, facts, result)
     trainer.accelerator.wait_for_everyone()
-    return folder
 
 
 def _training_arguments(config: dict[str, Any], folder: Path, seed: int) -> DeSa2VATrainingArguments:
@@ -120,116 +133,9 @@ def _training_arguments(config: dict[str, Any], folder: Path, seed: int) -> DeSa
     )
 
 
-def _start(config: dict[str, Any]) -> tuple[DeSa2VAModel, DeSa2VAProcessor]:
-    """The model a stage begins with: `init_from` as it was saved, or a fresh one of the preset with the fields of
-    `model`.
-    """
-    fields = dict(config.get("model", {}))
-    preset = fields.pop("preset", "tiny")
-    source = config.get("init_from")
-    if source:
-        from desa2va.hub import resolve
-
-        source = resolve(source)
-        return DeSa2VAModel.from_pretrained(source, dtype=torch.float32), DeSa2VAProcessor.from_pretrained(source)
-    processor = preset_processor(preset, fields)
-    model = DeSa2VAModel(preset_config(preset, seg_token_ids=processor.seg_token_ids, **fields))
-    return model, processor
-
-
-def trained_reprompts(phase: str, num_reprompts: int) -> int:
-    """Re-prompts of a model in and after `phase`, where its configuration names no number.
-
-    Phase 2 trains none, and an untrained one costs about ten points of cIoU: its model uses none. Phase 3 brings the
-    paper's one back (Eq. 11).
-    """
-    return {"decoupling": 0, "fusion": max(num_reprompts, 1)}.get(phase, num_reprompts)
-
-
-def with_fields(model: DeSa2VAModel, fields: dict[str, Any]) -> DeSa2VAModel:
-    """The model under a configuration with other `fields`; parts that both have keep their weights.
-
-    Called after the warm start, so that a baseline (`prompt_mode="sa2va"`) can begin from what text pre-training
-    taught.
-    """
-    config = copy.deepcopy(model.config)
-    for name, value in fields.items():
-        setattr(config, name, value)
-    config.check()
-    changed = DeSa2VAModel(config)
-    own = changed.state_dict()
-    kept = {
-        name: value for name, value in model.state_dict().items() if name in own and own[name].shape == value.shape
-    }
-    changed.load_state_dict({**own, **kept})
-    return changed
-
-
-def load_heads(objective: Objective, source: str | None) -> None:
-    """Continues with the throw-away heads of the stage before, where it had the same: fresh ones would first
-    unteach.
-    """
-    path = Path(source, HEADS_FILE) if source else None
-    if path is None or not path.is_file():
-        return
-    own = objective.state_dict()
-    saved = torch.load(path, map_location="cpu", weights_only=True)
-    fitting = {name: value for name, value in saved.items() if name in own and own[name].shape == value.shape}
-    objective.load_state_dict({**own, **fitting})
-
-
-def _save_heads(objective: Objective, folder: Path) -> None:
-    heads = {name: value for name, value in objective.state_dict().items() if not name.startswith("model.")}
-    heads.pop("step", None)
-    if heads:
-        torch.save(heads, folder / HEADS_FILE)
-
-
 def _needs_reader(model: DeSa2VAModel, arguments: DeSa2VATrainingArguments) -> bool:
     masks = arguments.phase in ("text_pretraining", "decoupling", "fusion")
     return masks and model.config.prompt_mode == "desa2va"
-
-
-def _warm_start(
-    model: DeSa2VAModel, processor: Any, dataset: Any, reader: LabelReader | None, arguments: DeSa2VATrainingArguments
-) -> None:
-    """Computes the start values the arguments name, in the order they name them.
-
-    One process computes, the others receive its weights.
-    """
-
-    def batches(count: int) -> Iterator[dict[str, Any]]:
-        size = 16
-        return (processor.collate([dataset[i * size + j] for j in range(size)]) for i in range(count))
-
-    @functools.cache
-    def seg() -> warm_start.SegStates:
-        return warm_start.read_seg_states(model, batches(60), reader)
-
-    actions = {
-        "fan_in": lambda: warm_start.fan_in(model),
-        "pca": lambda: warm_start.whiten_patch_embeddings(model, list(batches(25))),
-        "copy_decoders": lambda: model.segmenter.copy_decoders(),
-        "whiten_labels": lambda: warm_start.whiten_labels(
-            model, reader, sorted({label for batch in batches(40) for label in batch["object_labels"]})
-        ),
-        "visual_from_text": lambda: warm_start.visual_from_text(model),
-        "fit_text": lambda: warm_start.fit_projection(model.decoupling.text, seg().states, seg().labels),
-        "fit_visual_to_labels": lambda: warm_start.fit_projection(model.decoupling.visual, seg().states, seg().labels),
-        "fit_visual_to_clicks": lambda: warm_start.fit_projection(model.decoupling.visual, seg().states, seg().clicks),
-        "favour_visual": lambda: warm_start.favour_visual(model),
-        "fit_text_to_clicks": lambda: warm_start.fit_projection(model.decoupling.text, seg().states, seg().clicks),
-    }
-    if unknown := [name for name in arguments.warm_start if name not in actions]:
-        raise ValueError(f"warm_start holds {unknown[0]!r}; choose among {', '.join(actions)}")
-    if arguments.process_index == 0:
-        for name in arguments.warm_start:
-            model.eval()
-            actions[name]()
-            model.train()
-    if arguments.warm_start and torch.distributed.is_initialized():
-        for value in model.state_dict().values():
-            torch.distributed.broadcast(value, 0)
 
 
 def _auxiliary(model: DeSa2VAModel, arguments: DeSa2VATrainingArguments) -> AuxiliaryNetworks | None:
@@ -260,11 +166,11 @@ def _finish(
     facts: dict[str, float | None],
     result: Any,
 ) -> None:
-    """Writes the model, its processor and what happened; `stage.json` last, so that its presence means finished."""
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)
-    _save_heads(trainer.accelerator.unwrap_model(trainer.model), folder)
-    trainer.state.save_to_json(str(folder / "trainer_state.json"))
+    """Writes the model, its processor and what happened.
+
+    `config.json`, without which nothing loads, is moved to its place after the weights, and `stage.json` last: its
+    presence means finished.
+    """
     stage = {
         "config": config,
         **facts,
@@ -282,8 +188,13 @@ def _finish(
             "transformers": transformers.__version__,
         },
     }
-    text = json.dumps(stage, indent=2, default=str) + "\n"
-    write_file(folder / STAGE_FILE, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    with writing(folder, "the model") as place:
+        model.save_pretrained(place)
+        processor.save_pretrained(place)
+        save_heads(trainer.accelerator.unwrap_model(trainer.model), place)
+        trainer.state.save_to_json(str(place / STATE_FILE))
+        (place / STAGE_FILE).write_text(json.dumps(stage, indent=2, default=str) + "\n", encoding="utf-8")
+        move_files(place, folder, last=("config.json", STAGE_FILE))
 
 
 def main(arguments: list[str] | None = None) -> None:

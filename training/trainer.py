@@ -15,14 +15,13 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from transformers import Trainer
 
 from .arguments import DeSa2VATrainingArguments
+from .checkpoints import CheckpointTrainer
 from .disentangling import AuxiliaryNetworks
 from .objectives.base import Objective
 from .optimizers import build_optimizer
 
-OBJECTIVE_FILE = "objective.pt"
 AUXILIARY_FILE = "auxiliary.pt"
 # What a term is the mean of: label tokens, non-empty masks, object-frame pairs. Others are means over the batch.
 COUNTED_BY = {
@@ -36,7 +35,7 @@ COUNTED_BY = {
 }
 
 
-class DeSa2VATrainer(Trainer):
+class DeSa2VATrainer(CheckpointTrainer):
     """Trains one phase.
 
     Args:
@@ -188,18 +187,6 @@ class DeSa2VATrainer(Trainer):
         return {name: sum(values) / len(values) for name, values in columns.items()}
 
     # ------------------------------------------------------------------------------------------------ checkpoints
-
-    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        output_dir = output_dir or self.args.output_dir
-        if self.args.should_save:
-            os.makedirs(output_dir, exist_ok=True)
-            objective = self.accelerator.unwrap_model(self.model)
-            torch.save(objective.state_dict(), os.path.join(output_dir, OBJECTIVE_FILE))
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        path = os.path.join(resume_from_checkpoint, OBJECTIVE_FILE)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        self.accelerator.unwrap_model(model or self.model).load_state_dict(state)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)

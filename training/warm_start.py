@@ -6,8 +6,9 @@ preset has no pre-trained parts, so it needs them all, a published backbone need
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,8 @@ from desa2va.modeling_desa2va.decoupling import MotionProjection, Projection
 from desa2va.modeling_desa2va.devices import execution_device
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 from desa2va.training.label_states import LabelReader
+
+from .arguments import DeSa2VATrainingArguments
 
 
 @torch.no_grad()
@@ -194,6 +197,48 @@ def favour_visual(model: DeSa2VAModel, bias: float = 2.0) -> None:
         model.fusion.gate[-1].bias.fill_(bias)
 
 
+def run_warm_start(
+    model: DeSa2VAModel, processor: Any, dataset: Any, reader: LabelReader | None, arguments: DeSa2VATrainingArguments
+) -> None:
+    """Computes the start values the arguments name, in the order they name them.
+
+    One process computes, the others receive its weights.
+    """
+
+    def batches(count: int) -> Iterator[dict[str, Any]]:
+        size = 16
+        return (processor.collate([dataset[(i * size + j) % len(dataset)] for j in range(size)]) for i in range(count))
+
+    @functools.cache
+    def seg() -> SegStates:
+        return read_seg_states(model, batches(60), reader)
+
+    actions = {
+        "fan_in": lambda: fan_in(model),
+        "pca": lambda: whiten_patch_embeddings(model, list(batches(25))),
+        "copy_decoders": lambda: model.segmenter.copy_decoders(),
+        "whiten_labels": lambda: whiten_labels(
+            model, reader, sorted({label for batch in batches(40) for label in batch["object_labels"]})
+        ),
+        "visual_from_text": lambda: visual_from_text(model),
+        "fit_text": lambda: fit_projection(model.decoupling.text, seg().states, seg().labels),
+        "fit_visual_to_labels": lambda: fit_projection(model.decoupling.visual, seg().states, seg().labels),
+        "fit_visual_to_clicks": lambda: fit_projection(model.decoupling.visual, seg().states, seg().clicks),
+        "favour_visual": lambda: favour_visual(model),
+        "fit_text_to_clicks": lambda: fit_projection(model.decoupling.text, seg().states, seg().clicks),
+    }
+    if unknown := [name for name in arguments.warm_start if name not in actions]:
+        raise ValueError(f"warm_start holds {unknown[0]!r}; choose among {', '.join(actions)}")
+    if arguments.process_index == 0:
+        for name in arguments.warm_start:
+            model.eval()
+            actions[name]()
+            model.train()
+    if arguments.warm_start and torch.distributed.is_initialized():
+        for value in model.state_dict().values():
+            torch.distributed.broadcast(value, 0)
+
+
 __all__ = [
     "SegStates",
     "click_prompts",
@@ -201,6 +246,7 @@ __all__ = [
     "favour_visual",
     "fit_projection",
     "read_seg_states",
+    "run_warm_start",
     "visual_from_text",
     "whiten_labels",
     "whiten_patch_embeddings",

@@ -14,7 +14,7 @@ from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 from desa2va.modeling_desa2va.objects import find_objects, frame_times, time_between
 from desa2va.training.data.refshapes.dataset import RefShapes
 from desa2va.training.objectives.base import model_inputs
-from desa2va.training.train import with_fields
+from desa2va.training.stage_model import with_fields
 
 EXACT = {"rtol": 0, "atol": 0}
 

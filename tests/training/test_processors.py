@@ -5,7 +5,7 @@ import torch
 
 from desa2va.training.data.refshapes.dataset import RefShapes
 from desa2va.training.processors import preset_processor, switch_seg_design
-from desa2va.training.train import with_fields
+from desa2va.training.stage_model import with_fields
 
 
 @pytest.mark.parametrize("design", ["repetitive", "unique"])

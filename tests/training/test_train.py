@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from desa2va.training.train import run_recipe, trained_reprompts
+from desa2va.training.stage_model import trained_reprompts
+from desa2va.training.train import run_recipe
 
 STEP = {
     "max_steps": 1,

@@ -10,7 +10,6 @@ from desa2va.modeling_desa2va.outputs import MaskPrediction
 from desa2va.training import warm_start
 from desa2va.training.label_states import LabelReader
 from desa2va.training.objectives.base import model_inputs
-from desa2va.training.train import _warm_start
 
 
 def test_whitened_patches_have_unit_spread_and_no_mean():
@@ -98,11 +97,11 @@ def test_one_process_computes_and_the_others_receive(make_model, monkeypatch):
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     sent = []
     monkeypatch.setattr(torch.distributed, "broadcast", lambda value, source: sent.append(value.clone()))
-    _warm_start(first, None, None, None, arguments)
+    warm_start.run_warm_start(first, None, None, None, arguments)
     arguments.process_index = 1
     monkeypatch.setattr(warm_start, "favour_visual", lambda model: pytest.fail("only the first process computes"))
     received = iter(sent)
     monkeypatch.setattr(torch.distributed, "broadcast", lambda value, source: value.copy_(next(received)))
-    _warm_start(second, None, None, None, arguments)
+    warm_start.run_warm_start(second, None, None, None, arguments)
     for name, value in first.state_dict().items():
         assert torch.equal(second.state_dict()[name], value), name

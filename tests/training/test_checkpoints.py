@@ -1,0 +1,95 @@
+"""A training that is ended at any moment goes on where it was, and nothing half is taken for whole."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import desa2va
+from desa2va.training.checkpoints import is_complete, newest_checkpoint
+
+PROGRAM = Path(__file__).with_name("interrupted_runs.py")
+EXITS = {
+    "killed in a file": -signal.SIGKILL,
+    "terminated in a file": -signal.SIGTERM,
+    "interrupted in a file": 130,
+    "disk full": 2,
+    "killed before the checkpoint is in place": -signal.SIGKILL,
+    "killed before the model is in place": -signal.SIGKILL,
+}
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """What `interrupted_runs.py` saw."""
+    root = Path(desa2va.__file__).resolve().parent.parent
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, str(PROGRAM), str(tmp_path_factory.mktemp("runs"))],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("way", EXITS)
+def test_the_next_run_goes_on_bit_for_bit(report, way):
+    """Seven of fifteen kills ended in an EOFError or a missing file at the next start."""
+    seen = report[way]
+    assert seen["first"] == EXITS[way]
+    assert seen["second"] == 0
+    assert seen["equal"]
+    assert seen["contents"] == report["contents"]
+
+
+@pytest.mark.parametrize("way", EXITS)
+def test_what_lies_there_after_the_end_is_whole(report, way):
+    """One complete checkpoint, nothing that only looks like one, and no model that would load."""
+    seen = report[way]
+    assert len(seen["complete"]) == 1
+    assert [name for name in seen["left"] if name.startswith("checkpoint")] == seen["complete"]
+    assert "config.json" not in seen["left"]
+    assert "stage.json" not in seen["left"]
+
+
+def checkpoint(folder, step):
+    place = folder / f"checkpoint-{step}"
+    place.mkdir()
+    (place / "trainer_state.json").write_text("{}")
+    for name in ("objective.pt", "rng_state.pth"):
+        torch.save({"weight": torch.zeros(3)}, place / name)
+    return place
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda place: (place / "objective.pt").unlink(),
+        lambda place: (place / "trainer_state.json").unlink(),
+        lambda place: (place / "trainer_state.json").write_text('{"global_st'),
+        lambda place: (place / "rng_state.pth").write_bytes((place / "rng_state.pth").read_bytes()[:-40]),
+        lambda place: (place / "optimizer.pt").touch(),
+    ],
+)
+def test_incomplete_checkpoints_are_passed_over_and_removed(tmp_path, damage):
+    """Such as an older version left; kept, they would count among `save_total_limit`."""
+    older, newer = checkpoint(tmp_path, 9), checkpoint(tmp_path, 10)
+    assert newest_checkpoint(tmp_path) == str(newer)
+    damage(newer)
+    assert not is_complete(newer)
+    assert newest_checkpoint(tmp_path) == str(older)
+    assert not newer.exists()
+
+
+def test_no_checkpoint_is_no_error(tmp_path):
+    (tmp_path / ".unfinished").mkdir()
+    assert newest_checkpoint(tmp_path) is None
+    assert list(tmp_path.iterdir()) == []
+    assert newest_checkpoint(tmp_path / "missing") is None

@@ -1,0 +1,173 @@
+"""Checkpoints and finished models that are whole or not there.
+
+Enters: what a trainer writes. Leaves: folders that were filled under another name and moved when complete, so that a
+process may die at any moment: the newest complete checkpoint is there, and nothing half is taken for whole.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import re
+import shutil
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import Trainer, TrainerState
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput, rotate_checkpoints
+
+logger = logging.getLogger(__name__)
+OBJECTIVE_FILE = "objective.pt"
+STATE_FILE = "trainer_state.json"
+UNFINISHED = ".unfinished"
+_CHECKPOINT = re.compile(rf"{PREFIX_CHECKPOINT_DIR}-(\d+)")
+
+
+def newest_checkpoint(folder: str | os.PathLike) -> str | None:
+    """The newest complete checkpoint of a training, `None` where there is none.
+
+    Raises nothing for what is incomplete: it is removed, with a warning; nobody else may be training there.
+    """
+    folder = Path(folder)
+    shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
+    numbered = {int(match[1]): path for path in folder.glob("*") if (match := _CHECKPOINT.fullmatch(path.name))}
+    for number in sorted(numbered, reverse=True):
+        if is_complete(numbered[number]):
+            return str(numbered[number])
+        logger.warning("%s is incomplete: removed", numbered[number])
+        shutil.rmtree(numbered[number], ignore_errors=True)
+    return None
+
+
+def is_complete(checkpoint: Path) -> bool:
+    """Whether a checkpoint has weights and state, and no file of it ends early."""
+    try:
+        json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    # torch's files are zip archives, whose table of contents is written last.
+    archives = [path for path in checkpoint.iterdir() if path.suffix in (".pt", ".pth")]
+    return (checkpoint / OBJECTIVE_FILE).is_file() and all(zipfile.is_zipfile(path) for path in archives)
+
+
+@contextmanager
+def writing(folder: Path, what: str) -> Iterator[Path]:
+    """Yields an empty folder inside `folder` to write into; it is gone when the block ends, or at the next start.
+
+    Raises:
+        OSError: something could not be written, e.g. because the disk is full.
+    """
+    place = folder / UNFINISHED
+    try:
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        yield place
+    except (OSError, RuntimeError, SafetensorError) as error:
+        # torch says "unexpected pos" where a disk is full.
+        raise OSError(
+            f"{folder}: {what} could not be written ({error}); what was complete before still is: make room and "
+            "repeat the command"
+        ) from error
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def move_files(source: Path, target: Path, last: tuple[str, ...]) -> None:
+    """Moves everything in `source` to `target`, replacing what is there; the names in `last` at the end, in order."""
+    entries = sorted(source.iterdir(), key=lambda path: (path.name in last and 1 + last.index(path.name), path.name))
+    for path in entries:
+        if path.is_dir():
+            shutil.rmtree(target / path.name, ignore_errors=True)
+        os.replace(path, target / path.name)
+
+
+class CheckpointTrainer(Trainer):
+    """A `Trainer` whose checkpoints are whole: the objective's weights, and what transformers keeps beside them."""
+
+    _writing: Path | None = None
+
+    def train(self, resume_from_checkpoint: str | None = None, **kwargs: Any) -> TrainOutput:
+        """Stock training; a checkpoint of the last step is only loaded, the stock loop would take one step more."""
+        if resume_from_checkpoint is not None:
+            state = TrainerState.load_from_json(os.path.join(resume_from_checkpoint, STATE_FILE))
+            if state.global_step >= self._last_step(state):
+                self.state = state
+                self._load_from_checkpoint(resume_from_checkpoint)
+                return TrainOutput(state.global_step, 0.0, {})
+        return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+
+    def _last_step(self, state: TrainerState) -> float:
+        """The step that ends this training, as far as it is known before the data are counted."""
+        if self.args.max_steps > 0:
+            return self.args.max_steps
+        return state.max_steps if state.num_train_epochs >= self.args.num_train_epochs else math.inf
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return super()._get_output_dir(trial) if self._writing is None else str(self._writing)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """The stock checkpoint, written elsewhere and moved to its place when every process has written its part."""
+        folder, name = Path(self._get_output_dir(trial)), f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        if not self.args.should_save:
+            self._write_checkpoint(model, trial, folder / UNFINISHED, folder / name)
+            self.accelerator.wait_for_everyone()
+            return
+        with writing(folder, name) as place:
+            self._write_checkpoint(model, trial, place, folder / name)
+            shutil.rmtree(folder / name, ignore_errors=True)
+            os.replace(place / name, folder / name)
+        rotate_checkpoints(
+            output_dir=str(folder),
+            save_total_limit=self.args.save_total_limit,
+            best_model_checkpoint=self.state.best_model_checkpoint,
+            use_mtime=False,
+        )
+        self.accelerator.wait_for_everyone()
+
+    def _write_checkpoint(self, model: Any, trial: Any, place: Path, final: Path) -> None:
+        self.accelerator.wait_for_everyone()  # the place is empty
+        self._writing = place
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self._writing = None
+        best = self.state.best_model_checkpoint
+        if best is not None and Path(best).parent == place:
+            self.state.best_model_checkpoint = str(final)
+            if self.args.should_save:
+                self.state.save_to_json(str(place / final.name / STATE_FILE))
+        self.accelerator.wait_for_everyone()  # every process has written its part
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        output_dir = output_dir or self.args.output_dir
+        if self.args.should_save:
+            os.makedirs(output_dir, exist_ok=True)
+            objective = self.accelerator.unwrap_model(self.model)
+            torch.save(objective.state_dict(), os.path.join(output_dir, OBJECTIVE_FILE))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        path = os.path.join(resume_from_checkpoint, OBJECTIVE_FILE)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        self.accelerator.unwrap_model(model or self.model).load_state_dict(state)
+
+    def _load_best_model(self) -> None:
+        """The stock one looks for files of other names, and goes on with the last weights where it finds none."""
+        self._load_from_checkpoint(self.state.best_model_checkpoint)
+
+
+__all__ = [
+    "OBJECTIVE_FILE",
+    "STATE_FILE",
+    "CheckpointTrainer",
+    "is_complete",
+    "move_files",
+    "newest_checkpoint",
+    "writing",
+]
