@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+SMALL = 2048  # numbers that a module owns itself; the most that is read without a `forward` is 1,280 (SAM-2 large)
+
 
 def execution_device(module: nn.Module) -> torch.device:
     """The device on which `module` computes: its hook's, else that of its first weight.
@@ -35,4 +37,21 @@ def _hook_device(hook: object) -> torch.device | None:
     return None
 
 
-__all__ = ["execution_device"]
+def bring_small_weights(module: nn.Module) -> None:
+    """Ends the offloading of small weights in `module`: they come to the execution device and stay there.
+
+    A hook brings weights for the `forward` of the module that owns them. SAM-2 and its decoders also read embeddings,
+    tokens and frequencies of their parts without it. All of these are small; whatever is not goes on as before.
+    """
+    if next(module.parameters()).device.type != "meta":
+        return
+    for part in module.modules():
+        hook = getattr(part, "_hf_hook", None)
+        size = sum(weight.numel() for weight in part.parameters(recurse=False))
+        for one in getattr(hook, "hooks", [hook]):
+            if size <= SMALL and getattr(one, "offload", False):
+                one.pre_forward(part)
+                one.offload = False
+
+
+__all__ = ["bring_small_weights", "execution_device"]

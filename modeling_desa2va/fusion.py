@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from .devices import execution_device
 from .outputs import MaskPass, MaskPrediction
 from .precision import Float32Module
 
@@ -44,10 +45,11 @@ class MaskFusion(Float32Module):
             return torch.zeros_like(visual.iou)[:, None, None]
         # The scores inform the gate; the gate must not bend the scores.
         scores = torch.stack([text.iou, visual.iou], dim=-1).detach().to(visual_prompt.dtype)
-        logits = self.gate(torch.cat([text_prompt, visual_prompt, scores], dim=-1))[..., None]
+        device = execution_device(self.gate)
+        logits = self.gate(torch.cat([text_prompt, visual_prompt, scores], dim=-1).to(device))[..., None]
         if self.kind == "pixel":
             both = torch.stack([text.logits, visual.logits], dim=1).detach().tanh()
-            logits = logits + self.pixel(both.to(visual_prompt.dtype))[:, 0]
+            logits = logits + self.pixel(both.to(device, visual_prompt.dtype))[:, 0]
         return logits
 
     def forward(
@@ -64,7 +66,7 @@ class MaskFusion(Float32Module):
         if self.text_isolated:
             text = MaskPrediction(**{name: value.detach() for name, value in text.items()})
             text_prompt = text_prompt.detach()
-        gate = torch.sigmoid(self.gate_logits(text, visual, text_prompt, visual_prompt)).to(visual.logits.dtype)
+        gate = torch.sigmoid(self.gate_logits(text, visual, text_prompt, visual_prompt)).to(visual.logits)
         per_pair = gate.mean(dim=(1, 2))
         mix = [
             per_pair * getattr(visual, name) + (1 - per_pair) * getattr(text, name) for name in ("iou", "object_score")

@@ -21,9 +21,10 @@ from desa2va.flat_export import FlatExportMixin
 
 from .answering import StreamingMixin
 from .decoupling import Decoupling, MotionProjection, Prompts
+from .devices import execution_device
 from .fusion import MaskFusion
 from .language import shared_images
-from .objects import ObjectIndex, find_objects
+from .objects import ObjectIndex, Pairs, find_objects
 from .outputs import DeSa2VAOutput, ImageFeatures, MaskPass, MaskPrediction
 from .precision import HALF_DTYPES
 from .segmenter import DeSa2VASegmenter
@@ -253,6 +254,7 @@ class DeSa2VAModel(StreamingMixin, DeSa2VAPreTrainedModel):
         with shared_images(self.mllm, vision["image_grid_thw"], image_index):
             states = self.mllm.model(attention_mask=attention_mask, use_cache=False, **inputs).last_hidden_state
         output.last_hidden_state = states
+        input_ids = input_ids.to(states.device)
         if labels is None:
             output.logits = self.get_output_embeddings()(states)
         else:
@@ -272,7 +274,7 @@ class DeSa2VAModel(StreamingMixin, DeSa2VAPreTrainedModel):
 
     def _language_loss(self, states: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Next-token cross-entropy; the head runs only where a label is (METHOD section 5, L_text)."""
-        targets = labels[:, 1:]
+        targets = labels[:, 1:].to(states.device)
         counted = targets != -100
         logits = self.get_output_embeddings()(states[:, :-1][counted])
         if not len(logits):
@@ -296,10 +298,12 @@ class DeSa2VAModel(StreamingMixin, DeSa2VAPreTrainedModel):
         label_states: torch.Tensor | None,
         num_reprompts: int | None,
     ) -> None:
-        features, pairs = self.segmenter.encode_frames(sam_pixel_values), index.pairs
+        device = execution_device(self.segmenter.sam)
+        features = self.segmenter.encode_frames(sam_pixel_values.to(device))
+        pairs = Pairs(*(part.to(device) for part in index.pairs))
         levels = self.segmenter.language_levels(features)
         output.pair_object, output.pair_frame = pairs.object, pairs.frame
-        prompts = Prompts(output.text_prompts, output.visual_prompts, output.motion_prompts)
+        prompts = Prompts(output.text_prompts, output.visual_prompts, output.motion_prompts).to(device)
         text, visual = prompts.at(pairs.object, pairs.token, pairs.time)
         output.passes, output.masks = self.decode_prompts(features, pairs.frame, text, visual, num_reprompts, levels)
         if label_states is not None and self.segmenter.text_decoder is not None:
@@ -308,7 +312,7 @@ class DeSa2VAModel(StreamingMixin, DeSa2VAPreTrainedModel):
                 self.segmenter.text_decoder,
                 features,
                 pairs.frame,
-                output.label_prompts[pairs.object][:, None],
+                output.label_prompts.to(device)[pairs.object][:, None],
                 high=levels["text"],
             )
 

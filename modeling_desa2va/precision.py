@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .devices import bring_small_weights, execution_device
+
 HALF_DTYPES = (torch.float16, torch.bfloat16)
 
 
@@ -82,21 +84,22 @@ def inference_autocast(module: nn.Module) -> AbstractContextManager:
     dtype = getattr(module, "autocast_dtype", None)
     if dtype is None or module.training:
         return nullcontext()
-    return torch.autocast(next(module.parameters()).device.type, dtype=dtype)
+    return torch.autocast(execution_device(module).type, dtype=dtype)
 
 
 def without_autocast(module: nn.Module) -> AbstractContextManager:
     """The dtypes as they are, for codes of places that half precision blurs; nothing in training mode."""
     if module.training:
         return nullcontext()
-    return torch.autocast(next(module.parameters()).device.type, enabled=False)
+    return torch.autocast(execution_device(module).type, enabled=False)
 
 
 def in_autocast(function: Callable) -> Callable:
-    """Runs a function, or a method, inside `inference_autocast` of its first argument."""
+    """Runs a function, or a method, inside `inference_autocast` of its first argument, small weights at hand."""
 
     @wraps(function)
     def wrapper(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        bring_small_weights(module)
         with inference_autocast(module):
             return function(module, *args, **kwargs)
 

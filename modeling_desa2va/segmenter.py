@@ -13,6 +13,7 @@ from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoMaskDeco
 
 from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
 
+from .devices import bring_small_weights, execution_device
 from .outputs import ImageFeatures, MaskPrediction
 from .precision import Float32Module, in_autocast, without_autocast
 
@@ -80,7 +81,7 @@ class DeSa2VASegmenter(Float32Module):
         if points is None and boxes is None and not torch.is_grad_enabled():
             # What the padded call below gives; it also gives gradients of zero to weights that clicks would use.
             return encoder.not_a_point_embed.weight.expand(num_pairs, 2, -1)
-        device = encoder.not_a_point_embed.weight.device
+        device = execution_device(encoder)
         if boxes is not None:
             # SAM-2's video predictor spells a box as two labelled clicks; so does its session.
             corners = boxes.reshape(num_pairs, 2, 2)
@@ -164,6 +165,7 @@ class DeSa2VASegmenter(Float32Module):
             Logits (P, h, w) at a quarter of SAM-2's input, scores and mask token. Logits and scores are fp32 outside
             training.
         """
+        bring_small_weights(decoder)
         num_pairs = len(frame_index)
         if num_pairs == 0:
             return self._no_masks(decoder)

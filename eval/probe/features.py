@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from desa2va.modeling_desa2va.devices import execution_device
 from desa2va.training.data.refshapes import COLOR_NAMES, SHAPES, SIZES, RefShapes
 from desa2va.training.data.sample import Sample
 from desa2va.training.label_states import LabelReader
@@ -134,17 +135,16 @@ def collect(
 
 def _read(model: Any, batch: dict[str, Any], reader: LabelReader | None) -> dict[str, torch.Tensor]:
     """One batch -> states by name, (O, width) float64 on the CPU."""
-    weight = next(model.parameters())
+    device, dtype = execution_device(model.mllm), model.mllm.dtype
     inputs = {}
     for name, value in model_inputs(batch, "sam_pixel_values").items():
-        value = value.to(weight.device)
-        inputs[name] = value.to(weight.dtype) if value.is_floating_point() else value
+        inputs[name] = value.to(device, dtype if value.is_floating_point() else None)
     output = model(**inputs)
     # Every sequence shows its picture, so row i of the anchor belongs to sequence i.
     found = {
         "x": output.seg_states[:, 0],
         "h_v": output.visual_prompts[:, 0],
-        "V": output.visual_anchor[output.object_sequence],
+        "V": output.visual_anchor[output.object_sequence.to(output.visual_anchor.device)],
     }
     if reader is not None:
         found["h_t"] = output.text_prompts[:, 0]

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from desa2va.modeling_desa2va.decoupling import Prompts
+from desa2va.modeling_desa2va.devices import execution_device
 from desa2va.modeling_desa2va.language import TASKS, Answer, LanguageAnswerMixin
 from desa2va.modeling_desa2va.objects import Pairs, pair_with_frames, time_between
 from desa2va.modeling_desa2va.outputs import (
@@ -209,10 +210,9 @@ class AnsweringMixin(LanguageAnswerMixin):
         known: dict[int, ImageFeatures] | None,
     ) -> KeyFrameAnswer:
         """Decodes all objects of the batch on their key frames at once."""
-        device = self.segmenter.sam.device
+        device = execution_device(self.segmenter.sam)
         sequence = spoken.object_sequence.to(device)
-        states = spoken.seg_states.to(self.decoupling.visual.layers[0].weight.device)
-        prompts = self.decoupling.prompts(states).to(device)
+        prompts = self.decoupling.prompts(spoken.seg_states).to(device)
         if known and all(frame in known for frame in shown[0].key_frames):
             features = join_features([known[frame] for frame in shown[0].key_frames])
         else:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 
+from desa2va.modeling_desa2va.devices import execution_device
 from desa2va.modeling_desa2va.outputs import DeSa2VAGenerateOutput
 from desa2va.modeling_desa2va.segmenter import DeSa2VASegmenter
 from desa2va.modeling_desa2va.tracking import FramePrompt, MemoryTracker, Visual, encode_lazily
@@ -26,7 +27,7 @@ def follow_clicks(
     """
     if not prompts:
         raise ValueError("generate needs token ids (a text) or prompts (points, boxes, masks); got neither")
-    device = segmenter.sam.device
+    device = execution_device(segmenter.sam)
     owner = prompts["prompt_visual"]
     output = DeSa2VAGenerateOutput(
         sequences=torch.zeros(len(shown), 0, dtype=torch.long),

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from desa2va.modeling_desa2va.devices import execution_device
 from desa2va.modeling_desa2va.outputs import MaskPrediction
 from desa2va.modeling_desa2va.tracking import PROMPT_BIAS, PROMPT_SCALE, resize_logits
 from desa2va.processing.batch import sam_pixels
@@ -153,7 +154,7 @@ def _decode(
 ) -> MaskPrediction:
     """The decoder's answer for n objects, each in its own crop and prompted by its mask and box there."""
     segmenter = model.segmenter
-    sam, device = segmenter.sam, segmenter.sam.device
+    sam, device = segmenter.sam, execution_device(segmenter.sam)
     pictures = [image[y0:y1, x0:x1] for x0, y0, x1, y1 in crops]
     features = segmenter.encode_frames(sam_pixels(processor.sam_image_processor, pictures).to(device))
     masks, boxes = [], []

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from desa2va.modeling_desa2va.devices import execution_device
 from desa2va.modeling_desa2va.outputs import KeyFrameAnswer
 from desa2va.modeling_desa2va.tracking import (
     NUM_PROMPTED,
@@ -267,7 +268,7 @@ class StreamingMixin(AnsweringMixin):
         if job.labels and job.num_frames is not None:
             return
         # Nothing is there to be followed: frames are handed over as they come, without encoding them.
-        size, device = self.segmenter.sam.prompt_encoder.mask_input_size, self.segmenter.sam.device
+        size, device = self.segmenter.sam.prompt_encoder.mask_input_size, execution_device(self.segmenter.sam)
         for number in job.idle_frames(idle):
             yield job.result(absent_frame(number, len(job.labels), size, device))
 

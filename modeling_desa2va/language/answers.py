@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from desa2va.modeling_desa2va.devices import execution_device
+
 from .generation import SegmentationTokenControl, StopAfterStateOfLastToken, record_last_states
 from .shared_vision import shared_images
 
@@ -42,7 +44,7 @@ class LanguageAnswerMixin(nn.Module):
         }
         options = self._generation_options(inputs)
         limit = options.pop("max_new_tokens")
-        device = self.get_input_embeddings().weight.device
+        device = execution_device(self.get_input_embeddings())
         vision = {name: value.to(device) for name, value in vision.items() if value is not None}
         language = self.language_inputs(input_ids.to(device), **vision)
         prompt_length = input_ids.shape[1] if "input_ids" in language else 0

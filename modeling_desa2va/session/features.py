@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from desa2va.modeling_desa2va.devices import execution_device
 from desa2va.modeling_desa2va.outputs import ImageFeatures
 from desa2va.modeling_desa2va.segmenter import DeSa2VASegmenter
 
@@ -74,7 +75,7 @@ class FeatureCache:
     def _encode(self, frames: list[int]) -> list[ImageFeatures]:
         if not frames:
             return []
-        pixels = self._info.sam_frames(frames).to(self._segmenter.sam.device)
+        pixels = self._info.sam_frames(frames).to(execution_device(self._segmenter.sam))
         return [self._segmenter.encode_frames(pixels[row : row + 1]) for row in range(len(frames))]
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from desa2va.modeling_desa2va.devices import execution_device
 from desa2va.modeling_desa2va.outputs import ImageFeatures, MaskPrediction
 from desa2va.modeling_desa2va.segmenter import DeSa2VASegmenter
 from desa2va.modeling_desa2va.tracking import (
@@ -118,7 +119,7 @@ class SessionMemory:
     @property
     def device(self) -> torch.device:
         """Where SAM-2 computes."""
-        return self.sam.device
+        return execution_device(self.sam)
 
     def bank(self) -> SessionBank:
         """An empty bank."""

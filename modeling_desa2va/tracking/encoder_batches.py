@@ -12,6 +12,7 @@ import warnings
 import torch
 from transformers import Sam2VideoModel
 
+from desa2va.modeling_desa2va.devices import execution_device
 from desa2va.modeling_desa2va.outputs import ImageFeatures
 from desa2va.modeling_desa2va.segmenter import DeSa2VASegmenter
 
@@ -68,7 +69,7 @@ class BatchedEncoder:
     def __init__(self, segmenter: DeSa2VASegmenter, batch_size: int | None = None, limit: int | None = None) -> None:
         self.segmenter = segmenter
         if batch_size is None:
-            device = segmenter.sam.device
+            device = execution_device(segmenter.sam)
             batch_size, free = MAX_BATCH.get(device.type, MAX_ACCELERATOR_BATCH), free_bytes(device)
             batch_size = batch_size if limit is None else min(batch_size, limit)
             if free is not None:
@@ -85,7 +86,7 @@ class BatchedEncoder:
         while start < len(pixel_values):
             chunk = pixel_values[start : start + self.batch_size]
             try:
-                parts.append(self.segmenter.encode_frames(chunk.to(self.segmenter.sam.device)))
+                parts.append(self.segmenter.encode_frames(chunk.to(execution_device(self.segmenter.sam))))
             except RuntimeError as error:
                 if len(chunk) == 1 or not _out_of_memory(error):
                     raise
@@ -99,7 +100,7 @@ class BatchedEncoder:
 
     def _halve(self, failed: int) -> None:
         self.batch_size = max(min(self.batch_size, failed) // 2, 1)
-        if self.segmenter.sam.device.type == "cuda":
+        if execution_device(self.segmenter.sam).type == "cuda":
             torch.cuda.empty_cache()
         warnings.warn(
             f"memory ran out while {failed} frames were encoded at once; going on with {self.batch_size}",
