@@ -135,18 +135,23 @@ class KeyFrameAnswer:
 
     Attributes:
         sequences: (B, n) new token ids. object_sequence: (O,) sequence of each object, in order of appearance.
-        seg_probability: (O,) probability of the object's first `[SEG]`.
+        seg_probability: (O,) probability of the object's first `[SEG]`. seg_forced: (O,) bool, see
+            `DeSa2VAGenerateOutput`.
         visuals: one entry per visual. prompts: of the O objects; `None` without any.
         text_logits, visual_logits: O tensors (K, h, w) fp32 on the CPU, on request.
+        scores, logits: of the new tokens, on request; see `DeSa2VAGenerateOutput`.
     """
 
     sequences: torch.Tensor
     object_sequence: torch.Tensor
     seg_probability: torch.Tensor
-    visuals: list[VisualAnswer]
+    seg_forced: torch.Tensor
+    visuals: list[VisualAnswer] = field(default_factory=list)
     prompts: Prompts | None = None
     text_logits: list[torch.Tensor] | None = None
     visual_logits: list[torch.Tensor] | None = None
+    scores: tuple[torch.Tensor, ...] | None = None
+    logits: tuple[torch.Tensor, ...] | None = None
 
 
 @dataclass
@@ -156,19 +161,26 @@ class DeSa2VAGenerateOutput(ModelOutput):
     Attributes:
         sequences: (B, n) new token ids, padded. object_sequence: (O,) sequence of each object, in order of appearance.
         seg_probability: (O,) probability the language model gave the object's first `[SEG]` when it was chosen.
+        seg_forced: (O,) bool: the model preferred another token; `task="segment"` put the `[SEG]` there, in place of
+            the answer's end or where the answer had no more room. Its mask is of what the model did not mark.
         track_logits: O tensors (T, h, w) fp16 on the CPU: every frame of the object's visual.
         track_iou, track_object_score: O tensors (T,) fp32 on the CPU: predicted IoU; logit of presence.
         text_logits, visual_logits: O tensors (K, h, w) at the K key frames, on request; else `None`.
+        scores, logits: n tensors (B, vocabulary) with `output_scores=True`, `output_logits=True`: what each new token
+            was chosen from, after and before all processing; else `None`.
     """
 
     sequences: torch.Tensor | None = None
     object_sequence: torch.Tensor | None = None
     seg_probability: torch.Tensor | None = None
+    seg_forced: torch.Tensor | None = None
     track_logits: list[torch.Tensor] | None = None
     track_iou: list[torch.Tensor] | None = None
     track_object_score: list[torch.Tensor] | None = None
     text_logits: list[torch.Tensor] | None = None
     visual_logits: list[torch.Tensor] | None = None
+    scores: tuple[torch.Tensor, ...] | None = None
+    logits: tuple[torch.Tensor, ...] | None = None
 
 
 __all__ = [

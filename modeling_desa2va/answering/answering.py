@@ -15,7 +15,7 @@ import torch
 
 from desa2va.modeling_desa2va.decoupling import Prompts
 from desa2va.modeling_desa2va.devices import execution_device
-from desa2va.modeling_desa2va.language import TASKS, Answer, LanguageAnswerMixin
+from desa2va.modeling_desa2va.language import TASKS, VISION_INPUTS, Answer, LanguageAnswerMixin, generation_settings
 from desa2va.modeling_desa2va.objects import Pairs, pair_with_frames, time_between
 from desa2va.modeling_desa2va.outputs import (
     ClipPrediction,
@@ -40,7 +40,7 @@ from desa2va.modeling_desa2va.tracking import (
     walk_objects,
 )
 
-from .click_answers import follow_clicks
+from .click_answers import PROMPT_INPUTS, follow_clicks
 
 DECODE_BATCH = 64
 
@@ -71,15 +71,20 @@ class AnsweringMixin(LanguageAnswerMixin):
                 `"gcg"`.
             return_branches: also return the text and the visual mask on key frames.
             inputs: the language model's vision inputs, prompts (`prompt_points`, ...), and generation arguments
-                (`max_new_tokens`, 512 when omitted; `do_sample`, `streamer`, ...).
+                (`max_new_tokens`, 512 when omitted; `do_sample`, `generation_config`, `streamer`,
+                `stopping_criteria`, `logits_processor`, `output_scores`, ...): see `generation_settings`.
 
         Raises:
-            ValueError: an unknown task, beams, or several answers per sequence.
+            ValueError: an unknown task or argument, or one that masks can not be made with, such as beams.
+            TypeError: a limit that is no integer.
         """
         self._check_mode(task)
         shown = batch_visuals(visuals, sam_frame_visual)
         if input_ids is None:
-            clicks = {name: value for name, value in inputs.items() if name.startswith("prompt_")}
+            clicks = {name: inputs.pop(name) for name in PROMPT_INPUTS if name in inputs}
+            # Nothing is said, but a misspelt argument is none here either.
+            inputs = {name: value for name, value in inputs.items() if name not in ("texts", *VISION_INPUTS)}
+            generation_settings(self.mllm, 0, inputs)
             return follow_clicks(self.segmenter, clicks, sam_pixel_values, shown)
         answer = self.answer_key_frames(
             input_ids,
@@ -97,11 +102,14 @@ class AnsweringMixin(LanguageAnswerMixin):
             sequences=answer.sequences,
             object_sequence=answer.object_sequence,
             seg_probability=answer.seg_probability,
+            seg_forced=answer.seg_forced,
             track_logits=[torch.zeros(0)] * count,
             track_iou=[torch.zeros(0)] * count,
             track_object_score=[torch.zeros(0)] * count,
             text_logits=answer.text_logits,
             visual_logits=answer.visual_logits,
+            scores=answer.scores,
+            logits=answer.logits,
         )
         for number, entry in enumerate(shown):
             if answer.visuals[number].objects:
@@ -129,14 +137,17 @@ class AnsweringMixin(LanguageAnswerMixin):
         """
         self._check_mode(task)
         shown = batch_visuals(visuals, sam_frame_visual)
-        inputs = {name: value for name, value in inputs.items() if name != "texts" and not name.startswith("prompt_")}
+        inputs = {name: value for name, value in inputs.items() if name not in ("texts", *PROMPT_INPUTS)}
         spoken = self._answer(input_ids, attention_mask, task, inputs)
         if sam_pixel_values is None or not len(spoken.object_sequence):
             return KeyFrameAnswer(
                 spoken.sequences,
                 spoken.object_sequence[:0].cpu(),
                 spoken.seg_probability[:0],
+                spoken.seg_forced[:0],
                 [VisualAnswer(entry.key_frames) for entry in shown],
+                scores=spoken.scores,
+                logits=spoken.logits,
             )
         answer = self._segment(
             spoken, sam_pixel_values, sam_frame_visual, sequence_visual, shown, return_branches, known
@@ -223,7 +234,13 @@ class AnsweringMixin(LanguageAnswerMixin):
         masks, branches = self._decode_pairs(features, pairs, prompts)
         owner = sequence_visual.to(device)[sequence]
         answer = KeyFrameAnswer(
-            spoken.sequences, spoken.object_sequence.cpu(), spoken.seg_probability, [], prompts=prompts
+            spoken.sequences,
+            spoken.object_sequence.cpu(),
+            spoken.seg_probability,
+            spoken.seg_forced,
+            prompts=prompts,
+            scores=spoken.scores,
+            logits=spoken.logits,
         )
         if return_branches:
             answer.visual_logits = _per_object(branches.visual.logits, pairs.object, len(sequence))

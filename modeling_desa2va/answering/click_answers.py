@@ -12,6 +12,15 @@ from desa2va.modeling_desa2va.outputs import DeSa2VAGenerateOutput
 from desa2va.modeling_desa2va.segmenter import DeSa2VASegmenter
 from desa2va.modeling_desa2va.tracking import FramePrompt, MemoryTracker, Visual, encode_lazily
 
+PROMPT_INPUTS = (
+    "prompt_points",
+    "prompt_point_labels",
+    "prompt_boxes",
+    "prompt_masks",
+    "prompt_given",
+    "prompt_visual",
+)
+
 
 def follow_clicks(
     segmenter: DeSa2VASegmenter, prompts: dict[str, torch.Tensor], sam_pixel_values: torch.Tensor, shown: list[Visual]
@@ -33,6 +42,7 @@ def follow_clicks(
         sequences=torch.zeros(len(shown), 0, dtype=torch.long),
         object_sequence=owner,
         seg_probability=torch.ones(len(owner)),
+        seg_forced=torch.zeros(len(owner), dtype=torch.bool),
         track_logits=[torch.zeros(0)] * len(owner),
         track_iou=[torch.zeros(0)] * len(owner),
         track_object_score=[torch.zeros(0)] * len(owner),
@@ -70,4 +80,4 @@ def frame_prompts(prompts: dict[str, torch.Tensor], objects: list[int], device: 
     return result
 
 
-__all__ = ["follow_clicks", "frame_prompts"]
+__all__ = ["PROMPT_INPUTS", "follow_clicks", "frame_prompts"]

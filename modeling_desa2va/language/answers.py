@@ -14,8 +14,11 @@ from torch import nn
 
 from desa2va.modeling_desa2va.devices import execution_device
 
-from .generation import SegmentationTokenControl, StopAfterStateOfLastToken, record_last_states
+from .generation import SegmentationTokenControl, StopAfterStates, StreamerUntilEnd, record_last_states
+from .generation_settings import GenerationSettings, generation_settings
 from .shared_vision import shared_images
+
+VISION_INPUTS = ("pixel_values", "image_index", "num_tiles", "image_grid_thw", "mm_token_type_ids")
 
 
 @dataclass
@@ -24,12 +27,16 @@ class Answer:
 
     Attributes:
         sequences: (B, n) new ids. object_sequence: (O,). seg_states: (O, S, D). seg_probability: (O,).
+        seg_forced: (O,) bool; see `DeSa2VAGenerateOutput`, as `scores` and `logits`.
     """
 
     sequences: torch.Tensor
     object_sequence: torch.Tensor
     seg_states: torch.Tensor
     seg_probability: torch.Tensor
+    seg_forced: torch.Tensor
+    scores: tuple[torch.Tensor, ...] | None = None
+    logits: tuple[torch.Tensor, ...] | None = None
 
 
 class LanguageAnswerMixin(nn.Module):
@@ -38,47 +45,43 @@ class LanguageAnswerMixin(nn.Module):
     def _answer(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, task: str, inputs: dict[str, Any]
     ) -> Answer:
-        vision = {
-            name: inputs.pop(name, None)
-            for name in ("pixel_values", "image_index", "num_tiles", "image_grid_thw", "mm_token_type_ids")
-        }
-        options = self._generation_options(inputs)
-        limit = options.pop("max_new_tokens")
+        vision = {name: inputs.pop(name, None) for name in VISION_INPUTS}
+        settings = generation_settings(self.mllm, input_ids.shape[1], inputs)
         device = execution_device(self.get_input_embeddings())
         vision = {name: value.to(device) for name, value in vision.items() if value is not None}
         language = self.language_inputs(input_ids.to(device), **vision)
-        prompt_length = input_ids.shape[1] if "input_ids" in language else 0
-        config = self.config
-        control = SegmentationTokenControl(
-            config.seg_token_ids, config.num_seg_frames, _as_list(options["eos_token_id"]), task, limit
-        )
-        shared = shared_images(self.mllm, vision.get("image_grid_thw"), vision.get("image_index"))
-        with record_last_states(self.get_output_embeddings()) as states, shared:
-            sequences = self.mllm.generate(
+        language["attention_mask"] = None if attention_mask is None else attention_mask.to(device)
+        with shared_images(self.mllm, vision.get("image_grid_thw"), vision.get("image_index")):
+            return self._generate_answer(language, task, settings)
+
+    def _generate_answer(self, language: dict[str, Any], task: str, settings: GenerationSettings) -> Answer:
+        config, limit, tokens = self.config, settings.max_new_tokens, self.config.seg_token_ids
+        prompt_length = language["input_ids"].shape[1] if "input_ids" in language else 0
+        stop = StopAfterStates(tokens, prompt_length, limit, settings.stopping_criteria)
+        with record_last_states(self.get_output_embeddings()) as recorder:
+            control = SegmentationTokenControl(
+                recorder, tokens, config.num_seg_frames, settings.eos_token_ids, task, limit
+            )
+            # One step beyond the limit, so that a last [SEG] gets its state; the criterion stops all other rows.
+            settings.config.max_new_tokens = limit + 1
+            settings.config.return_dict_in_generate = True
+            said = self.mllm.generate(
                 **language,
-                attention_mask=None if attention_mask is None else attention_mask.to(device),
-                # One step beyond the limit, so that a last [SEG] gets its state; the criterion stops all other rows.
-                max_new_tokens=limit + 1,
-                stopping_criteria=[StopAfterStateOfLastToken(config.seg_token_ids, prompt_length, limit)],
-                logits_processor=[control],
-                **options,
-            )[:, prompt_length:]
-        return self._pick_up(sequences[:, :limit], torch.stack(states), torch.stack(control.probabilities))
+                generation_config=settings.config,
+                stopping_criteria=[stop],
+                logits_processor=[control, *settings.logits_processor],
+                streamer=None if settings.streamer is None else StreamerUntilEnd(settings.streamer, stop),
+                **settings.handed_on,
+            )
+        sequences = _without_rest(said.sequences[:, prompt_length:], stop.ends, settings)
+        answer = self._pick_up(sequences, control)
+        count = sequences.shape[1]
+        answer.scores = None if said.scores is None else said.scores[:count]
+        answer.logits = None if said.logits is None else said.logits[:count]
+        return answer
 
-    def _generation_options(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        """Greedy by default, with the tokenizer's end and padding tokens."""
-        if inputs.get("num_beams", 1) != 1 or inputs.get("num_return_sequences", 1) != 1:
-            raise ValueError("masks need one answer per sequence: num_beams and num_return_sequences must be 1")
-        text, stored = self.config.get_text_config(), self.mllm.generation_config
-        eos = stored.eos_token_id if stored.eos_token_id is not None else text.eos_token_id
-        pad = next(value for value in (stored.pad_token_id, text.pad_token_id, _as_list(eos)[0]) if value is not None)
-        defaults = {"max_new_tokens": 512, "do_sample": False, "eos_token_id": eos, "pad_token_id": pad}
-        return {**defaults, **inputs}
-
-    def _pick_up(self, sequences: torch.Tensor, states: torch.Tensor, probabilities: torch.Tensor) -> Answer:
-        """States (n + 1, B, D) of the segmentation tokens in (B, n) new ids; see `record_last_states` for the
-        shift.
-        """
+    def _pick_up(self, sequences: torch.Tensor, control: SegmentationTokenControl) -> Answer:
+        """What belongs to the objects among (B, n) new ids. States are one step late: see `record_last_states`."""
         size = self.config.num_seg_frames
         is_seg = torch.isin(sequences, torch.tensor(self.config.seg_token_ids, device=sequences.device))
         # The budget may have cut a group short; what is incomplete is no object.
@@ -89,13 +92,18 @@ class LanguageAnswerMixin(nn.Module):
         return Answer(
             sequences=sequences,
             object_sequence=owners,
-            seg_states=states[groups + 1, owners[:, None]],
-            seg_probability=probabilities[groups[:, 0].cpu(), owners.cpu()],
+            seg_states=torch.stack(control.states)[groups + 1, owners[:, None]],
+            seg_probability=torch.stack(control.probabilities)[groups[:, 0], owners].cpu(),
+            seg_forced=torch.stack(control.forced)[groups[:, 0], owners].cpu(),
         )
 
 
-def _as_list(value: int | list[int]) -> list[int]:
-    return list(value) if isinstance(value, (list, tuple)) else [value]
+def _without_rest(sequences: torch.Tensor, ends: torch.Tensor, settings: GenerationSettings) -> torch.Tensor:
+    """New ids (B, n) without what lies beyond the `ends` (B,) of the rows: see `StopAfterStates`."""
+    places = torch.arange(sequences.shape[1], device=sequences.device)
+    is_end = torch.isin(sequences, torch.tensor(settings.eos_token_ids, device=sequences.device)).long()
+    kept = (is_end.cumsum(dim=1) == is_end) & ((ends < 0)[:, None] | (places < ends[:, None]))
+    return sequences.masked_fill(~kept, settings.config.pad_token_id)[:, : int(kept.any(dim=0).sum())]
 
 
 __all__ = ["Answer", "LanguageAnswerMixin"]

@@ -1,6 +1,7 @@
 """Generation that keeps the last hidden state of every new token and rules over the segmentation tokens.
 
-Enters: a language model's inputs. Leaves: new token ids, the state at each of them, and the probability of a `[SEG]`.
+Enters: a language model's inputs. Leaves: new token ids, the state at each of them, the probability of a `[SEG]`, and
+whether it was put there against the model's choice.
 Nothing else is kept: no attention maps, no other layers, no prompt states (they would grow with the prompt).
 """
 
@@ -8,58 +9,123 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
 
 import torch
 from torch import nn
 from transformers import LogitsProcessor, StoppingCriteria
+from transformers.generation import BaseStreamer
+
+from .hooks import hook_once
 
 TASKS = ("auto", "segment", "chat", "gcg")
 
 
+class StateRecorder:
+    """Holds the state that entered an output head last, of one call of `generate`.
+
+    Attributes:
+        head: the output head. newest: (B, D), the newest position; `None` before the head has run.
+    """
+
+    def __init__(self, head: nn.Module) -> None:
+        self.head = head
+        self.newest: torch.Tensor | None = None
+
+
+# A context variable, since several threads may generate with one model: the hook is shared, what it fills is not.
+_RECORDER: ContextVar[StateRecorder | None] = ContextVar("desa2va_state_recorder", default=None)
+
+
+@contextmanager
+def record_last_states(head: nn.Module) -> Iterator[StateRecorder]:
+    """Inside, and in this thread alone, the states that enter an output head are recorded.
+
+    At step 0 of generation `newest` is the state of the prompt's last token; at step t >= 1 the state whose input is
+    new token t - 1.
+    """
+    hook_once(head, _record, "forward_pre")
+    recorder = StateRecorder(head)
+    token = _RECORDER.set(recorder)
+    try:
+        yield recorder
+    finally:
+        _RECORDER.reset(token)
+
+
+def _record(head: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
+    recorder = _RECORDER.get()
+    if recorder is not None and recorder.head is head:
+        recorder.newest = args[0][:, -1].detach()
+
+
 class SegmentationTokenControl(LogitsProcessor):
-    """Forbids or forces `[SEG]`, and records its probability at every step.
+    """Forbids or forces `[SEG]`, and records what is known of every step.
 
     Args:
+        recorder: of the output head; read here, before any other run of the head can follow.
         seg_token_ids: one id, or the ids of one object's tokens in order (`seg_design="unique"`).
         group_size: segmentation tokens per object. eos_token_ids: ids that end an answer.
         task: `"chat"` forbids every segmentation token; `"segment"` puts one where the answer would end without any;
             `"auto"` and `"gcg"` leave the choice to the model. max_new_tokens: the budget of new tokens.
 
+    Attributes:
+        states, probabilities, forced: for each step (B, D) the state, (B,) the probability of a segmentation token,
+            and (B,) whether one was chosen in place of what the model preferred.
+
     A group that has begun is always completed: the model cannot leave an object with a part of its tokens.
     """
 
     def __init__(
-        self, seg_token_ids: list[int], group_size: int, eos_token_ids: list[int], task: str, max_new_tokens: int
+        self,
+        recorder: StateRecorder,
+        seg_token_ids: list[int],
+        group_size: int,
+        eos_token_ids: list[int],
+        task: str,
+        max_new_tokens: int,
     ) -> None:
+        self.recorder = recorder
         self.seg_token_ids = seg_token_ids
         self.group_size = group_size
         self.eos_token_ids = eos_token_ids
         self.task = task
         self.max_new_tokens = max_new_tokens
+        self.states: list[torch.Tensor] = []
         self.probabilities: list[torch.Tensor] = []
+        self.forced: list[torch.Tensor] = []
         self.step = 0
         self.count: torch.Tensor | None = None
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
         """Scores (B, vocabulary) -> scores with the segmentation tokens ruled."""
         ids = torch.tensor(self.seg_token_ids, device=scores.device)
-        self.probabilities.append(torch.softmax(scores.float(), dim=-1)[:, ids].sum(dim=-1).cpu())
+        self.states.append(self.recorder.newest)
+        self.probabilities.append(torch.softmax(scores.float(), dim=-1)[:, ids].sum(dim=-1))
         if self.count is None:
             self.count = torch.zeros(len(scores), dtype=torch.long, device=scores.device)
         elif input_ids.shape[1]:
             self.count += torch.isin(input_ids[:, -1].to(scores.device), ids)
         self.step += 1
+        forced = self._forced_rows(scores)
+        self.forced.append(forced)
         if self.task == "chat":
             return scores.index_fill(1, ids, float("-inf"))
-        return self._complete_groups(self._force(scores))
+        if self.task == "segment":
+            # An end must not be sampled either.
+            ends = torch.tensor(self.eos_token_ids, device=scores.device)
+            scores = torch.where((self.count == 0)[:, None], scores.index_fill(1, ends, float("-inf")), scores)
+        return self._complete_groups(self._only(scores, forced, self.seg_token_ids[0]))
 
-    def _force(self, scores: torch.Tensor) -> torch.Tensor:
-        """In `segment`, turns an end without `[SEG]` (or the last place for one) into `[SEG]`."""
+    def _forced_rows(self, scores: torch.Tensor) -> torch.Tensor:
+        """In `segment` (B,) rows that would end without `[SEG]`, or have no other place left and prefer another."""
         if self.task != "segment":
-            return scores
-        ends = torch.isin(scores.argmax(dim=-1), torch.tensor(self.eos_token_ids, device=scores.device))
+            return torch.zeros(len(scores), dtype=torch.bool, device=scores.device)
+        chosen = scores.argmax(dim=-1)
+        ends = torch.isin(chosen, torch.tensor(self.eos_token_ids, device=scores.device))
         last_place = self.step > self.max_new_tokens - self.group_size
-        return self._only(scores, (self.count == 0) & (ends | last_place), self.seg_token_ids[0])
+        return (self.count == 0) & (ends | last_place) & (chosen != self.seg_token_ids[0])
 
     def _complete_groups(self, scores: torch.Tensor) -> torch.Tensor:
         if self.group_size == 1:
@@ -84,39 +150,67 @@ class SegmentationTokenControl(LogitsProcessor):
         return torch.where(rows[:, None], forced, scores)
 
 
-class StopAfterStateOfLastToken(StoppingCriteria):
-    """Stops at `max_new_tokens`, one step later where the last token is a `[SEG]`: its state needs that step.
+class StopAfterStates(StoppingCriteria):
+    """Ends an answer at its limit or where another criterion says so; one step later where the last token is a
+    `[SEG]`, since its state needs that step.
 
     Args:
-        prompt_length: tokens before the first new one, in the ids generation reports. The extra token is discarded.
+        seg_token_ids: ids of segmentation tokens. prompt_length: tokens before the first new one, in the ids that
+            generation reports. max_new_tokens: the limit. others: further criteria.
+
+    Attributes:
+        ends: (B,) number of new tokens at which a row was ended, -1 for rows that were not; `None` before the first
+            step. The token of a step that was only made for a state lies beyond, and is to be discarded.
     """
 
-    def __init__(self, seg_token_ids: list[int], prompt_length: int, max_new_tokens: int) -> None:
+    def __init__(
+        self, seg_token_ids: list[int], prompt_length: int, max_new_tokens: int, others: list[StoppingCriteria]
+    ) -> None:
         self.seg_token_ids = seg_token_ids
-        self.limit = prompt_length + max_new_tokens
+        self.prompt_length, self.max_new_tokens, self.others = prompt_length, max_new_tokens, others
+        self.ends: torch.Tensor | None = None
 
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **kwargs) -> torch.BoolTensor:
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **kwargs: Any) -> torch.BoolTensor:
         """(B,) whether a row is done."""
-        length = input_ids.shape[1]
-        if length < self.limit:
-            return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
-        if length > self.limit:
-            return torch.ones(len(input_ids), dtype=torch.bool, device=input_ids.device)
-        return ~torch.isin(input_ids[:, -1], torch.tensor(self.seg_token_ids, device=input_ids.device))
+        length = input_ids.shape[1] - self.prompt_length
+        if self.ends is None:
+            self.ends = torch.full((len(input_ids),), -1, device=input_ids.device)
+        ended = torch.full_like(self.ends, length >= self.max_new_tokens, dtype=torch.bool)
+        for criterion in self.others:
+            ended = ended | torch.as_tensor(criterion(input_ids, scores, **kwargs), device=input_ids.device)
+        self.ends = torch.where((self.ends < 0) & ended, length, self.ends)
+        is_seg = torch.isin(input_ids[:, -1], torch.tensor(self.seg_token_ids, device=input_ids.device))
+        return (self.ends >= 0) & ~(is_seg & (self.ends == length))
 
 
-@contextmanager
-def record_last_states(output_embeddings: nn.Module) -> Iterator[list[torch.Tensor]]:
-    """Collects (B, D) states that enter `output_embeddings`, the newest position of each call.
+class StreamerUntilEnd(BaseStreamer):
+    """Hands tokens on to another streamer, but those that generation makes for a state only.
 
-    Entry 0 is the state of the prompt's last token; entry t >= 1 is the state whose input is new token t - 1.
+    Args:
+        streamer: the other one. stop: knows where the rows end.
     """
-    states: list[torch.Tensor] = []
-    handle = output_embeddings.register_forward_pre_hook(lambda _, args: states.append(args[0][:, -1].detach()))
-    try:
-        yield states
-    finally:
-        handle.remove()
+
+    def __init__(self, streamer: BaseStreamer, stop: StopAfterStates) -> None:
+        self.streamer, self.stop = streamer, stop
+        self.count = -1  # new tokens so far; the prompt comes first
+
+    def put(self, value: torch.Tensor) -> None:
+        """One step's new ids (B,), or the prompt."""
+        self.count += 1
+        ends = self.stop.ends
+        if ends is None or bool(((ends < 0) | (self.count <= ends)).any()):
+            self.streamer.put(value)
+
+    def end(self) -> None:
+        """The answer is over."""
+        self.streamer.end()
 
 
-__all__ = ["TASKS", "SegmentationTokenControl", "StopAfterStateOfLastToken", "record_last_states"]
+__all__ = [
+    "TASKS",
+    "SegmentationTokenControl",
+    "StateRecorder",
+    "StopAfterStates",
+    "StreamerUntilEnd",
+    "record_last_states",
+]

@@ -10,17 +10,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
+
+from .hooks import hook_once
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What one call shows: the `tower` it uses, `grids` (images, 3) of the unique images, `places` (T,) of the tokens
+    that are shown, see `_token_places`.
+    """
+
+    tower: nn.Module
+    grids: torch.Tensor
+    places: torch.Tensor
+
+
+# A context variable, since several threads may use one tower: the hooks are shared, the images are not.
+_SHARED: ContextVar[_Shared | None] = ContextVar("desa2va_shared_images", default=None)
 
 
 @contextmanager
 def shared_images(
     mllm: nn.Module, image_grid_thw: torch.Tensor | None, image_index: torch.Tensor | None
 ) -> Iterator[None]:
-    """Inside, the vision tower takes each image once and returns its tokens once per placeholder run.
+    """Inside, and in this thread alone, the vision tower takes each image once and returns its tokens once per
+    placeholder run.
 
     The tower gets the pixel rows of the unique images and, from the language model, the grids of the runs, which are
     replaced by those of the images. Without grids (InternVL) or an index (every run has its own pixels) nothing
@@ -30,30 +50,39 @@ def shared_images(
         mllm: a Qwen2.5-VL or Qwen3-VL language model. image_grid_thw: long (images, 3), patches of each image.
         image_index: long (M,), values in [0, images): the image shown by each placeholder run, in reading order.
     """
-    if image_grid_thw is None or image_index is None:
-        yield
-        return
-    tower = mllm.model.visual
-    places = _token_places(image_grid_thw, image_index, tower.spatial_merge_size)
-
-    def unique_grids(_: nn.Module, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        return args, {**options, "grid_thw": image_grid_thw}
-
-    def repeat_tokens(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-        output.pooler_output = _take(output.pooler_output, places)
-        if getattr(output, "deepstack_features", None) is not None:
-            output.deepstack_features = [_take(level, places) for level in output.deepstack_features]
-        return output
-
-    handles = [
-        tower.register_forward_pre_hook(unique_grids, with_kwargs=True),
-        tower.register_forward_hook(repeat_tokens),
-    ]
+    shared = None
+    if image_grid_thw is not None and image_index is not None:
+        tower = mllm.model.visual
+        hook_once(tower, _unique_grids, "forward_pre", with_kwargs=True)
+        hook_once(tower, _repeat_tokens, "forward")
+        shared = _Shared(tower, image_grid_thw, _token_places(image_grid_thw, image_index, tower.spatial_merge_size))
+    token = _SHARED.set(shared)
     try:
         yield
     finally:
-        for handle in handles:
-            handle.remove()
+        _SHARED.reset(token)
+
+
+def _shared_by(tower: nn.Module) -> _Shared | None:
+    shared = _SHARED.get()
+    return shared if shared is not None and shared.tower is tower else None
+
+
+def _unique_grids(
+    tower: nn.Module, args: tuple[Any, ...], options: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    shared = _shared_by(tower)
+    return None if shared is None else (args, {**options, "grid_thw": shared.grids})
+
+
+def _repeat_tokens(tower: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+    shared = _shared_by(tower)
+    if shared is None:
+        return None
+    output.pooler_output = _take(output.pooler_output, shared.places)
+    if getattr(output, "deepstack_features", None) is not None:
+        output.deepstack_features = [_take(level, shared.places) for level in output.deepstack_features]
+    return output
 
 
 def _token_places(image_grid_thw: torch.Tensor, image_index: torch.Tensor, merge_size: int) -> torch.Tensor:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from desa2va.modeling_desa2va.language.generation import SegmentationTokenControl
+from desa2va.modeling_desa2va.language.generation import SegmentationTokenControl, StateRecorder
 from desa2va.training.processors import preset_processor
 
 SEG, EOS = 6, 2
@@ -161,7 +161,8 @@ def test_generate_refuses_training_mode(make_model, processor):
 
 def test_control_records_the_probability_before_it_rules():
     """Two tokens of probability 1/2; the recorded value must not be the forced 1."""
-    control = SegmentationTokenControl([1], 1, [0], "segment", max_new_tokens=1)
+    recorder = StateRecorder(torch.nn.Identity())
+    control = SegmentationTokenControl(recorder, [1], 1, [0], "segment", max_new_tokens=1)
     scores = torch.tensor([[0.0, 0.0]])
     ruled = control(torch.zeros(1, 0, dtype=torch.long), scores)
     assert ruled.argmax().item() == 1

@@ -1,3 +1,6 @@
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from tokenizers import AddedToken
 
@@ -72,3 +75,21 @@ def test_template_without_an_end_of_answer_is_an_error(tokenizer):
     template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
     with pytest.raises(ValueError, match="never ends"):
         ChatEncoder(tokenizer, [6], template).encode([("user", "a"), ("assistant", "b")], [], False)
+
+
+def test_threads_do_not_share_how_special_tokens_are_read(encoder, tokenizer, monkeypatch):
+    """A fast tokenizer keeps the choice of its last call: of two threads a user's [SEG] became a control token."""
+    kind, seg = type(tokenizer), tokenizer.convert_tokens_to_ids("[SEG]")
+    plain = kind._encode_plus
+
+    def slow(self, text, *args, **options):
+        self._tokenizer.encode_special_tokens = options["split_special_tokens"]
+        time.sleep(0.01)  # another thread may come in between, as it may inside the tokenizer
+        return plain(self, text, *args, **{**options, "split_special_tokens": self._tokenizer.encode_special_tokens})
+
+    monkeypatch.setattr(kind, "_encode_plus", slow)
+    with ThreadPoolExecutor(4) as pool:
+        users = [pool.submit(encoder.plain, f"[SEG] {number}") for number in range(8)]
+        programs = [pool.submit(encoder.control, f"[SEG] {number}") for number in range(8)]
+        assert all(seg not in user.result() for user in users)
+        assert all(seg in program.result() for program in programs)
