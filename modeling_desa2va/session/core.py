@@ -23,11 +23,10 @@ from desa2va.processing.batch import VisualInfo
 from desa2va.processing.files import MaskOptions
 from desa2va.processing.results import FrameResult, ObjectLabel, frame_result
 
+from .header import THUMBNAIL_SIDE
 from .memory import SessionMemory
 from .store import FrameIndex, GivenPrompt, ObjectState
 from .walk import plan_walks, walk_session
-
-THUMBNAIL_SIDE = 8
 
 
 class SessionCore:

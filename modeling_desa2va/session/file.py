@@ -7,9 +7,12 @@ of three frames, so that neither is mixed up. It holds no code: JSON, numbers, a
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
+import struct
 import zipfile
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -21,13 +24,27 @@ from typing import Any
 import numpy as np
 
 from desa2va.modeling_desa2va.segmenter import DeSa2VASegmenter
-from desa2va.processing.files import write_file
+from desa2va.processing.files import parse_json, write_file
 
 from .core import SessionCore
-from .store import FrameIndex, GivenPrompt, ObjectState
+from .header import FORMAT, VERSION, ObjectEntry, SessionHeader, check_objects, read_header
+from .store import FrameIndex, FrameRecord, ObjectState
 
-FORMAT, VERSION = "desa2va-session", 1
 _HEADER, _LENGTHS, _RECORDS = "session.json", "lengths.npy", "records.bin"
+_MAX_HEADER = 2**26
+# As numpy writes it; what numpy would read asks for memory first and looks for the numbers then.
+_NPY_HEAD = re.compile(rb"\{'descr': '<i8', 'fortran_order': False, 'shape': \((\d{1,12}),\), \}\s*$")
+# What zipfile raises where a file is none, is encrypted, or names places that do not exist.
+_BROKEN = (
+    zipfile.BadZipFile,
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
 _THUMBNAIL_TOLERANCE = 8  # grey levels, since decoders differ by a few
 
 
@@ -40,56 +57,61 @@ class SessionFile:
     """
 
     path: Path
-    header: dict[str, Any]
+    header: SessionHeader
 
     @property
     def video_name(self) -> str:
         """Name of the video, which is its path where it came from one."""
-        return self.header["video"]["name"]
+        return self.header.video.name
 
     def check(self, segmenter: DeSa2VASegmenter, core: SessionCore) -> None:
         """Raises `ValueError` unless the file was made with this model and this video."""
-        about, video = self.header["video"], core.video
-        stored = about["width"], about["height"], about["num_frames"]
+        about, video = self.header.video, core.video
+        stored = about.width, about.height, about.num_frames
         given = video.width, video.height, len(video)
         if stored != given:
             raise ValueError(
-                f"{self.path} belongs to {about['name']} ({stored[0]} x {stored[1]} pixels, {stored[2]} frames), not "
+                f"{self.path} belongs to {about.name} ({stored[0]} x {stored[1]} pixels, {stored[2]} frames), not "
                 f"to {video.name} ({given[0]} x {given[1]} pixels, {given[2]} frames)"
             )
-        difference = np.abs(np.subtract(about["thumbnails"], core.thumbnails)).max()
+        difference = np.abs(np.subtract(about.thumbnails, core.thumbnails)).max()
         if difference > _THUMBNAIL_TOLERANCE:
-            raise ValueError(f"{self.path} belongs to {about['name']}; {video.name} shows something else")
-        if self.header["segmenter"] != _weights_sum(segmenter):
+            raise ValueError(f"{self.path} belongs to {about.name}; {video.name} shows something else")
+        if self.header.segmenter != _weights_sum(segmenter):
             raise ValueError(
                 f"{self.path} was made with another model: the weights of the segmenter differ. Load the model it was "
                 "made with, in the same dtype"
             )
 
     def restore(self, core: SessionCore) -> None:
-        """Fills a new session.
+        """Fills a new session; everything is checked before it is built.
 
         Raises:
             ValueError: the file is broken. OSError: the disk is full.
         """
+        sam = core.memory.sam
+        shape = *sam.prompt_encoder.mask_input_size, sam.config.prompt_encoder_config.hidden_size
         with _opened(self.path) as archive:
-            with archive.open(_LENGTHS) as part:
-                lengths = np.lib.format.read_array(part, allow_pickle=False).tolist()
+            lengths = _read_lengths(archive)
+            check_objects(self.header, len(lengths), sam.image_size)
             with archive.open(_RECORDS) as part:
-                for length in lengths:
-                    core.memory.store.append(part.read(length))
+                for number, length in enumerate(lengths):
+                    data = part.read(length)
+                    record = FrameRecord.from_bytes(data)
+                    if (*record.logits.shape, len(record.pointer)) != shape:
+                        raise ValueError(f"record {number} is not of this model's size")
+                    core.memory.store.append(data)
                 part.read()  # only at the end is the check sum compared
-            states = [self._object(plain) for plain in self.header["objects"]]
-            core.objects = {state.object_id: state for state in states}
-            core.next_id = self.header["next_id"]
+        core.objects = {entry.object_id: self._object(entry) for entry in self.header.objects}
+        core.next_id = self.header.next_id
 
-    def _object(self, plain: dict[str, Any]) -> ObjectState:
-        index = FrameIndex.empty(self.header["video"]["num_frames"])
-        for frame, number in plain["records"]:
+    def _object(self, entry: ObjectEntry) -> ObjectState:
+        index = FrameIndex.empty(self.header.video.num_frames)
+        for frame, number in entry.records:
             index[frame] = number
-        prompts = {frame: _prompt_of(entry) for frame, entry in plain["prompts"]}
-        rest = {name: value for name, value in plain.items() if name not in ("records", "prompts")}
-        return ObjectState(**rest, prompts=prompts, index=index)
+        named = [item.name for item in fields(ObjectState) if item.name not in ("prompts", "index")]
+        rest = {name: getattr(entry, name) for name in named}
+        return ObjectState(**rest, prompts=dict(entry.prompts), index=index)
 
 
 def write_session(path: str | os.PathLike, segmenter: DeSa2VASegmenter, core: SessionCore, overwrite: bool) -> None:
@@ -129,24 +151,47 @@ def read_session(path: str | os.PathLike) -> SessionFile:
     if not file.is_file():
         raise FileNotFoundError(f"there is no session file at {file}")
     with _opened(file) as archive:
-        header = json.loads(archive.read(_HEADER))
-        known = header["format"] == FORMAT and header["version"] == VERSION
-    if not known:
-        raise ValueError(
-            f"{file} has format {header['format']!r} version {header['version']!r}; this package reads {FORMAT!r} "
-            f"version {VERSION}"
-        )
-    return SessionFile(file, header)
+        num_bytes = archive.getinfo(_HEADER).file_size
+        # One longer than that needs as many bytes of records, which are longer than what the header says of them.
+        if num_bytes > _MAX_HEADER and num_bytes > _MAX_HEADER + archive.getinfo(_RECORDS).file_size:
+            raise ValueError(f"its header has {num_bytes} bytes, more than its records explain")
+        return SessionFile(file, read_header(parse_json(archive.read(_HEADER), "its header")))
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """The archive; whatever is wrong with it becomes one `ValueError`."""
+    """The archive, whose parts are no larger than the file; whatever is wrong with it becomes one `ValueError`.
+
+    Parts that are compressed or encrypted are refused: ours are not, and they could ask for any memory.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
+            for entry in archive.infolist():
+                plain = entry.compress_type == zipfile.ZIP_STORED and not entry.flag_bits & 1
+                if not plain or entry.compress_size != entry.file_size or entry.file_size > path.stat().st_size:
+                    raise ValueError(f"its part {entry.filename!r:.40} is compressed, encrypted or cut off")
             yield archive
-    except (zipfile.BadZipFile, KeyError, TypeError, ValueError, EOFError) as error:
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a place before the beginning of the file, as only a broken one names
+            raise
         raise ValueError(f"{path} is no session file, or a broken one ({error}); use another copy") from error
+    except _BROKEN as error:
+        raise ValueError(f"{path} is no session file, or a broken one ({error}); use another copy") from error
+
+
+def _read_lengths(archive: zipfile.ZipFile) -> list[int]:
+    """Bytes of every record; their sum is the size of the part that holds them."""
+    with archive.open(_LENGTHS) as part:
+        start = part.read(10)
+        head = part.read(int.from_bytes(start[8:], "little"))
+        found = _NPY_HEAD.match(head)
+        values = part.read()
+    if start[:8] != b"\x93NUMPY\x01\x00" or found is None or len(values) != 8 * int(found[1]):
+        raise ValueError(f"its part {_LENGTHS} is no list of integers")
+    lengths, total = np.frombuffer(values, "<i8").tolist(), archive.getinfo(_RECORDS).file_size
+    if min(lengths, default=0) < 0 or sum(lengths) != total:
+        raise ValueError(f"its records have other lengths than the {total} bytes they take")
+    return lengths
 
 
 def _describe(segmenter: DeSa2VASegmenter, core: SessionCore) -> tuple[dict[str, Any], list[int]]:
@@ -163,7 +208,7 @@ def _describe(segmenter: DeSa2VASegmenter, core: SessionCore) -> tuple[dict[str,
         plain["prompts"] = [[frame, asdict(given)] for frame, given in state.prompts.items()]
         entries.append(plain)
     about = {
-        "name": video.name,
+        "name": video.name.encode("utf-8", "backslashreplace").decode("utf-8"),
         "height": video.height,
         "width": video.width,
         "num_frames": len(video),
@@ -171,12 +216,6 @@ def _describe(segmenter: DeSa2VASegmenter, core: SessionCore) -> tuple[dict[str,
     }
     header = {"format": FORMAT, "version": VERSION, "segmenter": _weights_sum(segmenter), "video": about}
     return {**header, "next_id": core.next_id, "objects": entries}, numbers
-
-
-def _prompt_of(plain: dict[str, Any]) -> GivenPrompt:
-    """Inverse of `asdict`, after JSON."""
-    points = tuple((x, y, label) for x, y, label in plain["points"])
-    return GivenPrompt(plain["mask"], points, None if plain["box"] is None else tuple(plain["box"]), plain["initial"])
 
 
 def _weights_sum(segmenter: DeSa2VASegmenter) -> str:

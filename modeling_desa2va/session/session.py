@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from desa2va.processing.files import MaskOptions
+from desa2va.processing.files import MaskOptions, is_text
 from desa2va.processing.inputs import open_visual
 from desa2va.processing.results import FrameObject, FrameResult, ParsedAnswer, SegmentationResult, collect_frames
 
@@ -83,6 +83,8 @@ class DeSa2VASession:
             ValueError: not exactly one kind of prompt, an unknown frame, or prompts that mark nothing in the picture.
         """
         core = self._core
+        if name is not None and not is_text(name):
+            raise ValueError(f"name={name!r:.60} must be a text, since results and files show it")
         clicks = points is not None or boxes is not None
         if (text is not None) + (masks is not None) + clicks != 1:
             raise ValueError("add needs one kind of prompt: text, masks, or points and/or boxes")

@@ -7,6 +7,7 @@ therefore an older copy of its numbers, which makes undo exact and cheap (METHOD
 
 from __future__ import annotations
 
+import math
 import struct
 import tempfile
 import zlib
@@ -16,6 +17,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
+
+from desa2va.processing.files import Code
 
 # predicted IoU, object score, walked backwards, height and width of the logits, length of the pointer
 _HEADER = struct.Struct("<ff?xHHH")
@@ -52,12 +55,29 @@ class FrameRecord:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> FrameRecord:
-        """Inverse of `to_bytes`."""
+        """Inverse of `to_bytes`.
+
+        Raises:
+            ValueError: anything `to_bytes` does not write; nothing larger than the record says is allocated.
+        """
+        if len(data) < _HEADER.size:
+            raise ValueError(f"a record of {len(data)} bytes, which is shorter than its head")
         iou, score, reverse, height, width, length = _HEADER.unpack_from(data)
-        start = _HEADER.size + 4 * length
+        start, num_bytes = _HEADER.size + 4 * length, 2 * height * width
+        if len(data) < start:
+            raise ValueError(f"a record of {len(data)} bytes, which is shorter than its pointer of {length} numbers")
         pointer = np.frombuffer(data, "<f4", length, _HEADER.size).astype(np.float32)
-        halves = np.frombuffer(zlib.decompress(data[start:]), np.uint8).reshape(2, -1)
+        unpacker = zlib.decompressobj()
+        try:
+            plain = unpacker.decompress(data[start:], num_bytes + 1)
+        except zlib.error as error:
+            raise ValueError(f"a record whose mask can not be unpacked ({error})") from error
+        if len(plain) != num_bytes or not unpacker.eof or unpacker.unused_data:
+            raise ValueError(f"a record whose mask does not fill {height} x {width} pixels")
+        halves = np.frombuffer(plain, np.uint8).reshape(2, -1)
         logits = np.ascontiguousarray(halves.T).view("<f2").astype(np.float16).reshape(height, width)
+        if not (np.isfinite(logits).all() and np.isfinite(pointer).all() and math.isfinite(iou + score)):
+            raise ValueError("a record with numbers that are not finite")
         return cls(torch.from_numpy(logits), torch.from_numpy(pointer), iou, score, reverse)
 
 
@@ -152,7 +172,7 @@ class GivenPrompt:
         initial: the frame was decoded without memory, because the object had not been tracked to it.
     """
 
-    mask: dict | None = None
+    mask: Code | None = None
     points: tuple[tuple[float, float, int], ...] = ()
     box: tuple[float, float, float, float] | None = None
     initial: bool = True

@@ -25,7 +25,7 @@ from .mask_codec import (
     resize_logits,
     unite_masks,
 )
-from .plain_data import Code, parse_json, read_dataclass, read_json, typed
+from .plain_data import Code, is_text, parse_json, read_dataclass, read_json, typed
 from .video_writer import VideoWriter, check_video_size
 from .visualization import overlay_masks
 
@@ -43,6 +43,7 @@ __all__ = [
     "encode_mask",
     "frame_codes",
     "index_pixels",
+    "is_text",
     "logits_to_codes",
     "mask_area",
     "mask_box",

@@ -142,17 +142,17 @@ def _scalar(value: Any, hint: type, where: str) -> Any:
         raise ValueError(f"{where} must be {hint.__name__}, got {type(value).__name__}")
     if hint is int and abs(value) > _LARGEST_INTEGER:
         raise ValueError(f"{where} is too large: {value!r:.30}")
-    if hint is str and not _is_unicode(value):
+    if hint is str and not is_text(value):
         raise ValueError(f"{where} is no Unicode text: {value!r:.60}")
     return value
 
 
-def _is_unicode(text: str) -> bool:
+def is_text(value: Any) -> bool:
+    """Whether a value is a text that can be written as UTF-8, which one with half a surrogate pair can not."""
     try:
-        text.encode("utf-8")
+        return isinstance(value, str) and value.encode("utf-8") is not None
     except UnicodeEncodeError:
         return False
-    return True
 
 
-__all__ = ["Code", "parse_json", "read_dataclass", "read_json", "typed"]
+__all__ = ["Code", "is_text", "parse_json", "read_dataclass", "read_json", "typed"]
