@@ -124,19 +124,19 @@ def finished_frames(folder: Path) -> int:
 
 
 def write_answers(path: Path, requests: list[str], summaries: list[Any]) -> None:
-    """Write for each request its answer, status, reason and the numbers of its objects, counted through.
+    """Write for each request its answer, status, reason, whether it was forced, and its objects, counted through.
 
     Args:
         path: The file.
         requests: The user's texts.
-        summaries: For each request anything with `text`, `status`, `reason` and `objects`.
+        summaries: For each request anything with `text`, `status`, `reason`, `forced` and `objects`.
     """
     answers, first = [], 0
     for summary, request in zip(summaries, requests, strict=True):
         numbers = list(range(first, first + len(summary.objects)))
         first += len(numbers)
         answer = {"request": request, "answer": summary.text, "status": summary.status, "reason": summary.reason}
-        answers.append({**answer, "objects": numbers})
+        answers.append({**answer, "forced": summary.forced, "objects": numbers})
     path.write_text(json.dumps(answers, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

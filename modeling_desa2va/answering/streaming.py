@@ -29,7 +29,7 @@ from desa2va.modeling_desa2va.tracking import (
 from desa2va.processing.files import MaskOptions
 from desa2va.processing.inputs import FrameSource, LiveSource, open_visual
 from desa2va.processing.processing_desa2va import DeSa2VAProcessor
-from desa2va.processing.results import AnswerParser, FrameResult, ObjectLabel, frame_result
+from desa2va.processing.results import FORCED, AnswerParser, FrameResult, ObjectLabel, frame_result
 
 from .answering import AnsweringMixin
 from .key_frame_choice import choose_key_frames
@@ -50,9 +50,10 @@ class StreamAnswer:
         number: of the sentence, from 0. request: the sentence itself.
         text, raw_text, spans: the answer, see `ParsedAnswer`.
         objects: numbers of its objects in the stream. seen: statuses its objects had on the frames so far.
+        forced: the model preferred not to mark anything; see `ObjectResult`.
         status: `"no_seg_token"`: the answer marks no object; `"no_target"`: its objects are judged absent on every
             frame so far; `"empty_mask"`: judged present, but without a pixel so far; `"ok"`.
-        reason: why the status is not `"ok"`; empty otherwise.
+        reason: why the status is not `"ok"`, and that the objects were forced; empty otherwise.
     """
 
     number: int
@@ -62,6 +63,7 @@ class StreamAnswer:
     spans: list[tuple[int, int] | None]
     objects: list[int] = field(default_factory=list)
     seen: set[str] = field(default_factory=set, repr=False)
+    forced: bool = False
 
     @property
     def status(self) -> str:
@@ -73,7 +75,7 @@ class StreamAnswer:
     @property
     def reason(self) -> str:
         """See above."""
-        return _REASONS[self.status]
+        return "; ".join(part for part in (_REASONS[self.status], FORCED if self.forced else "") if part)
 
     def update(self, result: FrameResult) -> None:
         """Takes one more frame into account."""
@@ -306,12 +308,12 @@ def _answers(
         for number, (request, said) in enumerate(zip(requests, parsed, strict=True))
     ]
     labels = []
-    for number, (sequence, probability) in enumerate(
-        zip(answer.object_sequence.tolist(), answer.seg_probability.tolist(), strict=True)
-    ):
-        objects = answers[sequence].objects
-        labels.append(ObjectLabel(number, parsed[sequence].phrase(len(objects)), sequence, probability))
-        objects.append(number)
+    columns = answer.object_sequence.tolist(), answer.seg_probability.tolist(), answer.seg_forced.tolist()
+    for number, (sequence, probability, forced) in enumerate(zip(*columns, strict=True)):
+        said = answers[sequence]
+        labels.append(ObjectLabel(number, parsed[sequence].phrase(len(said.objects)), sequence, probability, forced))
+        said.objects.append(number)
+        said.forced |= forced
     return answers, labels
 
 

@@ -113,17 +113,19 @@ class SessionCore:
         name: str | None,
         seg_probability: float,
         prompts: dict[int, tuple[GivenPrompt, MaskPrediction | None]],
+        forced: bool = False,
     ) -> int:
         """A new object; all its frames wait: from its first prompted one forwards, and then backwards.
 
         Args:
             name: what results call it. seg_probability: of its `[SEG]`, 1 without words.
             prompts: frame -> what is given there, and the scores and mask to report in place of SAM-2's own.
+            forced: see `ObjectResult`.
 
         Returns:
             Its number.
         """
-        state = ObjectState(self.next_id, name, FrameIndex.empty(len(self.video)), seg_probability)
+        state = ObjectState(self.next_id, name, FrameIndex.empty(len(self.video)), seg_probability, forced=forced)
         for frame in sorted(prompts, reverse=True):
             self.memory.prompt(state, frame, *prompts[frame])
         state.forward, state.backward = state.edited, state.edited - 1 if state.edited > 0 else None
@@ -173,7 +175,7 @@ class SessionCore:
             iou=torch.tensor([record.iou for record in records]),
             object_score=torch.tensor([record.object_score for record in records]),
         )
-        labels = [ObjectLabel(state.object_id, state.name, seg_probability=state.seg_probability) for state in states]
+        labels = [ObjectLabel(s.object_id, s.name, 0, s.seg_probability, s.forced) for s in states]
         timestamp = float(self.video.timestamps[frame])
         return frame_result(frame, timestamp, (self.video.height, self.video.width), prediction, labels, options)
 

@@ -93,7 +93,8 @@ class DeSa2VASession:
             if found:
                 with core.edit():
                     self.last_answer.object_ids = [
-                        core.start(name or one.phrase or text, one.seg_probability, one.prompts) for one in found
+                        core.start(name or one.phrase or text, one.seg_probability, one.prompts, one.forced)
+                        for one in found
                     ]
             return list(self.last_answer.object_ids)
         if key_frames is not None:

@@ -184,7 +184,7 @@ class ObjectState:
 
     Attributes:
         object_id: its number. name: the user's name for it, or the phrase of the answer that found it.
-        seg_probability: probability of its `[SEG]`; 1 without words.
+        seg_probability: probability of its `[SEG]`; 1 without words. forced: see `ObjectResult`.
         prompts: frame -> what was given there. index: frame -> record.
         forward: first frame that still has to be walked forwards, `None` when all is done. backward: likewise, last
             frame that has to be walked backwards.
@@ -202,6 +202,7 @@ class ObjectState:
     backward: int | None = None
     edited: int = 0
     since: int = 0
+    forced: bool = False
 
     @property
     def waits(self) -> bool:

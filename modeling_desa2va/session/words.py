@@ -14,7 +14,7 @@ from desa2va.modeling_desa2va.answering import choose_key_frames
 from desa2va.modeling_desa2va.outputs import ImageFeatures, MaskPrediction
 from desa2va.modeling_desa2va.tracking import resize_logits
 from desa2va.processing.files import encode_mask
-from desa2va.processing.results import AnswerParser
+from desa2va.processing.results import FORCED, AnswerParser
 
 from .store import GivenPrompt
 
@@ -29,8 +29,10 @@ class SessionAnswer:
         text: without control tokens. raw_text: with `[SEG]`, `<p>` and `</p>`.
         status: `"ok"` if any object was found; `"no_seg_token"`: the answer marks no object; `"no_target"`: its
             objects are judged absent on every key frame; `"empty_mask"`: present somewhere, but without a pixel.
-        reason: why the status is not `"ok"`, or which objects of the answer were not found; else empty.
+        reason: why the status is not `"ok"`, which objects of the answer were not found, or that they were forced;
+            else empty.
         object_ids: the objects that were added.
+        forced: the model preferred not to mark anything; see `ObjectResult`.
     """
 
     text: str
@@ -38,6 +40,7 @@ class SessionAnswer:
     status: str
     reason: str = ""
     object_ids: list[int] = field(default_factory=list)
+    forced: bool = False
 
 
 @dataclass
@@ -45,13 +48,15 @@ class FoundObject:
     """An object that a sentence found.
 
     Attributes:
-        phrase: what the answer calls it, where marked. seg_probability: of its `[SEG]`.
+        phrase: what the answer calls it, where marked. seg_probability: of its `[SEG]`. forced: see
+            `ObjectResult`.
         prompts: key frame -> the mask that conditions the tracker, and the language pass' own logits and scores (one
             pair), which are reported there.
     """
 
     phrase: str | None
     seg_probability: float
+    forced: bool
     prompts: dict[int, tuple[GivenPrompt, MaskPrediction]]
 
 
@@ -83,7 +88,8 @@ def ask_for_objects(
         prompts = _visible(seen, row, model.segmenter.sam.image_size, *thresholds)
         phrase = parsed.phrase(row)
         if prompts:
-            found.append(FoundObject(phrase, float(answer.seg_probability[row]), prompts))
+            probability, forced = float(answer.seg_probability[row]), bool(answer.seg_forced[row])
+            found.append(FoundObject(phrase, probability, forced, prompts))
         else:
             best = float(seen.masks.object_score[row].max())
             missing.append((phrase or f"object {row}", best, best > thresholds[1]))
@@ -98,6 +104,8 @@ def ask_for_objects(
             f"{name} has no mask on the key frames {frames} (highest object score {best:.2f})"
             for name, best, _ in missing
         )
+    if answer.seg_forced.any():
+        reply.forced, reply.reason = True, "; ".join(part for part in (reply.reason, FORCED) if part)
     features = (
         {}
         if seen.features is None

@@ -4,9 +4,10 @@ from .answer_text import AnswerParser, ParsedAnswer
 from .frame_export import RequestSummary, summarise, write_coco, write_frame_png, write_overlay, write_result
 from .frame_records import FrameRecords, read_frame_results
 from .frame_results import FrameObject, FrameResult, ObjectLabel, collect_frames, frame_result
-from .results import ObjectResult, SegmentationResult, build_results
+from .results import FORCED, ObjectResult, SegmentationResult, build_results
 
 __all__ = [
+    "FORCED",
     "AnswerParser",
     "FrameObject",
     "FrameRecords",

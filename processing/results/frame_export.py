@@ -41,7 +41,7 @@ class RequestSummary:
         text: the answer without control tokens.
         raw_text: with them.
         status: `"ok"` if any object has a mask, else why not; as in `SegmentationResult`.
-        reason: why the status is not `"ok"`.
+        reason: why the status is not `"ok"`, and which objects were forced.
         objects: its objects over all frames.
     """
 
@@ -50,6 +50,11 @@ class RequestSummary:
     status: str
     reason: str
     objects: list[ObjectSummary]
+
+    @property
+    def forced(self) -> bool:
+        """Whether any object is there only because it was forced; see `ObjectResult`."""
+        return any(entry.forced for entry in self.objects)
 
 
 def summarise(
@@ -157,6 +162,7 @@ def _write_object(file: TextIO, records: FrameRecords, summary: ObjectSummary, o
         "phrase": summary.phrase,
         "span": None,
         "seg_probability": summary.seg_probability,
+        "forced": summary.forced,
     }
     file.write(json.dumps(head, ensure_ascii=False)[:-1])
     columns = {"codes": "code", "iou_scores": "iou_score", "object_scores": "object_score", "boxes": "box"}

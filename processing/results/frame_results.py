@@ -43,12 +43,14 @@ class ObjectLabel:
         phrase: what the answer calls it, where marked.
         request: number of the request (sentence) it answers.
         seg_probability: probability the language model gave to its `[SEG]`, in [0, 1]; 1 without language.
+        forced: the model preferred another token; see `ObjectResult`.
     """
 
     object_id: int
     phrase: str | None = None
     request: int = 0
     seg_probability: float = 1.0
+    forced: bool = False
 
 
 @dataclass
@@ -56,7 +58,7 @@ class FrameObject:
     """One object on one frame.
 
     Attributes:
-        object_id: see `ObjectLabel`, as `phrase`, `request` and `seg_probability`.
+        object_id: see `ObjectLabel`, as `phrase`, `request`, `seg_probability` and `forced`.
         code: its mask as COCO run-length code at source size.
         iou_score: predicted IoU of the mask.
         object_score: probability that the object is visible, in [0, 1].
@@ -73,6 +75,7 @@ class FrameObject:
     request: int = 0
     seg_probability: float = 1.0
     logits: torch.Tensor | None = field(default=None, repr=False)
+    forced: bool = False
 
     @property
     def mask(self) -> np.ndarray:
@@ -225,6 +228,7 @@ def frame_result(
             request=label.request,
             seg_probability=label.seg_probability,
             logits=low,
+            forced=label.forced,
         )
         for label, code, here, iou, score, low in columns
     ]
@@ -297,7 +301,7 @@ def _object_of_frames(row: list[FrameObject | None], video: FrameSource, options
     present = any(entry is not None and entry.status != "no_target" for entry in row)
     best = max(range(len(row)), key=scores.__getitem__)
     drawn = any(mask_area(code) for code in codes)
-    status, reason = object_status(present, drawn, (presence_logit(scores[best]), best), options)
+    status, reason = object_status(present, drawn, (presence_logit(scores[best]), best), options, first.forced)
     kept = [entry.logits for entry in row if entry is not None and entry.logits is not None]
     return ObjectResult(
         object_id=first.object_id,
@@ -310,6 +314,7 @@ def _object_of_frames(row: list[FrameObject | None], video: FrameSource, options
         iou_scores=[0.0 if entry is None else entry.iou_score for entry in row],
         object_scores=scores,
         logits=torch.stack(kept) if len(kept) == len(row) else None,
+        forced=first.forced,
     )
 
 

@@ -35,6 +35,8 @@ from desa2va.processing.files import (
 from .answer_text import AnswerParser, ParsedAnswer
 from .result_checks import check_result
 
+FORCED = "the model would have marked nothing; task='segment' forced its [SEG] (seg_probability: how likely it was)"
+
 
 @dataclass
 class ObjectResult:
@@ -43,7 +45,7 @@ class ObjectResult:
     Attributes:
         object_id: number of the object within its answer, from 0; the same on every frame.
         status: `"ok"`; `"no_target"`: its object score says absent on every frame; `"empty_mask"`: no pixel anywhere.
-        reason: why the status is not `"ok"`; empty otherwise.
+        reason: why the status is not `"ok"`, and `FORCED` where `forced`; empty otherwise.
         phrase: what the answer calls it, where marked.
         span: `(start, end)` of the phrase in the text of the answer.
         seg_probability: probability the language model gave to its `[SEG]`, in [0, 1].
@@ -55,6 +57,8 @@ class ObjectResult:
         visual_codes: masks of the visual branch.
         disagreement: 1 - IoU of the two branches, in [0, 1]; high values mean uncertainty.
         logits: low-resolution logits float16 `(T, h, w)` if asked for; never saved.
+        forced: the model preferred another token to the `[SEG]`, which `task="segment"` put there all the same. The
+            mask is what the model's state shows, the status what became of it.
     """
 
     object_id: int
@@ -71,6 +75,7 @@ class ObjectResult:
     visual_codes: list[Code] = field(default_factory=list)
     disagreement: list[float] = field(default_factory=list)
     logits: torch.Tensor | None = field(default=None, repr=False)
+    forced: bool = False
 
     def mask(self, t: int = 0) -> np.ndarray:
         """Bool `(H_src, W_src)` of frame `t`."""
@@ -116,7 +121,7 @@ class SegmentationResult:
         raw_text: the answer with `[SEG]`, `<p>` and `</p>`.
         objects: its objects, in order of their `[SEG]`.
         status: `"ok"` if any object has a mask, `"no_seg_token"` without objects, else that of the objects.
-        reason: why the status is not `"ok"`; empty otherwise.
+        reason: why the status is not `"ok"`, and which objects were forced; empty otherwise.
         height: of the source, pixels.
         width: of the source, pixels.
         num_frames: 1 for a picture, 0 for text alone.
@@ -136,6 +141,11 @@ class SegmentationResult:
     fps: float | None = None
     name: str = ""
     source: Any = field(default=None, repr=False)
+
+    @property
+    def forced(self) -> bool:
+        """Whether any object is there only because `task="segment"` forced it; see `ObjectResult`."""
+        return any(entry.forced for entry in self.objects)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but `source` and `logits`, in plain types; `from_dict` restores it."""
@@ -202,7 +212,8 @@ def build_results(outputs: Any, inputs: Any, parser: AnswerParser, options: Mask
 
     Args:
         outputs: `DeSa2VAGenerateOutput` (`sequences`, `object_sequence`, `seg_probability`, `track_logits`,
-            `track_iou`, `track_object_score`, and where present `text_logits`, `visual_logits` at the key frames).
+            `track_iou`, `track_object_score`, and where present `seg_forced`, and at the key frames `text_logits`,
+            `visual_logits`).
         inputs: the `DeSa2VABatch` the outputs were generated from.
         parser: reads the answers.
         options: thresholds and what is done to the masks. Masks of single branches are thresholded only.
@@ -260,13 +271,14 @@ def answer_status(objects: list[tuple[int, str, str]], in_words: bool = True) ->
     if not objects:
         return "no_seg_token", "the answer holds no [SEG]; the model marked no object"
     statuses = [status for _, status, _ in objects]
-    if "ok" in statuses:
-        return "ok", ""
-    status = "empty_mask" if "empty_mask" in statuses else "no_target"
-    return status, "; ".join(f"object {number}: {reason}" for number, _, reason in objects)
+    status = next((one for one in ("ok", "empty_mask") if one in statuses), "no_target")
+    told = [(number, reason) for number, of_object, reason in objects if status != "ok" or of_object == "ok"]
+    return status, "; ".join(f"object {number}: {reason}" for number, reason in told if reason)
 
 
-def object_status(present: bool, drawn: bool, best: tuple[float, int], options: MaskOptions) -> tuple[str, str]:
+def object_status(
+    present: bool, drawn: bool, best: tuple[float, int], options: MaskOptions, forced: bool = False
+) -> tuple[str, str]:
     """Status and reason of one object.
 
     Args:
@@ -274,7 +286,13 @@ def object_status(present: bool, drawn: bool, best: tuple[float, int], options: 
         drawn: its mask has a pixel on some frame.
         best: its highest object score, a logit, and the frame that has it.
         options: whose thresholds the reason names.
+        forced: see `ObjectResult`.
     """
+    status, reason = _mask_status(present, drawn, best, options)
+    return status, "; ".join(part for part in (reason, FORCED if forced else "") if part)
+
+
+def _mask_status(present: bool, drawn: bool, best: tuple[float, int], options: MaskOptions) -> tuple[str, str]:
     if not present:
         return "no_target", (
             f"the object is judged absent on every frame (highest object score {best[0]:.2f} on frame {best[1]}, "
@@ -319,7 +337,9 @@ def _object_result(
     scores = torch.as_tensor(outputs.track_object_score[index]).float().cpu()
     best = int(scores.argmax())
     present, drawn = bool(scores[best] > options.object_score_threshold), any(mask_area(code) for code in codes)
-    status, reason = object_status(present, drawn, (float(scores[best]), best), options)
+    given = getattr(outputs, "seg_forced", None)
+    forced = given is not None and bool(given[index])
+    status, reason = object_status(present, drawn, (float(scores[best]), best), options, forced)
     entry = ObjectResult(
         object_id=0,
         status=status,
@@ -331,6 +351,7 @@ def _object_result(
         iou_scores=torch.as_tensor(outputs.track_iou[index]).float().tolist(),
         object_scores=scores.sigmoid().tolist(),
         logits=outputs.track_logits[index].detach().half().cpu() if options.keep_logits else None,
+        forced=forced,
     )
     text, visual = getattr(outputs, "text_logits", None), getattr(outputs, "visual_logits", None)
     if text is not None and visual is not None:
@@ -344,6 +365,7 @@ def _object_result(
 
 
 __all__ = [
+    "FORCED",
     "ObjectResult",
     "SegmentationResult",
     "answer_status",
