@@ -92,10 +92,16 @@ class LanguageAnswerMixin(nn.Module):
         return Answer(
             sequences=sequences,
             object_sequence=owners,
-            seg_states=torch.stack(control.states)[groups + 1, owners[:, None]],
-            seg_probability=torch.stack(control.probabilities)[groups[:, 0], owners].cpu(),
-            seg_forced=torch.stack(control.forced)[groups[:, 0], owners].cpu(),
+            seg_states=_at(control.states, groups + 1, owners[:, None]),
+            seg_probability=_at(control.probabilities, groups[:, 0], owners).cpu(),
+            seg_forced=_at(control.forced, groups[:, 0], owners).cpu(),
         )
+
+
+def _at(steps: list[torch.Tensor], step: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
+    """Entries of n tensors (B, ...), which may lie elsewhere than the indices."""
+    stacked = torch.stack(steps)
+    return stacked[step.to(stacked.device), row.to(stacked.device)]
 
 
 def _without_rest(sequences: torch.Tensor, ends: torch.Tensor, settings: GenerationSettings) -> torch.Tensor:
