@@ -11,6 +11,7 @@ import sys
 from importlib import import_module
 
 from . import __version__
+from .argument_types import Parser
 from .program import run_program
 
 COMMANDS = ("demo", "segment", "chat", "train", "data", "evaluate", "probe", "ablate", "export", "doctor")
@@ -38,7 +39,7 @@ your own model:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="desa2va",
         description=_DESCRIPTION,
         epilog=_EPILOG,

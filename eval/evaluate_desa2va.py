@@ -9,6 +9,9 @@ import argparse
 import sys
 from importlib import import_module
 
+from desa2va.argument_types import Parser, named
+from desa2va.program import run_program
+
 BENCHMARKS = {"refshapes": "desa2va.eval.refshapes"}
 
 
@@ -22,14 +25,14 @@ def main(arguments: list[str] | None = None) -> int:
         The exit code.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    parser = argparse.ArgumentParser(
-        prog="python -m desa2va.eval.evaluate_desa2va", description=__doc__.split("\n")[0]
+    parser = Parser(prog="python -m desa2va.eval.evaluate_desa2va", description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "benchmark", **named(*BENCHMARKS), help="what to score on; BENCHMARK --help lists its arguments"
     )
-    parser.add_argument("benchmark", choices=BENCHMARKS, help="what to score on; BENCHMARK --help lists its arguments")
     parser.add_argument("rest", nargs=argparse.REMAINDER, help="arguments of the benchmark")
     options = parser.parse_args(arguments)
     return import_module(BENCHMARKS[options.benchmark]).main(options.rest)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program("desa2va.eval.evaluate_desa2va", main))

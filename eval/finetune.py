@@ -10,11 +10,11 @@ of gRefCOCO.)
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import logging
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from desa2va.argument_types import Parser, integer
 from desa2va.hub import load
 from desa2va.processing.files import check_file_target, overlay_masks, write_file, write_json
+from desa2va.program import run_program
 from desa2va.training.data.finetune import read_frames, segment_request
 from desa2va.training.data.finetune_records import Record, check_file
 
@@ -157,13 +159,13 @@ def _caption(text: str, iou: float) -> Image.Image:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; see the module docstring."""
-    parser = argparse.ArgumentParser(prog="desa2va eval finetune", description=__doc__.splitlines()[0])
+    parser = Parser(prog="desa2va eval finetune", description=__doc__.splitlines()[0])
     parser.add_argument("--model", required=True, help="a model folder, desa2va-tiny, or a Hub id")
     parser.add_argument("--data", required=True, help="the fine-tune JSON")
     parser.add_argument("--images", help="where its file names start from; default: images/ beside it, or its folder")
     parser.add_argument("--json", help="where the figures go")
     parser.add_argument("--overlays", help="folder for pictures: truth above, prediction below")
-    parser.add_argument("--limit", type=int, help="only the first records")
+    parser.add_argument("--limit", type=integer(1), metavar="N", help="only the first records")
     parser.add_argument("--device", help="cpu, cuda, ...; default: cuda when present")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -190,7 +192,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_program("desa2va.eval.finetune", main))
 
 
 __all__ = ["evaluate", "main", "predict"]

@@ -15,6 +15,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from desa2va.argument_types import Parser, unknown_name
 from desa2va.processing.files import check_file_target
 from desa2va.training.data.refshapes import PICTURE_KINDS, VERSION, VIDEO_KINDS
 
@@ -51,7 +52,7 @@ def evaluate_refshapes(
         model: a `DeSa2VAModel` in any mode; put into eval mode and back.
         processor: its `DeSa2VAProcessor`.
         level: "easy", "standard" or "full".
-        split: "train", "validation" or "test"; any other name is a further split.
+        split: "train", "validation" or "test".
         seed: of the data set; another seed gives another world.
         limit: scenes, one expression each.
         questions: most scenes (never more than `limit`) of every kind of question, and of expressions that fit
@@ -63,7 +64,7 @@ def evaluate_refshapes(
         The report, ready for JSON; see `docs/evaluation.md`.
 
     Raises:
-        ValueError: an unknown level, a negative seed, or a number that is too small.
+        ValueError: an unknown level or split, a negative seed, or a number that is too small.
     """
     _check(level, seed=seed, limit=limit, videos=videos, questions=questions, batch_size=batch_size)
     bench = RefShapesBenchmark(model, processor, level, split, seed, batch_size)
@@ -162,7 +163,7 @@ LEAST = {"seed": 0, "limit": 1, "videos": 0, "questions": 0, "batch_size": 1}
 def _check(level: str, **numbers: int) -> None:
     """Raises `ValueError` naming the argument that can not be."""
     if level not in PICTURE_KINDS:
-        raise ValueError(f"level must be one of {', '.join(PICTURE_KINDS)}, got {level!r}")
+        raise ValueError(f"level {unknown_name(level, PICTURE_KINDS)}")
     for name, value in numbers.items():
         if value < LEAST[name]:
             raise ValueError(f"{name} must be at least {LEAST[name]}, got {value}")
@@ -227,7 +228,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; `desa2va eval refshapes` is the same with the summary on standard output."""
-    parser = argparse.ArgumentParser(prog="refshapes", description=__doc__.split("\n")[0])
+    parser = Parser(prog="refshapes", description=__doc__.split("\n")[0])
     add_refshapes_arguments(parser)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logger.info("%s", summarise(run(parser.parse_args(arguments))))

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from desa2va.argument_types import LARGEST_SEED, integer
+
 from .common import add_command
 
 _EXAMPLES = """
@@ -27,8 +29,12 @@ def add_parser(subparsers: Any) -> None:
         default=Path("runs/tiny"),
         help="stages the variants start from; trained first where missing; default: %(default)s",
     )
-    parser.add_argument("--seeds", type=int, nargs="+", metavar="N", help="in place of the plan's")
-    parser.add_argument("--jobs", type=int, default=1, metavar="J", help="runs at a time; default: %(default)s")
+    parser.add_argument(
+        "--seeds", type=integer(0, LARGEST_SEED), nargs="+", metavar="N", help="in place of the plan's"
+    )
+    parser.add_argument(
+        "--jobs", type=integer(1, 256), default=1, metavar="J", help="runs at a time; default: %(default)s"
+    )
     parser.add_argument("--report-only", action="store_true", help="train nothing, report what is finished")
     parser.set_defaults(run=run)
 

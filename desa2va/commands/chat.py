@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from desa2va.argument_types import integer, named
+
 from .common import add_command, add_model_arguments, input_kind, load_model
 
 _EXAMPLES = """
@@ -20,10 +22,14 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("input", metavar="INPUT", help="a picture, a video, a folder of frames, or an address")
     parser.add_argument("question", help="what to ask")
     parser.add_argument(
-        "--task", choices=("chat", "auto"), default="chat", help="chat forbids masks; default: %(default)s"
+        "--task", **named("chat", "auto"), default="chat", help="chat forbids masks; default: %(default)s"
     )
     parser.add_argument(
-        "--max-new-tokens", type=int, default=128, metavar="N", help="longest answer; default: %(default)s"
+        "--max-new-tokens",
+        type=integer(1, 131_072),
+        default=128,
+        metavar="N",
+        help="longest answer; default: %(default)s",
     )
     add_model_arguments(parser)
     parser.set_defaults(run=run)

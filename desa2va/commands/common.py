@@ -9,6 +9,8 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
+from desa2va.argument_types import named
+
 VIDEO_SUFFIXES = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".gif", ".mpg", ".mpeg"}
 
 
@@ -42,7 +44,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help="desa2va-tiny (shipped), a folder or a Hub id; default: %(default)s",
     )
     group.add_argument("--device", help="cpu, cuda, cuda:1, ...; default: cuda when present, else cpu")
-    group.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="type of the weights")
+    group.add_argument("--dtype", **named("float32", "bfloat16", "float16"), help="type of the weights")
 
 
 def load_model(args: argparse.Namespace) -> tuple[Any, Any]:

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from desa2va.argument_types import LARGEST_SEED, integer, named
+
 from .common import add_command
 
 _EXAMPLES = """
@@ -23,14 +25,29 @@ def add_parser(subparsers: Any) -> None:
     parts = parser.add_subparsers(title="what to do", dest="dataset", metavar="refshapes|check", required=True)
     shapes = add_command(parts, "refshapes", "write the procedural data set to disk", _EXAMPLES)
     shapes.add_argument("--out", required=True, metavar="DIR", help="target; must be absent or empty")
-    shapes.add_argument("--format", choices=_FORMATS, default="finetune", help="layout on disk; default: %(default)s")
     shapes.add_argument(
-        "--level", choices=("easy", "standard", "full"), default="full", help="difficulty; default: %(default)s"
+        "--format", **named(*_FORMATS), default="finetune", help="layout on disk; default: %(default)s"
     )
-    shapes.add_argument("--split", metavar="S", help="write this split alone; default: all splits of the format")
-    shapes.add_argument("--seed", type=int, default=0, help="another seed gives another world; default: %(default)s")
     shapes.add_argument(
-        "--limit", type=int, metavar="N", help="samples per split; default: a small number of each split"
+        "--level", **named("easy", "standard", "full"), default="full", help="difficulty; default: %(default)s"
+    )
+    shapes.add_argument(
+        "--split",
+        metavar="S",
+        help="write this split alone, e.g. train, val or test; default: all splits of the format",
+    )
+    shapes.add_argument(
+        "--seed",
+        type=integer(0, LARGEST_SEED),
+        default=0,
+        metavar="N",
+        help="another seed gives another world; default: %(default)s",
+    )
+    shapes.add_argument(
+        "--limit",
+        type=integer(1),
+        metavar="N",
+        help="samples per split; default: a small number of each split",
     )
     shapes.set_defaults(run=run)
     check = add_command(parts, "check", "list what a fine-tune file holds and every problem in it", _EXAMPLES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from desa2va.argument_types import named
 from desa2va.eval.refshapes_arguments import add_refshapes_arguments
 
 from .common import add_command
@@ -19,7 +20,7 @@ _EXAMPLES = """
 def add_parser(subparsers: Any) -> None:
     """Describe the command."""
     parser = add_command(subparsers, "eval", "score a model on a benchmark", _EXAMPLES)
-    parser.add_argument("benchmark", choices=("refshapes",), help="what to score on")
+    parser.add_argument("benchmark", **named("refshapes"), help="what to score on")
     add_refshapes_arguments(parser)
     parser.set_defaults(run=run)
 

@@ -7,14 +7,15 @@ superlative and a colour question; an `easy` video of at least three objects, tw
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from desa2va.argument_types import Parser, integer
 from desa2va.processing.files import VideoWriter, write_file
+from desa2va.program import run_program
 from desa2va.training.data.refshapes import RefShapes
 from desa2va.training.data.sample import Conversation, Sample
 
@@ -93,16 +94,18 @@ def make(folder: Path, size: int, num_frames: int) -> dict[str, Any]:
 
 def main(argv: list[str] | None = None) -> int:
     """Parse arguments, write the files, print the prompts."""
-    parser = argparse.ArgumentParser(
-        prog="python -m desa2va.commands.make_demo_assets", description=__doc__.split("\n")[0]
-    )
+    parser = Parser(prog="python -m desa2va.commands.make_demo_assets", description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, default=ASSETS, help="target folder; default: %(default)s")
-    parser.add_argument("--size", type=int, default=256, help="side of the frames in pixels; default: %(default)s")
-    parser.add_argument("--frames", type=int, default=8, help="frames of the video; default: %(default)s")
+    parser.add_argument(
+        "--size", type=integer(32, 4096), default=256, help="side of the frames in pixels; default: %(default)s"
+    )
+    parser.add_argument(
+        "--frames", type=integer(2, 1000), default=8, metavar="N", help="frames of the video; default: %(default)s"
+    )
     args = parser.parse_args(argv)
     print(json.dumps(make(args.out, args.size, args.frames), indent=2))
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_program("desa2va.commands.make_demo_assets", main))

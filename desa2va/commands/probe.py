@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from desa2va.argument_types import LARGEST_SEED, integer, named
+
 from .common import add_command, add_model_arguments
 
 _EXAMPLES = """
@@ -24,17 +26,31 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--against", metavar="M", help="a second checkpoint on the same scenes, e.g. the one before")
     data = parser.add_argument_group("data")
     data.add_argument(
-        "--level", choices=("easy", "standard", "full"), default="standard", help="difficulty; default: %(default)s"
-    )
-    data.add_argument("--split", default="test", metavar="S", help="train, validation or test; default: %(default)s")
-    data.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of the scenes and of every draw; default: %(default)s"
+        "--level", **named("easy", "standard", "full"), default="standard", help="difficulty; default: %(default)s"
     )
     data.add_argument(
-        "--scenes", type=int, default=600, metavar="N", help="scenes, four requests each; default: %(default)s"
+        "--split", **named("train", "validation", "test"), default="test", help="of the scenes; default: %(default)s"
     )
     data.add_argument(
-        "--batch-size", type=int, default=16, metavar="B", help="scenes read together; default: %(default)s"
+        "--seed",
+        type=integer(0, LARGEST_SEED),
+        default=0,
+        metavar="N",
+        help="of the scenes and of every draw; default: %(default)s",
+    )
+    data.add_argument(
+        "--scenes",
+        type=integer(20),
+        default=600,
+        metavar="N",
+        help="scenes, four requests each; default: %(default)s",
+    )
+    data.add_argument(
+        "--batch-size",
+        type=integer(1, 4096),
+        default=16,
+        metavar="B",
+        help="scenes read together; default: %(default)s",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the whole report here")
     parser.add_argument("--figure", type=Path, metavar="FILE", help="draw it here (.png, .pdf, .svg)")

@@ -8,14 +8,15 @@ them. No code: the package itself has it.
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
+from desa2va.argument_types import Parser, named
 from desa2va.card import EVALUATION_FILE, SUMMARY_FILE, write_card
 from desa2va.processing.files import output_folder
+from desa2va.program import run_program
 
 
 def find_stages(runs: list[Path]) -> list[Path]:
@@ -205,7 +206,7 @@ def strip_code(folder: Path) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Parse arguments and release."""
-    parser = argparse.ArgumentParser(prog="python -m desa2va.commands.release", description=__doc__.split("\n")[0])
+    parser = Parser(prog="python -m desa2va.commands.release", description=__doc__.split("\n")[0])
     parser.add_argument(
         "runs", type=Path, nargs="+", metavar="RUN", help="output folders of a finished training, in order"
     )
@@ -221,7 +222,12 @@ def main(argv: list[str] | None = None) -> int:
         "--after", type=Path, metavar="MODEL", help="released model the training began with; its stages come first"
     )
     parser.add_argument("--notes", default="", help="a sentence for the card's section on training")
-    parser.add_argument("--dtype", default="bfloat16", help="type of the stored weights; default: %(default)s")
+    parser.add_argument(
+        "--dtype",
+        **named("bfloat16", "float16", "float32"),
+        default="bfloat16",
+        help="type of the stored weights; default: %(default)s",
+    )
     args = parser.parse_args(argv)
     out = release(args.runs, args.out, args.evaluation, args.command, args.name, args.dtype, args.after, args.notes)
     print(f"{out}: {sum(path.stat().st_size for path in out.iterdir()) / 1e6:.1f} MB")
@@ -229,4 +235,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_program("desa2va.commands.release", main))

@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from desa2va.argument_types import LARGEST, integer, named, unknown_name
+
 from .common import add_command, add_model_arguments, input_kind, keep_finished, load_model
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from .frames import FirstFrames
 
+MOST_REQUESTS = 255  # pixel values of a palette picture, without the background
 _EXAMPLES = """
   desa2va segment photo.jpg "the small red circle"                  -> photo_masks/
   desa2va segment photo.jpg "the red circle" "the blue square"      several requests, the picture is encoded once
@@ -50,12 +53,16 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--replace", action="store_true", help="replace an existing target folder")
     parser.add_argument(
         "--task",
-        choices=("segment", "auto", "gcg"),
+        **named("segment", "auto", "gcg"),
         default="segment",
         help="segment: always point; auto: as the model likes; gcg: a grounded description; default: %(default)s",
     )
     parser.add_argument(
-        "--max-new-tokens", type=int, default=128, metavar="N", help="longest answer; default: %(default)s"
+        "--max-new-tokens",
+        type=integer(1, 131_072),
+        default=128,
+        metavar="N",
+        help="longest answer; default: %(default)s",
     )
     _add_video_arguments(parser)
     _add_mask_arguments(parser)
@@ -65,7 +72,7 @@ def add_parser(subparsers: Any) -> None:
 
 def _add_video_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("videos")
-    group.add_argument("--max-frames", type=int, metavar="N", help="only the first N frames")
+    group.add_argument("--max-frames", type=integer(1), metavar="N", help="only the first N frames")
     group.add_argument(
         "--key-frames",
         type=_key_frames,
@@ -73,10 +80,12 @@ def _add_video_arguments(parser: argparse.ArgumentParser) -> None:
         help="frames the language model sees: first, uniform, auto (chosen by the model's own scores), all, or frame "
         "numbers such as 0,5,9; default: the model's own choice",
     )
-    group.add_argument("--num-key-frames", type=int, metavar="N", help="how many; default: the model's own choice")
+    group.add_argument(
+        "--num-key-frames", type=integer(1, 1000), metavar="N", help="how many; default: the model's own choice"
+    )
     group.add_argument(
         "--strategy",
-        choices=("consistent", "memory", "per_frame"),
+        **named("consistent", "memory", "per_frame"),
         help="how masks reach the other frames; default: the model's own choice",
     )
 
@@ -84,8 +93,9 @@ def _add_video_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_mask_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("masks")
     group.add_argument("--no-overlap", action="store_true", help="a shared pixel goes to the most certain object")
-    group.add_argument("--fill-holes", type=int, default=0, metavar="N", help="fill holes of at most N pixels")
-    group.add_argument("--remove-specks", type=int, default=0, metavar="N", help="drop pieces of at most N pixels")
+    area = {"type": integer(0), "default": 0, "metavar": "N"}
+    group.add_argument("--fill-holes", **area, help="fill holes of at most N pixels")
+    group.add_argument("--remove-specks", **area, help="drop pieces of at most N pixels")
     group.add_argument(
         "--refine-small", action="store_true", help="look at small objects again in a crop; slower, finer outlines"
     )
@@ -93,14 +103,13 @@ def _add_mask_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _key_frames(text: str) -> str | list[int]:
     """Return the name of a choice, or frame numbers."""
-    if text in ("first", "uniform", "auto", "all"):
+    names = ("first", "uniform", "auto", "all")
+    if text in names:
         return text
-    try:
-        return [int(number) for number in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is unknown; choose first, uniform, auto, all, or frame numbers such as 0,5,9"
-        ) from None
+    numbers = text.split(",")
+    if not all(number.isascii() and number.isdigit() and int(number[:11]) <= LARGEST for number in numbers):
+        raise argparse.ArgumentTypeError(f"{unknown_name(text, names)}, or frame numbers such as 0,5,9")
+    return [int(number) for number in numbers]
 
 
 def run(args: argparse.Namespace) -> int:
@@ -118,13 +127,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace, kind: str) -> None:
     """Raise `ValueError` for options that can not be meant, before anything is loaded."""
-    for name in ("max_frames", "num_key_frames"):
-        option, value = f"--{name.replace('_', '-')}", getattr(args, name)
-        if value is not None and value < 1:
-            raise ValueError(f"{option} {value} must be at least 1")
-    for name in ("fill_holes", "remove_specks"):
-        if getattr(args, name) < 0:
-            raise ValueError(f"--{name.replace('_', '-')} {getattr(args, name)} must not be negative; pixels")
+    if len(args.what) > MOST_REQUESTS:
+        raise ValueError(
+            f"{len(args.what)} requests are more than a palette picture has numbers for; ask at most {MOST_REQUESTS} "
+            "at a time"
+        )
     if kind == "image":
         for name in ("max_frames", "key_frames", "num_key_frames", "strategy"):
             if getattr(args, name) is not None:

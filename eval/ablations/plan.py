@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from desa2va.argument_types import unknown_name
 from desa2va.training.field_check import check_fields, check_mapping, declared_fields
 from desa2va.training.recipe_file import SECTIONS, check_stage, merge_configs, read_config, read_yaml
 
@@ -100,7 +101,7 @@ def read_plan(name: str) -> Plan:
     if not path.is_file():
         path = PLAN_FOLDER / f"{name}.yaml"
     if not path.is_file():
-        raise FileNotFoundError(f"no plan file {name!r} and no packaged one; packaged: {', '.join(packaged_plans())}")
+        raise FileNotFoundError(f"there is no plan file of that name, and {unknown_name(name, packaged_plans())}")
     content = check_mapping(read_yaml(path), str(path))
     if not {"title", "arms", "reference"} <= set(content):
         raise ValueError(f"{path} must be a mapping with title, reference and arms")

@@ -89,6 +89,8 @@ def run_grids(grids: list[Grid], jobs: int = 1) -> None:
         grids: of one or several plans that share a folder. jobs: runs at a time, each with one thread when more than
             one; a single job leaves threads and devices as they are.
     """
+    if jobs < 1:
+        raise ValueError(f"jobs={jobs} must be at least 1")
     prepare_starts(grids)
     seeds = sorted({seed for grid in grids for seed in grid.seeds})
     total = sum(len(grid.plan.arms) * len(grid.seeds) for grid in grids)
@@ -132,7 +134,9 @@ def _run_all(runs: list[Run], jobs: int, bar: tqdm) -> None:
                 logger.info("finished %s", future.result())
                 bar.update()
         except BaseException:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in multiprocessing.active_children():  # or the end would wait for trainings of an hour
+                worker.terminate()
             raise
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from desa2va.argument_types import unknown_name
 from desa2va.eval.answering import evaluation_mode
 from desa2va.eval.provenance import describe_run, model_folder, weights_sha256
 from desa2va.eval.report_file import write_report
@@ -41,7 +42,7 @@ def probe_model(
         model: a `DeSa2VAModel`; put into eval mode and back.
         processor: its `DeSa2VAProcessor`.
         level: "easy", "standard" or "full".
-        split: "train", "validation" or "test"; any other name is a further split.
+        split: "train", "validation" or "test".
         seed: of the data set and of every draw.
         scenes: at least 20; four requests each.
         batch_size: scenes read together.
@@ -134,7 +135,7 @@ def _probe_one(name: str, args: argparse.Namespace) -> tuple[dict[str, Any], Fea
 def _check(level: str, seed: int, scenes: int, batch_size: int) -> None:
     """Raises `ValueError` naming the argument that can not be."""
     if level not in PICTURE_KINDS:
-        raise ValueError(f"level must be one of {', '.join(PICTURE_KINDS)}, got {level!r}")
+        raise ValueError(f"level {unknown_name(level, PICTURE_KINDS)}")
     for name, value, least in (("seed", seed, 0), ("scenes", scenes, LEAST_SCENES), ("batch_size", batch_size, 1)):
         if value < least:
             raise ValueError(f"{name} must be at least {least}, got {value}")

@@ -137,8 +137,8 @@ def test_options_reach_the_model(run):
         (["--key-frames", "uniform"], "--key-frames is for videos"),
         (["--max-frames", "3"], "--max-frames is for videos"),
         (["--strategy", "memory"], "--strategy is for videos"),
-        (["--fill-holes", "-1"], "--fill-holes -1"),
-        (["--num-key-frames", "0"], "--num-key-frames 0"),
+        (["--fill-holes", "-1"], "--fill-holes: '-1' is no whole number"),
+        (["--num-key-frames", "0"], "--num-key-frames: '0' is no whole number"),
     ],
 )
 def test_options_that_can_not_be_meant_are_refused(picture, tmp_path, capsys, words, message):
@@ -149,6 +149,7 @@ def test_options_that_can_not_be_meant_are_refused(picture, tmp_path, capsys, wo
 
 
 def test_unknown_key_frames_are_named(picture, capsys):
-    with pytest.raises(SystemExit):
-        main(["segment", str(picture), "it", "--key-frames", "middle"])
-    assert "'middle' is unknown; choose first, uniform, auto, all, or frame numbers" in capsys.readouterr().err
+    for word in ("middle", "0,-1", "0,9999999999", "²"):
+        assert main(["segment", str(picture), "it", "--key-frames", word]) == 2
+        expected = f"'{word}' is unknown; known are first, uniform, auto, all, or frame numbers"
+        assert expected in capsys.readouterr().err

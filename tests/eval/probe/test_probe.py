@@ -74,8 +74,8 @@ def test_mode_sa2va_says_what_is_missing(make_model, processor, tmp_path, capsys
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--scenes", "19"], "scenes must be at least 20, got 19"),
-        (["--seed", "-1"], "seed must be at least 0"),
+        (["--scenes", "19"], "'19' is no whole number of at least 20"),
+        (["--seed", "-1"], "'-1' is no whole number of at least 0"),
         (["--json", "nowhere/report.json"], "the folder"),
         (["--figure", "picture.xyz"], "must end in one of .png"),
         (["--json", "."], "is a folder"),

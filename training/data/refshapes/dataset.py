@@ -27,6 +27,7 @@ from functools import partial
 
 import numpy as np
 
+from desa2va.argument_types import unknown_name
 from desa2va.training.data.sample import Conversation, Sample
 
 from . import language as language
@@ -60,11 +61,15 @@ ALL_PICTURE_KINDS = (*SEGMENT_KINDS, *ANSWER_KINDS)
 ALL_VIDEO_KINDS = ("attribute", "motion", *EVENTS, "multiple", "no_target")
 
 
+# The project's own, and those of the public sets whose layouts `disk` writes.
+SPLITS = ("train", "validation", "test", "val", "testA", "testB", "valid", "valid_u")
+
+
 class RefShapes:
     """Map-style data set: `dataset[i]` is a `Sample`.
 
     Args:
-        split: name of the split, e.g. "train", "validation", "test"; part of the key of every random stream.
+        split: one of `SPLITS`; part of the key of every random stream.
         level: "easy", "standard" or "full".
         seed: another seed gives another world.
         size: side of the square pictures in pixels.
@@ -78,7 +83,7 @@ class RefShapes:
         num_frames: frames per video, at least 2.
 
     Raises:
-        ValueError: an unknown level or kind, a share outside [0, 1], or kinds that no picture (video) can have.
+        ValueError: an unknown level, split or kind, a share outside [0, 1], or kinds that no picture (video) can have.
     """
 
     def __init__(
@@ -95,8 +100,9 @@ class RefShapes:
         video_fraction: float = 0.0,
         num_frames: int = 6,
     ) -> None:
-        if level not in MAX_OBJECTS:
-            raise ValueError(f"level must be one of {sorted(MAX_OBJECTS)}, got {level!r}")
+        for what, name, known in (("level", level, MAX_OBJECTS), ("split", split, SPLITS)):
+            if name not in known:
+                raise ValueError(f"{what} {unknown_name(str(name), known)}")
         for name, value, least in (
             ("size", size, 32),
             ("length", length, 0),

@@ -174,7 +174,7 @@ def test_corpus_holds_every_word_of_500_samples():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"level": "hard"}, "level must be"),
+        ({"level": "hard"}, "level 'hard' is unknown"),
         ({"kinds": {"colour": 1.0}}, "kinds must map"),
         ({"kinds": {"motion": 1.0}}, "none of the kinds"),
         ({"kinds": {"relation": 1.0}, "video_fraction": 0.5}, "none of the kinds"),
@@ -187,6 +187,13 @@ def test_bad_arguments_are_named(arguments, message):
     """Guards late failures: a wrong mix must not surface as a strange error inside a worker."""
     with pytest.raises(ValueError, match=message):
         RefShapes("train", **arguments)
+
+
+@pytest.mark.parametrize("split", ["tset", "../../esc", ""])
+def test_a_made_up_split_is_refused(split):
+    """Any name made a split of its own, so a misspelled one was trained on and scored without a word."""
+    with pytest.raises(ValueError, match="split .* is unknown"):
+        RefShapes(split)
 
 
 def test_index_outside_ends_iteration():
