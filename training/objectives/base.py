@@ -44,7 +44,7 @@ class ObjectiveOutput:
 
 
 class Objective(nn.Module):
-    """A model with throw-away heads. Sub-classes define `forward(**batch) -> dict` of an `ObjectiveOutput`'s fields.
+    """A model with throw-away heads. Sub-classes define `compute(**batch) -> dict` of an `ObjectiveOutput`'s fields.
 
     Args:
         model: the model that is trained. Heads are added by sub-classes and never enter a release.
@@ -63,9 +63,38 @@ class Objective(nn.Module):
             reader._apply(function, recurse)
         return super()._apply(function, recurse)
 
+    def forward(self, **batch: Any) -> dict[str, Any]:
+        """What `compute` says; without an object in the batch every parameter that learns gets a gradient of zero.
+
+        Each process of a distributed training has to take part in every gradient, whatever its batch holds.
+        """
+        output = self.compute(**batch)
+        if not batch["mask_labels"]:
+            name, term = next(iter(output["terms"].items()))
+            output["terms"][name] = term + connected_zero(self)
+        return output
+
+    def activation_checkpointing_enable(
+        self, activation_checkpointing_kwargs: dict[str, Any] | None = None, **options: Any
+    ) -> None:
+        """Lets the model's layers forget their activations; the heads are too small to matter."""
+        self.model.activation_checkpointing_enable(activation_checkpointing_kwargs, **options)
+
+    def gradient_checkpointing_enable(
+        self, gradient_checkpointing_kwargs: dict[str, Any] | None = None, **options: Any
+    ) -> None:
+        """The same by the name that transformers used before."""
+        self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs, **options)
+
     def heads(self) -> dict[str, nn.Module]:
         """The throw-away heads by name."""
         return {name: child for name, child in self.named_children() if name != "model"}
+
+
+def connected_zero(module: nn.Module) -> torch.Tensor:
+    """An exact zero, float32, that is part of the graph for every parameter of `module` that learns; reads none."""
+    zeros = [parameter.reshape(-1)[:0].float().sum() for parameter in module.parameters() if parameter.requires_grad]
+    return torch.stack([zero.to(zeros[0].device) for zero in zeros]).sum() if zeros else torch.zeros(())
 
 
 def model_inputs(batch: dict[str, Any], *leave_out: str) -> dict[str, Any]:
@@ -73,4 +102,4 @@ def model_inputs(batch: dict[str, Any], *leave_out: str) -> dict[str, Any]:
     return {name: batch[name] for name in MODEL_INPUTS if name in batch and name not in leave_out}
 
 
-__all__ = ["MODEL_INPUTS", "Objective", "ObjectiveOutput", "model_inputs"]
+__all__ = ["MODEL_INPUTS", "Objective", "ObjectiveOutput", "connected_zero", "model_inputs"]

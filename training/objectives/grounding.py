@@ -52,7 +52,7 @@ class GroundingObjective(Objective):
             raise ValueError(f"factor words must be single tokens of the tokenizer; these are not: {split}")
         self.register_buffer("word_ids", torch.tensor(ids)[:, 0])
 
-    def forward(self, **batch: Any) -> dict[str, Any]:
+    def compute(self, **batch: Any) -> dict[str, Any]:
         """Terms `language`, `grounding`, `attention`, `word`, `dense`; metrics of place and shape."""
         model = self.model
         layers = model.mllm.model.language_model

@@ -35,9 +35,12 @@ class TextPretrainingObjective(Objective):
         super().__init__(model, reader)
         self.mask_loss_arguments = mask_loss_arguments
 
-    def forward(self, **batch: Any) -> dict[str, Any]:
+    def compute(self, **batch: Any) -> dict[str, Any]:
         """Terms `label_mask`, `iou`, `object_score`; metric `label_iou`."""
         model, segmenter = self.model, self.model.segmenter
+        if not batch["mask_labels"]:
+            nothing = torch.zeros((), device=batch["input_ids"].device)
+            return {"terms": dict.fromkeys(("label_mask", "iou", "object_score"), nothing)}
         is_seg = torch.isin(
             batch["input_ids"], torch.tensor(model.config.seg_token_ids, device=batch["input_ids"].device)
         )
@@ -84,7 +87,7 @@ class DecouplingObjective(Objective):
         wanted = any(weights.get(name, 0) > 0 for name in TERMS)
         self.temporal = TemporalTerms(model.config, weights, shuffled_share) if wanted else None
 
-    def forward(self, **batch: Any) -> dict[str, Any]:
+    def compute(self, **batch: Any) -> dict[str, Any]:
         """Terms of METHOD section 5; metrics `fused_iou`, `text_iou`, `visual_iou`, `gate`, `order_accuracy`."""
         has_text = self.model.segmenter.text_decoder is not None
         # Labels are read where something is made of them: a teacher, a target, or the discriminators' real text.

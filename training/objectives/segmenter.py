@@ -22,7 +22,7 @@ from desa2va.training.dense_targets import FACTORS, factor_indices, factor_maps
 from desa2va.training.losses import iou_score_loss, mask_iou, object_score_loss
 from desa2va.training.mask_targets import mask_targets
 
-from .base import Objective
+from .base import Objective, connected_zero
 from .vision import DenseReader
 
 MIN_PIXELS = 30
@@ -57,7 +57,7 @@ class SegmenterObjective(Objective):
         self.named = named
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
 
-    def forward(self, **batch: Any) -> dict[str, Any]:
+    def compute(self, **batch: Any) -> dict[str, Any]:
         """All terms; a batch without videos has no `memory_mask`, an objective that is not `named` no `named_mask`."""
         if self.training:
             self.step += 1
@@ -88,6 +88,9 @@ class SegmenterObjective(Objective):
         segmenter, decoder = self.model.segmenter, self.model.segmenter.sam.mask_decoder
         scale = segmenter.sam.image_size / masks.shape[-1]
         order = torch.randperm(len(masks), device=masks.device)[: PROMPTS_PER_FRAME * len(features.low)]
+        if not len(order):
+            terms["prompt_mask"] = connected_zero(decoder)
+            return
         for rows, kind in zip(order.chunk(3), ("points", "boxes", "masks"), strict=False):
             truth, prompt = masks[rows].float(), {}
             if kind == "boxes":
@@ -116,6 +119,9 @@ class SegmenterObjective(Objective):
                     rows.append(start)
                     factors.append(name)
             start += len(sample.scene["instance_map"])
+        if not masks:
+            terms["named_mask"] = connected_zero(self.name_decoder) + connected_zero(self.names)
+            return
         truth = torch.stack(masks).float()
         index = torch.tensor(rows, device=truth.device)
         columns = torch.tensor(factors, device=truth.device).T
@@ -171,7 +177,7 @@ def _scene_masks(
     masks, rows, clip_masks, clip_rows, start = [], [], [], [], 0
     for sample in samples:
         ids = torch.from_numpy(sample.scene["instance_map"]).to(device)
-        every = torch.stack([ids == k + 1 for k in range(len(sample.scene["objects"]))])
+        every = ids == torch.arange(1, len(sample.scene["objects"]) + 1, device=device).reshape(-1, 1, 1, 1)
         seen = every.flatten(2).sum(-1) > MIN_PIXELS
         which, frame = seen.nonzero(as_tuple=True)
         masks.append(every[which, frame])

@@ -58,7 +58,7 @@ class VisionObjective(Objective):
         self.presence = nn.Linear(config.text_config.hidden_size, NUM_PRESENCE)
         self.grid = config.vision_config.image_size[0] // config.vision_config.patch_size[0]
 
-    def forward(self, **batch: Any) -> dict[str, Any]:
+    def compute(self, **batch: Any) -> dict[str, Any]:
         """Terms `dense` and `presence`; metric `shape_accuracy`."""
         config = self.model.config.mllm_config
         outputs = self.model.mllm.model.get_image_features(
