@@ -13,7 +13,7 @@ import torch
 
 from desa2va.modeling_desa2va.tracking import binary_masks
 from desa2va.processing.files import encode_mask
-from desa2va.processing.inputs import ObjectPrompt, parse_prompts
+from desa2va.processing.inputs import MAX_CLICKS, ObjectPrompt, parse_prompts
 
 from .store import GivenPrompt, ObjectState
 
@@ -50,6 +50,10 @@ def correction(state: ObjectState, frame: int, points: Any, box: Any, mask: Any,
     given, before = _given(marked[0], side), state.prompts.get(frame)
     if before is not None and mask is None and box is None:
         given = replace(given, points=before.points + given.points, box=before.box)
+    if len(given.points) > MAX_CLICKS:
+        raise ValueError(
+            f"frame {frame}: {len(given.points)} clicks on one object are more than {MAX_CLICKS}; use a mask"
+        )
     return settled(state, frame, given)
 
 

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from transformers import BatchFeature
 
-from desa2va.processing.inputs import IMAGE_EXTENSIONS, FrameSource, MemorySource, open_visual, prefetch
+from desa2va.processing.inputs import IMAGE_EXTENSIONS, FrameSource, MemorySource, open_visual, prefetch, shown_source
 
 from .image_rows import sam_pixels
 
@@ -150,7 +150,7 @@ def open_visuals(images: Any, videos: Any, embedded: list[tuple[str, Any]]) -> l
 
 def _picture(source: Any, name: str) -> FrameSource:
     frames = MemorySource([source], name)
-    frames.name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else name
+    frames.name = shown_source(source) if isinstance(source, (str, os.PathLike)) else name
     return frames
 
 

@@ -1,18 +1,20 @@
 """Whatever a user hands over: pictures, videos, cameras, clicks, messages, and which frames are looked at."""
 
 from .chat_messages import parse_messages
+from .download import shown_source
 from .frame_source import FrameSource, check_indices, frame_range
 from .image_loading import IMAGE_EXTENSIONS, image_size, load_image
 from .key_frames import key_frame_indices
 from .live_source import LiveSource
 from .prefetch import prefetch
 from .video_io import MemorySource, open_visual
-from .visual_prompts import ObjectPrompt, draw_regions, parse_prompts, sam_prompts
+from .visual_prompts import MAX_CLICKS, ObjectPrompt, draw_regions, parse_prompts, sam_prompts
 
 __all__ = [
     "FrameSource",
     "IMAGE_EXTENSIONS",
     "LiveSource",
+    "MAX_CLICKS",
     "MemorySource",
     "ObjectPrompt",
     "check_indices",
@@ -26,4 +28,5 @@ __all__ = [
     "parse_prompts",
     "prefetch",
     "sam_prompts",
+    "shown_source",
 ]

@@ -4,7 +4,8 @@ In: a `PIL.Image`, numpy array `(H, W[, C])`, torch tensor `(C, H, W)`, path or 
 `(H, W, 3)`.
 Paper section 3.1 (input pictures). What is done, and always the same way:
 
-* the EXIF orientation is applied; of an animated picture the first frame is taken;
+* the EXIF orientation is applied (a broken EXIF block warns and counts as upright); of an animated picture the first
+  frame is taken;
 * transparency is laid over white;
 * grey, palette, CMYK and YCbCr become RGB; 16-bit values are divided by 257; float arrays must lie in [0, 1];
 * a truncated, broken, empty or decompression-bomb file is a `ValueError` that names it.
@@ -14,24 +15,28 @@ from __future__ import annotations
 
 import io
 import os
-import urllib.error
-import urllib.request
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
+
+from .download import download, is_url, shown_source
 
 IMAGE_EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
-URL_TIMEOUT_SECONDS = 30
 URL_MAX_BYTES = 256 * 1024 * 1024
-
-
-def is_url(source: Any) -> bool:
-    """Whether a source is an http or https address."""
-    return isinstance(source, str) and source.lower().startswith(("http://", "https://"))
+# What a rotation by EXIF's number means; 1 and anything unknown: upright.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def load_image(source: Any, name: str = "image") -> np.ndarray:
@@ -57,7 +62,7 @@ def load_image(source: Any, name: str = "image") -> np.ndarray:
     if isinstance(source, torch.Tensor):
         return _from_tensor(source, name)
     if isinstance(source, (str, os.PathLike)):
-        label = f"{name} ({os.fspath(source)})"
+        label = f"{name} ({shown_source(source)})"
         return _from_pil(_open(source, label), label)
     raise TypeError(
         f"{name}: expected a PIL image, numpy array, torch tensor, path or URL, got {type(source).__name__}"
@@ -70,18 +75,32 @@ def image_size(path: str | os.PathLike) -> tuple[int, int]:
     Raises:
         ValueError: the header can not be read.
     """
-    with _open(path, os.fspath(path)) as image:
+    label = os.fspath(path)
+    with _open(path, label) as image:
         width, height = image.size
-        # Asked for the EXIF of a PNG without one, PIL decodes the whole picture to look behind its pixels.
-        has_exif = image.format != "PNG" or "exif" in image.info
-        rotated = has_exif and image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+        rotated = _orientation(image, label) in (5, 6, 7, 8)
     return (width, height) if rotated else (height, width)
+
+
+def _orientation(image: Image.Image, label: str) -> int:
+    """EXIF's number of the rotation, 1 where there is none; a block that can not be read warns and counts as none."""
+    # Asked for the EXIF of a PNG without one, PIL decodes the whole picture to look behind its pixels.
+    if image.format == "PNG" and "exif" not in image.info:
+        return 1
+    try:
+        found = image.getexif().get(0x0112, 1)
+    except Exception as error:  # PIL's parsers raise whatever a broken block makes them stumble over
+        warnings.warn(f"{label}: its EXIF block can not be read ({error}); taken as upright", stacklevel=2)
+        return 1
+    return found if isinstance(found, int) else 1
 
 
 def _open(source: str | os.PathLike, label: str) -> Image.Image:
     """Opens a file or address; nothing but the header is decoded."""
     if is_url(source):
-        stream: Any = io.BytesIO(_download(str(source)))
+        stream: Any = io.BytesIO()
+        download(str(source), stream, URL_MAX_BYTES, label)
+        stream.seek(0)
     else:
         stream = Path(source)
         if not stream.is_file():
@@ -95,20 +114,10 @@ def _open(source: str | os.PathLike, label: str) -> Image.Image:
             f"{label}: more than {Image.MAX_IMAGE_PIXELS} pixels, refused as a possible decompression bomb; "
             "raise PIL.Image.MAX_IMAGE_PIXELS if you trust the file"
         ) from error
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except Exception as error:  # PIL's parsers raise whatever a broken file makes them stumble over
+        if isinstance(error, PermissionError):
+            raise
         raise ValueError(f"{label}: not a picture that can be read ({error})") from error
-
-
-def _download(url: str) -> bytes:
-    """The bytes behind an http(s) address, at most `URL_MAX_BYTES`."""
-    try:
-        with urllib.request.urlopen(url, timeout=URL_TIMEOUT_SECONDS) as response:
-            data = response.read(URL_MAX_BYTES + 1)
-    except (urllib.error.URLError, OSError, ValueError) as error:
-        raise ValueError(f"{url}: could not be downloaded ({error})") from error
-    if len(data) > URL_MAX_BYTES:
-        raise ValueError(f"{url}: larger than {URL_MAX_BYTES} bytes")
-    return data
 
 
 def _from_pil(image: Image.Image, label: str) -> np.ndarray:
@@ -117,7 +126,8 @@ def _from_pil(image: Image.Image, label: str) -> np.ndarray:
         raise ValueError(f"{label}: the picture is empty, its size is {image.size[0]} x {image.size[1]}")
     try:
         image.load()
-        image = ImageOps.exif_transpose(image)
+        turn = _UPRIGHT.get(_orientation(image, label))
+        image = image if turn is None else image.transpose(turn)
         if image.mode == "F" or image.mode.startswith("I"):
             return _from_array(_deep_values(np.asarray(image), label), label)
         if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
@@ -125,7 +135,9 @@ def _from_pil(image: Image.Image, label: str) -> np.ndarray:
             white = Image.new("RGBA", image.size, (255, 255, 255, 255))
             image = Image.alpha_composite(white, image)
         return np.array(image.convert("RGB"), dtype=np.uint8)
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # PIL's decoders raise whatever a broken file makes them stumble over
         raise ValueError(f"{label}: the picture is truncated or broken ({error})") from error
 
 
@@ -157,7 +169,8 @@ def _from_array(array: np.ndarray, name: str) -> np.ndarray:
     if array.ndim == 2:
         array = array[..., None]
     if array.ndim != 3 or (array.shape[-1] not in (1, 3, 4) and array.size):
-        hint = "; it looks like (C, H, W), move the channels last" if array.shape[0] in (1, 3, 4) else ""
+        first = array.ndim == 3 and array.shape[0] in (1, 3, 4)
+        hint = "; it looks like (C, H, W), move the channels last" if first else ""
         raise ValueError(f"{name}: an array must be (H, W) or (H, W, 1 | 3 | 4), got {array.shape}{hint}")
     if 0 in array.shape:
         raise ValueError(f"{name}: the picture is empty, its shape is {array.shape}")
@@ -189,4 +202,4 @@ def _to_uint8(array: np.ndarray, name: str) -> np.ndarray:
     return np.rint(array * 255).astype(np.uint8) if array.dtype.kind == "f" else array.astype(np.uint8)
 
 
-__all__ = ["IMAGE_EXTENSIONS", "image_size", "is_url", "load_image"]
+__all__ = ["IMAGE_EXTENSIONS", "image_size", "load_image"]

@@ -1,8 +1,8 @@
 """A video file as a `FrameSource`: PyAV, decoded when asked for, forwards and backwards, in bounded memory.
 
-In: the path of a video file. Out: `VideoFileSource`. Length and time stamps come from the packets, without decoding; a
-frame is reached by seeking to the key packet before it (METHOD section 6). Frames that can not be decoded are
-replaced by the last good frame before them (at the start: by the first good one after them), and frames of another
+In: the path or address of a video file. Out: `VideoFileSource`. Length and time stamps come from the packets, without
+decoding; a frame is reached by seeking to the key packet before it (METHOD section 6). Frames that can not be decoded
+are replaced by the last good frame before them (at the start: by the first good one after them), and frames of another
 size than the first are resized to it, both with a warning that names them.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import os
+import tempfile
 import warnings
 from array import array
 from collections.abc import Iterator, Sequence
@@ -19,8 +20,10 @@ from typing import Any
 import av
 import numpy as np
 
+from .download import download, is_url, shown_url
 from .frame_source import check_indices, frame_range
 
+URL_MAX_BYTES = 4 * 1024**3
 # Frames decoded forwards and held at once when a video is read backwards.
 REVERSE_CHUNK_BYTES = 128 * 1024 * 1024
 
@@ -29,30 +32,37 @@ class VideoFileSource:
     """Frames of a video file. Attributes as in `FrameSource`.
 
     Args:
-        path: file (or http address) that FFmpeg can read. The rotation in its metadata is applied.
+        path: file that FFmpeg can read, or the http address of one, which is downloaded to a temporary file first. The
+            rotation in its metadata is applied.
 
     Raises:
         ValueError: the file can not be read as a video, or holds no frame that can be decoded.
     """
 
     def __init__(self, path: str | os.PathLike) -> None:
-        self.path = os.fspath(path)
-        self.name = self.path
+        self.path = self.name = os.fspath(path)
+        if is_url(self.path):
+            self.name = shown_url(self.path)
+            # Gone with this object. FFmpeg itself would wait for a mute server, or follow one that never ends.
+            self._downloaded = tempfile.NamedTemporaryFile(prefix="desa2va-video-")  # noqa: SIM115
+            download(self.path, self._downloaded, URL_MAX_BYTES)
+            self._downloaded.flush()
+            self.path = self._downloaded.name
         self._resized = False
         try:
             self._scan()
-        except (av.FFmpegError, IndexError) as error:
-            raise ValueError(f"{self.path}: can not be read as a video ({error})") from error
-        first = next(self._decode(0, 1), None)
+            first = next(self._decode(0, 1), None)
+        except (av.FFmpegError, IndexError, OverflowError) as error:
+            raise ValueError(f"{self.name}: can not be read as a video ({error})") from error
         if first is None:
-            raise ValueError(f"{self.path}: the video holds no frame that can be decoded")
+            raise ValueError(f"{self.name}: the video holds no frame that can be decoded")
         self.height, self.width = _array(first[1], None).shape[:2]
 
     def _scan(self) -> None:
         """Reads length, time stamps and frame rate from the packets."""
         with av.open(self.path) as container:
             if not container.streams.video:
-                raise ValueError(f"{self.path}: the file has no video stream (sound alone, or cut off)")
+                raise ValueError(f"{self.name}: the file has no video stream (sound alone, or cut off)")
             stream = container.streams.video[0]
             rate = stream.average_rate or stream.guessed_rate
             self.fps: float | None = float(rate) if rate else None
@@ -69,7 +79,7 @@ class VideoFileSource:
                 marks.append(packet.pts or 0)
             base = float(stream.time_base or 0)
         if not marks:
-            raise ValueError(f"{self.path}: the video holds no frames")
+            raise ValueError(f"{self.name}: the video holds no frames")
         ordered = np.sort(np.frombuffer(marks, dtype=np.int64))
         # Streams without a unique time stamp per packet can not be searched; they are decoded from the start.
         self._searchable = searchable and bool((np.diff(ordered) > 0).all())
@@ -137,7 +147,7 @@ class VideoFileSource:
         """Repeats `frame` for the broken frames `[start, stop)`."""
         if start < stop:
             broken = f"frame {start}" if stop == start + 1 else f"frames {start} to {stop - 1}"
-            warnings.warn(f"{self.path}: {broken} can not be decoded; a neighbouring frame stands in", stacklevel=2)
+            warnings.warn(f"{self.name}: {broken} can not be decoded; a neighbouring frame stands in", stacklevel=2)
         for index in range(start, stop):
             yield index, frame
 
@@ -149,7 +159,7 @@ class VideoFileSource:
         if not self._resized:
             self._resized = True
             warnings.warn(
-                f"{self.path}: frame {index} is {image.shape[1]} x {image.shape[0]} (width x height), the first frame "
+                f"{self.name}: frame {index} is {image.shape[1]} x {image.shape[0]} (width x height), the first frame "
                 f"{self.width} x {self.height}; it and all others of another size are resized to that",
                 stacklevel=2,
             )
@@ -187,7 +197,14 @@ class VideoFileSource:
             if offset is not None:
                 container.seek(offset, stream=stream, backward=True)
             count = 0
-            for packet in container.demux(stream):
+            packets = container.demux(stream)
+            while True:
+                try:
+                    packet = next(packets, None)
+                except av.FFmpegError:
+                    return  # the rest can not be read; its frames are missing and filled in
+                if packet is None:
+                    return
                 try:
                     frames = packet.decode()
                 except av.FFmpegError:

@@ -11,6 +11,7 @@ without any frame that can be decoded is a `ValueError`.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import warnings
@@ -22,8 +23,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from .download import is_url
 from .frame_source import FrameSource, check_indices, check_sizes, frame_range
-from .image_loading import IMAGE_EXTENSIONS, image_size, is_url, load_image
+from .image_loading import IMAGE_EXTENSIONS, image_size, load_image
 from .video_decoding import VideoFileSource
 
 
@@ -81,7 +83,8 @@ class FolderSource(_RandomAccessSource):
     """The pictures of a folder as a video, in natural order of their names (`frame2` before `frame10`).
 
     Args:
-        folder: only files with a picture's extension count.
+        folder: only files with a picture's extension count, hidden ones (`._1.png`) do not. A folder, pipe or dangling
+            link of such a name is left out with a warning.
         fps: frames per second, if known.
 
     Raises:
@@ -89,8 +92,7 @@ class FolderSource(_RandomAccessSource):
     """
 
     def __init__(self, folder: str | os.PathLike, fps: float | None = None) -> None:
-        paths = [path for path in Path(folder).iterdir() if path.suffix.lower() in IMAGE_EXTENSIONS]
-        self._paths = sorted(paths, key=lambda path: _natural_key(path.name))
+        self._paths = _pictures(Path(folder))
         if not self._paths:
             raise ValueError(f"{folder}: no pictures in this folder; frames need one of {', '.join(IMAGE_EXTENSIONS)}")
         self._broken: set[int] = set()
@@ -120,8 +122,21 @@ class FolderSource(_RandomAccessSource):
         raise ValueError(f"{self.name}: none of the {len(self)} pictures can be read")
 
 
+def _pictures(folder: Path) -> list[Path]:
+    """The picture files of a folder, in natural order of their names."""
+    named = [
+        path for path in folder.iterdir() if path.suffix.lower() in IMAGE_EXTENSIONS and not path.name.startswith(".")
+    ]
+    others = sorted(path.name for path in named if not path.is_file())
+    if others:
+        warnings.warn(f"{folder}: {', '.join(others):.200} left out: a folder, pipe or dangling link", stacklevel=4)
+    return sorted((path for path in named if path.is_file()), key=lambda path: _natural_key(path.name))
+
+
 def _natural_key(name: str) -> list[tuple[int, int | str]]:
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"([0-9]+)", name.lower()) if part]
+    """Digits 0 to 9 compare as numbers; others (`²`) are letters, which `int` can not read."""
+    parts = re.split(r"([0-9]+)", name.lower())
+    return [(0, int(part)) if place % 2 else (1, part) for place, part in enumerate(parts) if part]
 
 
 def open_visual(source: Any, name: str = "video", fps: float | None = None) -> FrameSource:
@@ -135,9 +150,11 @@ def open_visual(source: Any, name: str = "video", fps: float | None = None) -> F
 
     Raises:
         FileNotFoundError: no such file or folder.
-        ValueError: no video stream or no frame, or frames of different sizes.
+        ValueError: no video stream or no frame, frames of different sizes, or a frame rate that is none.
         TypeError: the source is none of the kinds above.
     """
+    if fps is not None and not 0 < fps < math.inf:
+        raise ValueError(f"{name}: fps={fps!r} must be a positive number")
     if isinstance(source, FrameSource):
         return source
     if isinstance(source, (str, os.PathLike)):

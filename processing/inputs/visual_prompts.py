@@ -19,6 +19,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+MAX_CLICKS = 1000  # of one object on one frame
+MAX_OBJECTS = 1000  # that prompts mark in one visual
 # Colours of the outlines, in the order in which regions are drawn; region i takes colour i modulo their number.
 REGION_COLOURS = {
     "red": (255, 0, 0),
@@ -128,7 +130,8 @@ def parse_prompts(
         `O` prompts; empty when nothing is given. Where several kinds are given, entry i of each marks object i.
 
     Raises:
-        ValueError: wrong shapes, coordinates outside the picture, empty boxes or masks, or kinds with different `O`.
+        ValueError: wrong shapes, values that are no finite numbers, coordinates outside the picture, empty boxes or
+            masks, kinds with different `O`, or more than `MAX_CLICKS` or `MAX_OBJECTS`.
     """
     parsed = {
         "points": _parse_points(points, size, name),
@@ -140,6 +143,8 @@ def parse_prompts(
         return []
     if len(set(counts.values())) > 1:
         raise ValueError(f"{name}: the prompts mark different numbers of objects: {counts}")
+    if max(counts.values()) > MAX_OBJECTS:
+        raise ValueError(f"{name}: the prompts mark {max(counts.values())} objects, more than {MAX_OBJECTS}")
     prompts = [ObjectPrompt() for _ in range(max(counts.values()))]
     for index, prompt in enumerate(prompts):
         if parsed["points"] is not None:
@@ -156,11 +161,16 @@ def _parse_points(points: Any, size: tuple[int, int], name: str) -> list[tuple[n
         return None
     height, width = size
     entries = _numbers(points, f"{name}: points")
-    objects = [entries] if entries is not None and entries.ndim == 2 else [_numbers(one, name) for one in points]
+    if entries is None and isinstance(points, (list, tuple)):
+        objects = [_numbers(one, f"{name}: points") for one in points]
+    else:
+        objects = [entries] if entries is None or entries.ndim != 3 else list(entries)
     parsed = []
     for index, array in enumerate(objects):
         if array is None or array.ndim != 2 or array.shape[1] not in (2, 3) or not len(array):
-            raise ValueError(f"{name}: points of object {index} must be (k, 2) or (k, 3) numbers, got {points!r}")
+            raise ValueError(f"{name}: points of object {index} must be (k, 2) or (k, 3) numbers, got {points!r:.200}")
+        if len(array) > MAX_CLICKS:
+            raise ValueError(f"{name}: object {index} has {len(array)} points, more than {MAX_CLICKS}; use a mask")
         labels = array[:, 2].astype(np.int64) if array.shape[1] == 3 else np.ones(len(array), dtype=np.int64)
         if array.shape[1] == 3 and not np.isin(array[:, 2], (0, 1)).all():
             raise ValueError(f"{name}: point labels must be 1 (on the object) or 0 (beside it), got {array[:, 2]}")
@@ -177,7 +187,7 @@ def _parse_boxes(boxes: Any, size: tuple[int, int], name: str) -> list[np.ndarra
     height, width = size
     array = _numbers(boxes, f"{name}: boxes")
     if array is None or array.ndim not in (1, 2) or array.shape[-1] != 4 or not array.size:
-        raise ValueError(f"{name}: boxes must be (4,) or (O, 4) numbers x0, y0, x1, y1, got {boxes!r}")
+        raise ValueError(f"{name}: boxes must be (4,) or (O, 4) numbers x0, y0, x1, y1, got {boxes!r:.200}")
     for x0, y0, x1, y1 in array.reshape(-1, 4):
         text = f"box ({x0:g}, {y0:g}, {x1:g}, {y1:g})"
         if not (x0 < x1 and y0 < y1):
@@ -191,27 +201,41 @@ def _parse_masks(masks: Any, size: tuple[int, int], name: str) -> list[np.ndarra
     if masks is None:
         return None
     entries = masks if isinstance(masks, (list, tuple)) else [masks]
-    arrays = [np.asarray(entry.cpu() if isinstance(entry, torch.Tensor) else entry) for entry in entries]
+    arrays = [_plain(entry) for entry in entries]
     flat = [layer for array in arrays for layer in (array if array.ndim == 3 else [array])]
+    if not flat:
+        raise ValueError(f"{name}: masks holds no mask; leave it out")
     for index, layer in enumerate(flat):
         if layer.shape != tuple(size):
             raise ValueError(
                 f"{name}: mask {index} has shape {layer.shape}, the picture is {size[0]} x {size[1]} (H, W)"
             )
+        if layer.dtype.kind not in "biuf" or not np.isfinite(layer).all():
+            raise ValueError(f"{name}: mask {index} holds values that are no finite numbers ({layer.dtype})")
         if not layer.any():
             raise ValueError(f"{name}: mask {index} has no pixel")
     return [layer != 0 for layer in flat]
 
 
+def _plain(values: Any) -> np.ndarray:
+    """An array of whatever was given; of a tensor its values, without history and in a type numpy has."""
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+        values = values.float() if values.is_floating_point() else values
+    return np.asarray(values)
+
+
 def _numbers(values: Any, name: str) -> np.ndarray | None:
-    """Float64 array of nested numbers; `None` when they are ragged."""
+    """Float64 array of nested numbers; `None` when they are ragged, or no numbers."""
     try:
-        array = np.asarray(values.cpu() if isinstance(values, torch.Tensor) else values, dtype=np.float64)
+        array = _plain(values)
     except (TypeError, ValueError):
         return None
+    if array.dtype.kind not in "iuf":
+        return None
     if not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite numbers, got {values!r}")
-    return array
+        raise ValueError(f"{name} must be finite numbers, got {values!r:.200}")
+    return array.astype(np.float64)
 
 
 def sam_prompts(

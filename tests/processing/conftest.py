@@ -1,5 +1,8 @@
 """Tiny processors and samples for the tests of the processing room."""
 
+import socket
+import threading
+
 import av
 import numpy as np
 import pytest
@@ -101,3 +104,39 @@ def write_video():
 def grey():
     """Function: mean of each frame in steps of ten, the index `write_video` gave it."""
     return lambda frames: [int(np.rint(frame.mean() / 10)) for frame in frames]
+
+
+@pytest.fixture
+def serve():
+    """Starts a server on this machine and returns the address of a picture on it.
+
+    It answers every connection with bytes (a whole file), or with what a function sends through the one it is given.
+    """
+    listeners = []
+
+    def start(answer):
+        listener = socket.create_server(("127.0.0.1", 0))
+        listeners.append(listener)
+
+        def run():
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                with connection:
+                    try:
+                        connection.recv(65536)
+                        if callable(answer):
+                            answer(connection.sendall)
+                        else:
+                            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(answer) + answer)
+                    except OSError:
+                        continue
+
+        threading.Thread(target=run, daemon=True).start()
+        return f"http://127.0.0.1:{listener.getsockname()[1]}/a.png"
+
+    yield start
+    for listener in listeners:
+        listener.close()

@@ -1,13 +1,14 @@
 import io
 import struct
+import warnings
 import zlib
+from contextlib import suppress
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from desa2va.processing.inputs import image_loading
 from desa2va.processing.inputs.image_loading import image_size, load_image
 
 
@@ -140,18 +141,60 @@ def test_zero_size_file_is_an_error(tmp_path):
         load_image(path)
 
 
-def test_addresses_are_read_through_urllib(monkeypatch, picture):
+def test_an_address_is_a_picture(serve, picture):
     stream = io.BytesIO()
     Image.fromarray(picture).save(stream, format="PNG")
-    stream.seek(0)
-    monkeypatch.setattr(image_loading.urllib.request, "urlopen", lambda url, timeout: stream)
-    np.testing.assert_array_equal(load_image("https://example.org/cat.png"), picture)
+    address = serve(stream.getvalue())
+    np.testing.assert_array_equal(load_image(address), picture)
 
 
-def test_failed_download_names_the_address(monkeypatch):
-    def refuse(url, timeout):
-        raise image_loading.urllib.error.URLError("no route")
+def test_a_broken_exif_block_warns_and_is_upright(tmp_path, picture):
+    """One struct.error of PIL's parser ended the check of a whole data set, and broke folders of frames."""
+    path = save(tmp_path / "a.jpg", Image.fromarray(picture), exif=b"Exif\0\0no block")
+    with pytest.warns(UserWarning, match="a.jpg.*EXIF"):
+        loaded = load_image(path)
+    with pytest.warns(UserWarning, match="a.jpg.*EXIF"):
+        size = image_size(path)
+    assert loaded.shape[:2] == size == picture.shape[:2]
 
-    monkeypatch.setattr(image_loading.urllib.request, "urlopen", refuse)
-    with pytest.raises(ValueError, match="https://example.org/cat.png.*no route"):
-        load_image("https://example.org/cat.png")
+
+@pytest.mark.parametrize("number", range(1, 9))
+def test_every_orientation_is_that_of_pillow(tmp_path, picture, number):
+    from PIL import ImageOps
+
+    exif = Image.Exif()
+    exif[0x0112] = number
+    path = save(tmp_path / "turned.png", Image.fromarray(picture), exif=exif)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(path)))
+    np.testing.assert_array_equal(load_image(path), expected)
+    assert image_size(path) == expected.shape[:2]
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF", "GIF", "WEBP", "BMP", "PPM"])
+def test_damaged_files_are_one_kind_of_error(tmp_path, picture, format):
+    """PIL's parsers raise struct.error, KeyError, TypeError and more where a byte is wrong."""
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, format=format)
+    good, path, rng = stream.getvalue(), tmp_path / "a.png", np.random.default_rng(0)
+    for _ in range(60):
+        data = bytearray(good)
+        for place in rng.integers(0, min(len(data), 200), 4):
+            data[place] = rng.integers(256)
+        path.write_bytes(data[: rng.integers(1, len(data) + 1)] if rng.random() < 0.3 else data)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for read in (load_image, image_size):
+                with suppress(ValueError):
+                    read(path)
+
+
+@pytest.mark.parametrize("source", [np.array(5), np.zeros(3), np.zeros((1, 2, 3, 4)), torch.tensor(5)])
+def test_arrays_of_other_dimensions_are_errors(source):
+    """The hint of a message looked for channels that were not there: an IndexError."""
+    with pytest.raises(ValueError, match="pic: an array must be"):
+        load_image(source, "pic")
+
+
+def test_a_tensor_with_history_is_a_picture():
+    tensor = torch.full((3, 4, 5), 0.5, requires_grad=True)
+    assert (load_image(tensor) == 128).all()

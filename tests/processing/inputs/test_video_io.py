@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -89,3 +91,32 @@ def test_unusable_sources(source, error, message):
 def test_a_source_is_passed_through():
     source = MemorySource([np.zeros((4, 5))])
     assert open_visual(source) is source
+
+
+def test_only_files_are_frames(folder, grey):
+    """A folder, a pipe or a dangling link called 3.png rejected all frames with "no such file"; what macOS puts beside
+    every file counted as one."""
+    (folder / "frame3b.png").mkdir()
+    os.mkfifo(folder / "frame4b.png")
+    (folder / "frame5b.png").symlink_to(folder / "nowhere.png")
+    (folder / "._frame6.png").write_bytes(b"AppleDouble")
+    (folder / ".hidden.png").write_bytes((folder / "frame1.png").read_bytes())
+    (folder / "frame7b.png").symlink_to(folder / "frame7.png")
+    with pytest.warns(UserWarning, match="frame3b.png, frame4b.png, frame5b.png left out") as caught:
+        source = FolderSource(folder)
+    assert len(caught) == 1
+    assert grey(source.iterate()) == [0, 1, 2, 3, 4, 5, 6, 6, 7, 8, 9, 10, 11]
+
+
+def test_digits_that_int_can_not_read_are_letters(folder):
+    """`²` is a digit to `isdigit` and none to `int`."""
+    for name in ("²", "frame1²", "٣", "①", "1" * 200):
+        (folder / f"{name}.png").write_bytes((folder / "frame1.png").read_bytes())
+    assert len(FolderSource(folder)) == 17
+
+
+@pytest.mark.parametrize("fps", [0, -1.0, float("nan"), float("inf")])
+def test_frame_rates_that_are_none_are_refused(fps):
+    """Time stamps would run backwards, or be no numbers."""
+    with pytest.raises(ValueError, match="must be a positive number"):
+        open_visual([np.zeros((4, 4, 3), np.uint8)], fps=fps)

@@ -95,3 +95,41 @@ def test_region_follows_the_most_exact_kind():
 def test_impossible_prompts_are_named(points, boxes, masks, message):
     with pytest.raises(ValueError, match=message):
         parse_prompts(points, boxes, masks, SIZE, "cat.png")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"masks": np.full((20, 30), np.nan)}, "no finite numbers"),
+        ({"masks": np.full((20, 30), "x")}, "no finite numbers"),
+        ({"masks": np.full((20, 30), None)}, "no finite numbers"),
+        ({"masks": np.full((20, 30), 1j)}, "no finite numbers"),
+        ({"masks": []}, "holds no mask"),
+        ({"points": [["a", "b"]]}, "must be"),
+        ({"points": [["1", "2"]]}, "must be"),
+        ({"points": 5}, "must be"),
+        ({"points": [[1, np.inf]]}, "finite"),
+        ({"points": [[10**400, 1]]}, "must be"),
+        ({"points": [[True, False]]}, "must be"),
+        ({"points": np.ones((100_000, 2))}, "100000 points, more than 1000"),
+        ({"points": [[[1, 1]]] * 1001}, "1001 objects, more than 1000"),
+        ({"boxes": "abcd"}, "must be"),
+        ({"boxes": [0, 0, np.nan, 5]}, "finite"),
+        ({"boxes": np.tile([0, 0, 5, 5], (1001, 1))}, "1001 objects, more than 1000"),
+    ],
+)
+def test_values_that_mark_nothing_are_refused(given, message):
+    """NaN is "not zero" and marked the whole picture; 100,000 clicks never came back."""
+    with pytest.raises(ValueError, match=message) as caught:
+        parse_prompts(given.get("points"), given.get("boxes"), given.get("masks"), (20, 30))
+    assert len(str(caught.value)) < 500
+
+
+def test_tensors_with_history_and_half_precision_mark_objects():
+    """`.numpy()` refuses both."""
+    points = torch.tensor([[3.0, 4.0]], requires_grad=True)
+    mask = torch.ones(20, 30, dtype=torch.bfloat16, requires_grad=True)
+    (prompt,) = parse_prompts(points, torch.tensor([0, 0, 5, 5], dtype=torch.bfloat16), mask, (20, 30))
+    assert prompt.points.tolist() == [[3.0, 4.0]]
+    assert prompt.box.tolist() == [0, 0, 5, 5]
+    assert prompt.mask.all()
