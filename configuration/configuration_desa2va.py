@@ -7,6 +7,7 @@ inference).
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig, Sam2VideoConfig
@@ -46,8 +47,9 @@ class DeSa2VAConfig(PreTrainedConfig):
         key_frames (`str`): which frames of a video the language model sees: `"uniform"`, `"first"`, `"all"`.
         num_key_frames (`int`): how many; >= 1.
         track_strategy (`str`): `"consistent"`, `"memory"` (Sa2VA's Algorithm 1) or `"per_frame"`.
-        mask_threshold (`float`): logit above which a pixel belongs to a mask.
-        object_score_threshold (`float`): logit above which an object is present on a frame.
+        mask_threshold (`float`): logit above which a pixel belongs to a mask: in what conditions the tracker, and in
+            every result that is not told otherwise.
+        object_score_threshold (`float`): logit above which an object is present on a frame; likewise.
 
     Raises:
         ValueError: a field outside its set or range; the message names field, value and what is allowed.
@@ -108,6 +110,10 @@ class DeSa2VAConfig(PreTrainedConfig):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise ValueError(f"{name}={value!r} must be an integer >= {least}")
+        for name in ("mask_threshold", "object_score_threshold"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+                raise ValueError(f"{name}={value!r} must be a finite number, a logit")
         if self.seg_design == "single" and self.num_seg_frames != 1:
             raise ValueError(f"seg_design='single' has one token per object, num_seg_frames={self.num_seg_frames}")
         expected = self.num_seg_frames if self.seg_design == "unique" else 1

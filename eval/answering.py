@@ -58,13 +58,7 @@ class Answerer:
         questions = [sample.conversations[0].turns[0][0] for sample in batch]
         inputs = self.processor(**shown, text=questions, task="auto", **options)
         outputs = self.model.generate(**inputs, max_new_tokens=MAX_NEW_TOKENS, return_branches=return_branches)
-        config = self.model.config
-        return self.processor.post_process(
-            outputs,
-            inputs,
-            mask_threshold=config.mask_threshold,
-            object_score_threshold=config.object_score_threshold,
-        )
+        return self.processor.post_process(outputs, inputs)
 
 
 @contextmanager

@@ -109,13 +109,7 @@ def predict(
     inputs = processor(**visual, text=[segment_request(text) for text in record.texts], task="auto")
     with evaluation_mode(model):
         outputs = model.generate(**inputs, max_new_tokens=max_new_tokens)
-    config = model.config
-    results = processor.post_process(
-        outputs,
-        inputs,
-        mask_threshold=config.mask_threshold,
-        object_score_threshold=config.object_score_threshold,
-    )
+    results = processor.post_process(outputs, inputs)
     masks = []
     for result in results:
         united = np.zeros((record.num_frames, *record.size), bool)

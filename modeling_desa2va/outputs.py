@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import torch
 from transformers.utils import ModelOutput
 
+from desa2va.processing.files import MaskOptions
+
 from .decoupling import Prompts
 
 
@@ -163,11 +165,13 @@ class DeSa2VAGenerateOutput(ModelOutput):
         seg_probability: (O,) probability the language model gave the object's first `[SEG]` when it was chosen.
         seg_forced: (O,) bool: the model preferred another token; `task="segment"` put the `[SEG]` there, in place of
             the answer's end or where the answer had no more room. Its mask is of what the model did not mark.
-        track_logits: O tensors (T, h, w) fp16 on the CPU: every frame of the object's visual.
+        track_logits: O tensors (T, h, w) fp32 on the CPU: every frame of the object's visual, also those on which it
+            counts as absent: what a mask is, the results decide.
         track_iou, track_object_score: O tensors (T,) fp32 on the CPU: predicted IoU; logit of presence.
         text_logits, visual_logits: O tensors (K, h, w) at the K key frames, on request; else `None`.
         scores, logits: n tensors (B, vocabulary) with `output_scores=True`, `output_logits=True`: what each new token
             was chosen from, after and before all processing; else `None`.
+        mask_options: complete; how results make masks of the logits unless they are told otherwise.
     """
 
     sequences: torch.Tensor | None = None
@@ -181,6 +185,7 @@ class DeSa2VAGenerateOutput(ModelOutput):
     visual_logits: list[torch.Tensor] | None = None
     scores: tuple[torch.Tensor, ...] | None = None
     logits: tuple[torch.Tensor, ...] | None = None
+    mask_options: MaskOptions | None = None
 
 
 __all__ = [

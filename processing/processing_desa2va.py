@@ -249,8 +249,8 @@ class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
         self,
         outputs: Any,
         inputs: DeSa2VABatch,
-        mask_threshold: float = 0.0,
-        object_score_threshold: float = 0.0,
+        mask_threshold: float | None = None,
+        object_score_threshold: float | None = None,
         keep_logits: bool = False,
         **options: Any,
     ) -> list[SegmentationResult]:
@@ -259,10 +259,14 @@ class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
         Args:
             outputs: what `generate` returned.
             inputs: the batch it was called with.
-            mask_threshold: logit above which a pixel belongs to a mask.
-            object_score_threshold: logit above which an object is on a frame; elsewhere its mask is empty.
+            mask_threshold: logit above which a pixel belongs to a mask; the model's when omitted.
+            object_score_threshold: logit above which an object is on a frame; the model's when omitted.
             keep_logits: keep low-resolution logits for `ObjectResult.probabilities` and `source_logits`.
-            options: `non_overlapping`, `max_hole_area`, `max_speckle_area`: see `MaskOptions`.
+            options: `non_overlapping`, `max_hole_area`, `max_speckle_area`, `empty_absent`, `two_step_resize`: see
+                `MaskOptions`.
+
+        Raises:
+            ValueError: outputs of other inputs, or with NaN.
         """
         parser = AnswerParser(self.tokenizer, self.object_token_ids)
         chosen = MaskOptions(mask_threshold, object_score_threshold, keep_logits=keep_logits, **options)

@@ -183,7 +183,7 @@ def run_picture(args: argparse.Namespace, out: Path) -> None:
         if args.refine_small:
             from desa2va.modeling_desa2va.answering import refine_result
 
-            results = [refine_result(model, processor, result, options=mask_options(args)) for result in results]
+            results = [refine_result(model, processor, result) for result in results]
         write_results(results, args.what, folder)
     print_results(results, args.what)
 

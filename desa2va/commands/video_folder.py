@@ -64,10 +64,10 @@ def segment_video(
     (folder / "masks").mkdir()
     with FrameRecords(folder / "frames.jsonl") as records:
         answers = _follow(model, processor, video, requests, records, settings)
-        summaries = summarise(records, answers, settings.options)
+        summaries = summarise(records, answers)
         write_answers(folder / "answers.json", requests, summaries)
         write_coco(records, folder / "coco.json")
-        _write_result(records, folder / "result.json", summaries, video, settings)
+        _write_result(records, folder / "result.json", summaries, video)
         frames = tqdm(video.iterate(), total=len(video), desc="overlay", unit="frame")
         write_overlay(records, video, folder / "overlay.mp4", frames)
     return summaries
@@ -100,7 +100,7 @@ def _follow(
     with stream, tqdm(total=len(video), desc="frames", unit="frame") as bar:
         for result in stream:
             if settings.refine_small:
-                result = refine_small_objects(model, processor, result, options=settings.options)
+                result = refine_small_objects(model, processor, result)
             named = [replace(entry, phrase=entry.phrase or requests[entry.request]) for entry in result.objects]
             result = replace(result, objects=named, image=None)
             write_frame_png(result, records.path.parent / "masks")
@@ -145,7 +145,6 @@ def _write_result(
     path: Path,
     summaries: list[RequestSummary],
     video: FrameSource,
-    settings: VideoSettings,
 ) -> None:
     """Write all requests as one `SegmentationResult`."""
     from desa2va.processing.results import write_result
@@ -162,7 +161,7 @@ def _write_result(
         "fps": video.fps,
         "name": video.name,
     }
-    write_result(records, path, head, settings.options)
+    write_result(records, path, head)
 
 
 __all__ = ["VideoSettings", "finished_frames", "segment_video", "write_answers"]

@@ -39,6 +39,7 @@ from desa2va.modeling_desa2va.tracking import (
     tracked_frame,
     walk_objects,
 )
+from desa2va.processing.files import MaskOptions
 
 from .click_answers import PROMPT_INPUTS, follow_clicks
 
@@ -85,7 +86,9 @@ class AnsweringMixin(LanguageAnswerMixin):
             # Nothing is said, but a misspelt argument is none here either.
             inputs = {name: value for name, value in inputs.items() if name not in ("texts", *VISION_INPUTS)}
             generation_settings(self.mllm, 0, inputs)
-            return follow_clicks(self.segmenter, clicks, sam_pixel_values, shown)
+            output = follow_clicks(self.segmenter, clicks, sam_pixel_values, shown)
+            output.mask_options = self.mask_options(strategy="consistent")
+            return output
         answer = self.answer_key_frames(
             input_ids,
             attention_mask,
@@ -110,6 +113,7 @@ class AnsweringMixin(LanguageAnswerMixin):
             visual_logits=answer.visual_logits,
             scores=answer.scores,
             logits=answer.logits,
+            mask_options=self.mask_options(),
         )
         for number, entry in enumerate(shown):
             if answer.visuals[number].objects:
@@ -203,6 +207,19 @@ class AnsweringMixin(LanguageAnswerMixin):
         rows = list(range(len(found.objects)))
         prediction = MaskPrediction(*(found.masks[name][:, 0] for name in ("logits", "iou", "object_score")))
         yield tracked_frame(0, rows, prediction, self.segmenter.sam.prompt_encoder.mask_input_size)
+
+    def mask_options(self, options: MaskOptions | None = None, strategy: str | None = None) -> MaskOptions:
+        """How logits of this model become masks: `options`, and what they leave open as the configuration says.
+
+        Strategy `"memory"` is Sa2VA's to the last step: an absent object keeps its mask, and logits are resized twice.
+
+        Args:
+            options: what was asked for. strategy: that followed the objects; the configuration's when omitted.
+        """
+        peer = (self.config.track_strategy if strategy is None else strategy) == "memory"
+        thresholds = self.config.mask_threshold, self.config.object_score_threshold
+        configured = MaskOptions(*thresholds, empty_absent=not peer, two_step_resize=peer)
+        return (MaskOptions() if options is None else options).completed(configured)
 
     def _check_mode(self, task: str) -> None:
         if task not in TASKS:

@@ -17,7 +17,7 @@ from desa2va.modeling_desa2va.devices import execution_device
 from desa2va.modeling_desa2va.outputs import MaskPrediction
 from desa2va.modeling_desa2va.tracking import PROMPT_BIAS, PROMPT_SCALE, resize_logits
 from desa2va.processing.batch import sam_pixels
-from desa2va.processing.files import MaskOptions, clean_mask, encode_mask
+from desa2va.processing.files import clean_mask, encode_mask
 from desa2va.processing.files import resize_logits as to_source
 from desa2va.processing.results import FrameObject, FrameResult, SegmentationResult
 
@@ -35,7 +35,6 @@ def refine_small_objects(
     result: FrameResult,
     image: np.ndarray | None = None,
     refine_area: float = 0.01,
-    options: MaskOptions | None = None,
 ) -> FrameResult:
     """Decodes the small objects of a frame again, each in a crop of its own at source resolution.
 
@@ -49,16 +48,15 @@ def refine_small_objects(
         result: of the frame; not changed.
         image: the frame uint8 `(H_src, W_src, 3)`, where the result does not hold it.
         refine_area: objects whose mask box covers less than this share of the frame are refined, in (0, 1].
-        options: those the result was made with: thresholds and clean-up hold for the new masks too; with
-            `non_overlapping` a new mask yields to the masks of other objects.
 
     Returns:
-        The result with new masks and predicted IoUs; object scores, statuses and low-resolution logits stay.
+        The result with new masks and predicted IoUs; object scores, statuses and low-resolution logits stay. Its
+        thresholds and clean-up hold for new masks too; with `non_overlapping` they yield to those of other objects.
 
     Raises:
         ValueError: no picture, one of another size than the result, or `refine_area` outside (0, 1].
     """
-    options = MaskOptions() if options is None else options
+    options = result.options
     image = _checked(result, image, refine_area)
     small = [place for place, entry in enumerate(result.objects) if _is_small(entry, refine_area)]
     if not small:
@@ -87,12 +85,11 @@ def refine_result(
     processor: Any,
     result: SegmentationResult,
     refine_area: float = 0.01,
-    options: MaskOptions | None = None,
 ) -> SegmentationResult:
     """`refine_small_objects` on every frame of a picture or video that was segmented as a whole.
 
     Args:
-        model, processor, refine_area, options: see `refine_small_objects`.
+        model, processor, refine_area: see `refine_small_objects`.
         result: holds its source; not changed. Its low-resolution logits stay as they are.
 
     Raises:
@@ -106,8 +103,8 @@ def refine_result(
             FrameObject(entry.object_id, entry.codes[t], entry.iou_scores[t], entry.object_scores[t])
             for entry in objects
         ]
-        frame = FrameResult(t, 0.0, result.height, result.width, shown)
-        refined = refine_small_objects(model, processor, frame, image, refine_area, options)
+        frame = FrameResult(t, 0.0, result.height, result.width, shown, options=result.options)
+        refined = refine_small_objects(model, processor, frame, image, refine_area)
         for entry, found in zip(objects, refined.objects, strict=True):
             entry.codes[t], entry.iou_scores[t] = found.code, found.iou_score
     return replace(result, objects=objects)

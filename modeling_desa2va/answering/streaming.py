@@ -131,7 +131,7 @@ class _Job:
 
     Attributes:
         info: `VisualInfo` of the video. answer: of its key frames. labels: of the objects.
-        num_frames: `None` for a camera. strategy: of `walk_objects`. options: of the masks.
+        num_frames: `None` for a camera. strategy: of `walk_objects`. options: of the masks, complete.
         timestamp: frame number -> seconds.
         images: source pictures of frames being worked on, by number; `None` where results hold none.
     """
@@ -141,7 +141,7 @@ class _Job:
     labels: list[ObjectLabel]
     num_frames: int | None
     strategy: str
-    options: MaskOptions | None
+    options: MaskOptions
     timestamp: Callable[[int], float]
     images: dict[int, np.ndarray] | None = None
 
@@ -202,7 +202,8 @@ class StreamingMixin(AnsweringMixin):
             num_key_frames: how many; the processor's own when omitted.
             strategy: of `walk_objects`; the configuration's when omitted.
             max_new_tokens: longest answer. generation: further generation arguments.
-            options: thresholds and clean-up of the masks.
+            options: thresholds and clean-up of the masks; the configuration's where they leave a choice. They decide
+                what becomes of what was tracked; what is tracked follows the configuration, as in `generate`.
             keep_images: put the source picture into every result, e.g. for overlays.
 
         Raises:
@@ -229,7 +230,7 @@ class StreamingMixin(AnsweringMixin):
             labels,
             num_frames=None if live else info.num_frames,
             strategy=strategy,
-            options=options,
+            options=self.mask_options(options, strategy),
             timestamp=source.timestamp if live else info.timestamps.__getitem__,
         )
         if keep_images:

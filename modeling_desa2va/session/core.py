@@ -34,13 +34,16 @@ class SessionCore:
 
     Args:
         segmenter: in eval mode. video: a `FrameSource`. sam_image_processor: the processor's.
+        options: complete; how logits become masks.
 
     Attributes:
         objects: number -> state. next_id: number of the next object. memory: prompts, corrects and follows objects.
     """
 
-    def __init__(self, segmenter: DeSa2VASegmenter, video: Any, sam_image_processor: Any) -> None:
-        self.video = video
+    def __init__(
+        self, segmenter: DeSa2VASegmenter, video: Any, sam_image_processor: Any, options: MaskOptions
+    ) -> None:
+        self.video, self.options = video, options
         info = VisualInfo(
             kind="video",
             height=video.height,
@@ -51,7 +54,7 @@ class SessionCore:
             source=video,
             sam_image_processor=sam_image_processor,
         )
-        self.memory = SessionMemory(segmenter, info)
+        self.memory = SessionMemory(segmenter, info, options)
         self.objects: dict[int, ObjectState] = {}
         self.next_id = 0
         self._history: list[tuple[dict[int, ObjectState], int]] = []
@@ -142,30 +145,26 @@ class SessionCore:
 
     # ------------------------------------------------------------------------------------------------ results
 
-    def propagate(
-        self, states: list[ObjectState], start: int | None, direction: str | None, options: MaskOptions
-    ) -> Iterator[FrameResult]:
+    def propagate(self, states: list[ObjectState], start: int | None, direction: str | None) -> Iterator[FrameResult]:
         """Walks the video (see `plan_walks`) and yields the results of all objects, frame by frame."""
-        walk = self._propagate(states, start, direction, options)
+        walk = self._propagate(states, start, direction)
         self._walks.add(walk)
         return walk
 
     @torch.no_grad()
-    def _propagate(
-        self, states: list[ObjectState], start: int | None, direction: str | None, options: MaskOptions
-    ) -> Iterator[FrameResult]:
+    def _propagate(self, states: list[ObjectState], start: int | None, direction: str | None) -> Iterator[FrameResult]:
         self._version += 1
         version = self._version
         forward, backward = plan_walks(states, start, direction)
         for frame in walk_session(self.memory, states, forward, backward):
-            yield self.result(frame, options)
+            yield self.result(frame)
             if self._version != version:
                 raise RuntimeError(
                     "the session was edited, or propagated elsewhere, while this loop went on; leave the loop, then "
                     "call propagate again: it goes on with what waits"
                 )
 
-    def result(self, frame: int, options: MaskOptions, only: ObjectState | None = None) -> FrameResult:
+    def result(self, frame: int, only: ObjectState | None = None) -> FrameResult:
         """One frame with every object that has a record there, or with one of them."""
         states = [state for state in self.objects.values() if frame in state.index] if only is None else [only]
         records = [self.memory.record(state, frame) for state in states]
@@ -176,8 +175,8 @@ class SessionCore:
             object_score=torch.tensor([record.object_score for record in records]),
         )
         labels = [ObjectLabel(s.object_id, s.name, 0, s.seg_probability, s.forced) for s in states]
-        timestamp = float(self.video.timestamps[frame])
-        return frame_result(frame, timestamp, (self.video.height, self.video.width), prediction, labels, options)
+        timestamp, size = float(self.video.timestamps[frame]), (self.video.height, self.video.width)
+        return frame_result(frame, timestamp, size, prediction, labels, self.options)
 
 
 __all__ = ["SessionCore"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 
 from desa2va.modeling_desa2va.tracking import Observation, resize_logits
+from desa2va.processing.files import MaskOptions
 
 SAME_OBJECT_IOU = 0.5  # masks that overlap less show something else
 
@@ -18,15 +19,17 @@ def contradicts_clicks(
     points: tuple[torch.Tensor, torch.Tensor] | None,
     boxes: torch.Tensor | None,
     side: int,
+    options: MaskOptions,
 ) -> bool:
     """Whether an object is absent, a click on the wrong side of its mask, or the mask no match for the box.
 
     Args:
         observation: of one object. points: (1, k, 2) SAM pixels and (1, k) labels. boxes: (1, 4) SAM pixels.
-        side: SAM-2's input size.
+        side: SAM-2's input size. options: complete; what the user sees as a mask.
     """
-    inside = resize_logits(observation.logits.float(), side)[0] > 0
-    if float(observation.object_score) <= 0 or not inside.any():
+    inside = resize_logits(observation.reported.float(), side)[0] > options.mask_threshold
+    absent = float(observation.object_score) <= options.object_score_threshold
+    if (absent and options.empty_absent) or not inside.any():
         return True
     if boxes is not None:
         rows, columns = inside.any(1).nonzero()[:, 0], inside.any(0).nonzero()[:, 0]
@@ -41,11 +44,11 @@ def contradicts_clicks(
     return bool((inside[rows, columns] != (points[1][0] == 1)).any())
 
 
-def contradicts_mask(before: torch.Tensor, after: torch.Tensor) -> bool:
+def contradicts_mask(before: torch.Tensor, after: torch.Tensor, threshold: float) -> bool:
     """Whether mask logits (h, w) show something else than those before; an object that was lost, or is gone, does not
-    change what it is.
+    change what it is. `threshold`: above it a pixel is in the mask.
     """
-    first, second = before > 0, after > 0
+    first, second = before > threshold, after > threshold
     if not first.any() or not second.any():
         return False
     return bool((first & second).sum() < SAME_OBJECT_IOU * (first | second).sum())

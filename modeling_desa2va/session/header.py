@@ -14,7 +14,7 @@ from desa2va.processing.inputs import parse_prompts
 
 from .store import GivenPrompt
 
-FORMAT, VERSION = "desa2va-session", 1
+FORMAT, VERSION = "desa2va-session", 2  # 2: logits in float32, as they were decoded
 NUM_THUMBNAILS, THUMBNAIL_SIDE = 3, 8
 MAX_OBJECT_FRAMES = 2**27  # four bytes each are kept in memory
 

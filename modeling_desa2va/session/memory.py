@@ -28,9 +28,10 @@ from desa2va.modeling_desa2va.tracking import (
     condition_on_memory,
     encode_lazily,
     frame_reader,
+    gate,
     resize_logits,
 )
-from desa2va.processing.files import decode_mask
+from desa2va.processing.files import MaskOptions, decode_mask
 from desa2va.processing.inputs import ObjectPrompt, sam_prompts
 
 from .corrections import contradicts_clicks, contradicts_mask
@@ -107,10 +108,11 @@ class SessionMemory:
 
     Args:
         segmenter: in eval mode. info: `VisualInfo` of the video.
+        options: complete; what the user sees as a mask, which corrections are compared with.
     """
 
-    def __init__(self, segmenter: DeSa2VASegmenter, info: Any) -> None:
-        self.sam, self.info = segmenter.sam, info
+    def __init__(self, segmenter: DeSa2VASegmenter, info: Any, options: MaskOptions) -> None:
+        self.sam, self.info, self.options = segmenter.sam, info, options
         self.steps = SessionSteps(segmenter)
         self.cache = FeatureCache(segmenter, info)
         self.encode = encode_lazily(segmenter, frame_reader(info))
@@ -147,12 +149,14 @@ class SessionMemory:
         else:
             observation = self._clicked(state, frame, given, features, before)
         if answer is not None:
-            observation.logits, observation.object_score = answer.logits, answer.object_score
+            observation.reported, observation.object_score = answer.logits, answer.object_score
             observation.prediction.iou = answer.iou
         self._write([state], frame, observation, reverse)
         state.prompts[frame], state.edited = given, frame
-        if before is not None and contradicts_mask(before.logits.float(), observation.logits[0].cpu()):
-            state.since = state.index[frame]
+        if before is not None:
+            old, new = self._shown(before), self._shown(self.record(state, frame))
+            if contradicts_mask(old, new, self.options.mask_threshold):
+                state.since = state.index[frame]
 
     def _clicked(
         self, state: ObjectState, frame: int, given: GivenPrompt, features: ImageFeatures, before: FrameRecord | None
@@ -160,7 +164,7 @@ class SessionMemory:
         """SAM-2's answer to all clicks on a frame; where it contradicts them, that to the clicks alone."""
         clicks, previous, conditioned = self._clicks(given), None, None
         if before is not None:
-            previous = before.logits[None].to(self.device, torch.float32)
+            previous = self._shown(before)[None].to(self.device)
         # Where everything remembered was contradicted, the frame is decoded like a first one.
         remembered = any(past != frame and state.index[past] >= state.since for past in state.prompts)
         if not given.initial and remembered:
@@ -169,11 +173,19 @@ class SessionMemory:
             conditioned = self.steps.condition(features, bank, frame, state.object_id, before.reverse)
         observation = self.steps.click(features, *clicks, previous, conditioned)
         marks_object = given.box is not None or any(label == 1 for *_, label in given.points)
-        if before is not None and marks_object and contradicts_clicks(observation, *clicks, self.sam.image_size):
+        rules = self.sam.image_size, self.options
+        if before is not None and marks_object and contradicts_clicks(observation, *clicks, *rules):
             alone = self.steps.click(features, *clicks, None, None)
-            if not contradicts_clicks(alone, *clicks, self.sam.image_size):
+            if not contradicts_clicks(alone, *clicks, *rules):
                 return alone
         return observation
+
+    def _shown(self, record: FrameRecord) -> torch.Tensor:
+        """(h, w) mask logits as the user sees them: emptied where the object counts as absent."""
+        if not self.options.empty_absent:
+            return record.logits
+        score = torch.tensor([record.object_score])
+        return gate(record.logits[None], score, self.options.object_score_threshold)[0]
 
     def follow(
         self, bank: SessionBank, features: ImageFeatures, frame: int, states: list[ObjectState], reverse: bool
@@ -230,29 +242,29 @@ class SessionMemory:
             kinds.setdefault(kind, []).append(state)
         for kind, members in kinds.items():
             records = [self.record(state, frame) for state in members]
-            logits = torch.stack([record.logits for record in records]).to(self.device, torch.float32)
+            reported = torch.stack([record.logits for record in records]).to(self.device)
             score = torch.tensor([record.object_score for record in records], device=self.device)
+            logits = gate(reported, score)
             if kind == "masked":  # the memory is of the mask as given, whatever was reported there
                 logits = (
                     PROMPT_SCALE * torch.cat([self._mask(state.prompts[frame]) for state in members]) + PROMPT_BIAS
                 )
                 score = logits.flatten(1).amax(1)
             pointer = torch.stack([record.pointer for record in records]).to(self.device)
-            observation = Observation(MaskPrediction(), logits, score, pointer, prompted=kind != "followed")
+            observation = Observation(MaskPrediction(), logits, reported, score, pointer, prompted=kind != "followed")
             yield [state.object_id for state in members], observation
 
     def _write(self, states: list[ObjectState], frame: int, observation: Observation, reverse: bool) -> None:
-        """Records an observation of objects on a frame, and rounds it to what was recorded."""
+        """Records an observation of objects on a frame, and makes of it what the record says."""
         size = self.sam.prompt_encoder.mask_input_size
-        low = resize_logits(observation.logits.float(), size, antialias=True).clamp(ABSENT_LOGIT, -ABSENT_LOGIT)
-        halves = low.half()
+        low = resize_logits(observation.reported.float(), size, antialias=True).clamp(ABSENT_LOGIT, -ABSENT_LOGIT)
         pointers = observation.pointer.float().cpu()
         scores = zip(observation.prediction.iou.tolist(), observation.object_score.tolist(), strict=True)
         for row, (state, (iou, score)) in enumerate(zip(states, scores, strict=True)):
-            record = FrameRecord(halves[row], pointers[row], iou, score, reverse)
+            record = FrameRecord(low[row], pointers[row], iou, score, reverse)
             state.index[frame] = self.store.append(record.to_bytes())
         # Rebuilt memories are made of these, so the bank that goes on has to be as well.
-        observation.logits, observation.pointer = halves.float(), observation.pointer.float()
+        observation.logits, observation.pointer = gate(low, observation.object_score), observation.pointer.float()
 
     def _mask(self, given: GivenPrompt) -> torch.Tensor:
         """The mask given, (1, S, S) in {0, 1}."""

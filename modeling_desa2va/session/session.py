@@ -34,7 +34,7 @@ class DeSa2VASession:
     Args:
         model: a `DeSa2VAModel` in eval mode. processor: its `DeSa2VAProcessor`.
         video: a path, a folder of pictures, a list of pictures, an array, or a `FrameSource`.
-        options: how logits become masks; the thresholds of the model's configuration when omitted.
+        options: how logits become masks; the thresholds of the model's configuration where they leave a choice.
 
     Attributes:
         video: the `FrameSource`. last_answer: what the model said to the last sentence, `None` before the first.
@@ -46,8 +46,7 @@ class DeSa2VASession:
     def __init__(self, model: Any, processor: Any, video: Any, options: MaskOptions | None = None) -> None:
         if model.training:
             raise ValueError("a session needs eval mode: call .eval() on the model first")
-        thresholds = model.config.mask_threshold, model.config.object_score_threshold
-        self.options = MaskOptions(*thresholds) if options is None else options
+        self._options = model.mask_options(options, strategy="consistent")
         self.video = open_visual(video)
         self.last_answer: SessionAnswer | None = None
         self._model, self._processor = model, processor
@@ -151,7 +150,7 @@ class DeSa2VASession:
             given = settled(state, frame, given)
         with core.edit():
             core.correct(state, frame, given, answer)
-        return core.result(frame, self.options, only=state).objects[0]
+        return core.result(frame, only=state).objects[0]
 
     def remove(self, object_id: int) -> None:
         """Takes an object out of the session; its number is not used again.
@@ -211,7 +210,7 @@ class DeSa2VASession:
         states = [core.state(number) for number in dict.fromkeys(numbers)]
         if not states:
             raise ValueError("there are no objects to propagate; add one first")
-        return core.propagate(states, start, direction, self.options)
+        return core.propagate(states, start, direction)
 
     @property
     def objects(self) -> dict[int, SessionObject]:
@@ -224,13 +223,13 @@ class DeSa2VASession:
     def result(self, frame: int) -> FrameResult:
         """One frame, with every object that has been tracked or prompted there; others still wait."""
         self._core.check_frame(frame)
-        return self._core.result(frame, self.options)
+        return self._core.result(frame)
 
     def results(self) -> SegmentationResult:
         """The whole video; an object counts as absent where it has not been tracked."""
         core = self._core
-        frames = (core.result(frame, self.options) for frame in range(len(self.video)))
-        return collect_frames(frames, [ParsedAnswer()], self.video, self.options)[0]
+        frames = (core.result(frame) for frame in range(len(self.video)))
+        return collect_frames(frames, [ParsedAnswer()], self.video)[0]
 
     # ------------------------------------------------------------------------------------------------ files
 
@@ -287,7 +286,7 @@ class DeSa2VASession:
         return self._open
 
     def _new_core(self) -> SessionCore:
-        return SessionCore(self._model.segmenter, self.video, self._processor.sam_image_processor)
+        return SessionCore(self._model.segmenter, self.video, self._processor.sam_image_processor, self._options)
 
     def _ask(self, text: str, key_frames: str | Sequence[int] | None) -> list[FoundObject]:
         self.last_answer, found, features = ask_for_objects(self._model, self._processor, self.video, text, key_frames)

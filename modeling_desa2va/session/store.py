@@ -1,6 +1,6 @@
 """What an interactive session knows: its objects, and what was found of each on each frame.
 
-Enters: one `FrameRecord` per object and frame. Leaves: the same, rounded once to half precision. The records lie in a
+Enters: one `FrameRecord` per object and frame. Leaves: the same, exactly. The records lie in a
 temporary file that only grows; in memory there is one number per object and frame. An older state of an object is
 therefore an older copy of its numbers, which makes undo exact and cheap (METHOD section 6, Inter-VOS).
 """
@@ -30,7 +30,8 @@ class FrameRecord:
     """One object on one frame.
 
     Attributes:
-        logits: (h, w) fp16 low-resolution mask logits in [-1024, 1024]. pointer: (C,) fp32 object pointer.
+        logits: (h, w) fp32 low-resolution mask logits in [-1024, 1024], also where the object scores as absent.
+        pointer: (C,) fp32 object pointer.
         iou: predicted IoU in [0, 1]. object_score: logit of presence.
         reverse: the frame was reached walking backwards.
     """
@@ -42,14 +43,14 @@ class FrameRecord:
     reverse: bool = False
 
     def to_bytes(self) -> bytes:
-        """Header, pointer, and the logits with their high and low bytes apart, which compresses better."""
-        halves = self.logits.cpu().numpy().astype("<f2").view(np.uint8).reshape(-1, 2)
+        """Header, pointer, and the logits, byte by byte of all, which compresses better."""
+        planes = self.logits.cpu().numpy().astype("<f4").view(np.uint8).reshape(-1, 4)
         size = (*self.logits.shape, len(self.pointer))
         return b"".join(
             (
                 _HEADER.pack(self.iou, self.object_score, self.reverse, *size),
                 self.pointer.cpu().numpy().astype("<f4").tobytes(),
-                zlib.compress(halves.T.tobytes(), _COMPRESSION),
+                zlib.compress(planes.T.tobytes(), _COMPRESSION),
             )
         )
 
@@ -63,7 +64,7 @@ class FrameRecord:
         if len(data) < _HEADER.size:
             raise ValueError(f"a record of {len(data)} bytes, which is shorter than its head")
         iou, score, reverse, height, width, length = _HEADER.unpack_from(data)
-        start, num_bytes = _HEADER.size + 4 * length, 2 * height * width
+        start, num_bytes = _HEADER.size + 4 * length, 4 * height * width
         if len(data) < start:
             raise ValueError(f"a record of {len(data)} bytes, which is shorter than its pointer of {length} numbers")
         pointer = np.frombuffer(data, "<f4", length, _HEADER.size).astype(np.float32)
@@ -74,8 +75,8 @@ class FrameRecord:
             raise ValueError(f"a record whose mask can not be unpacked ({error})") from error
         if len(plain) != num_bytes or not unpacker.eof or unpacker.unused_data:
             raise ValueError(f"a record whose mask does not fill {height} x {width} pixels")
-        halves = np.frombuffer(plain, np.uint8).reshape(2, -1)
-        logits = np.ascontiguousarray(halves.T).view("<f2").astype(np.float16).reshape(height, width)
+        planes = np.frombuffer(plain, np.uint8).reshape(4, -1)
+        logits = np.ascontiguousarray(planes.T).view("<f4").astype(np.float32).reshape(height, width)
         if not (np.isfinite(logits).all() and np.isfinite(pointer).all() and math.isfinite(iou + score)):
             raise ValueError("a record with numbers that are not finite")
         return cls(torch.from_numpy(logits), torch.from_numpy(pointer), iou, score, reverse)

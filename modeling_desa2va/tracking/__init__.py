@@ -2,7 +2,7 @@
 
 from .encoder_batches import BatchedEncoder, join_features
 from .frame_encoding import FrameEncoder, Visual, batch_visuals, close_stream, encode_lazily, frame_reader, next_frame
-from .frame_steps import FrameSteps, Observation, propagate_training
+from .frame_steps import FrameSteps, Observation, gate, propagate_training
 from .memory import (
     ABSENT_LOGIT,
     PROMPT_BIAS,
@@ -42,6 +42,7 @@ __all__ = [
     "condition_on_memory",
     "encode_lazily",
     "frame_reader",
+    "gate",
     "join_features",
     "next_frame",
     "propagate_training",

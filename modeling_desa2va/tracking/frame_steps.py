@@ -36,7 +36,8 @@ class Observation:
 
     Attributes:
         prediction: the decoder's raw answer (n pairs).
-        logits: (n, h, w), or (n, S, S) for mask prompts: the mask that is reported and remembered.
+        logits: (n, h, w), or (n, S, S) for mask prompts: the mask that is remembered.
+        reported: the same before the object score emptied it: whether an object is shown, its reader decides.
         object_score: (n,) presence logit that goes with it.
         pointer: (n, C) object pointer.
         prompted: the objects were given on this frame, not followed to it.
@@ -44,6 +45,7 @@ class Observation:
 
     prediction: MaskPrediction
     logits: torch.Tensor
+    reported: torch.Tensor
     object_score: torch.Tensor
     pointer: torch.Tensor
     prompted: bool = False
@@ -59,7 +61,7 @@ class FrameSteps:
         segmenter: holds the pristine SAM-2.
         decoder: mask decoder; SAM-2's own when omitted.
         multimask: decode three masks and keep the best by predicted IoU; SAM-2's rule when omitted.
-        gate_masks: a mask is emptied where the object scores as absent.
+        gate_masks: a mask is remembered as empty where the object scores as absent.
         binarize_prompts: prompted frames are remembered as hard masks; only at inference when omitted.
     """
 
@@ -97,7 +99,8 @@ class FrameSteps:
         score = PROMPT_SCALE * masks.flatten(1).amax(1) + PROMPT_BIAS
         # SAM-2 believes its own score and the mask: the pointer says "present" only where both do.
         pointer = object_pointer(sam, prediction.tokens, torch.minimum(score, prediction.object_score.float()))
-        return Observation(prediction, PROMPT_SCALE * masks + PROMPT_BIAS, score, pointer, prompted=True)
+        logits = PROMPT_SCALE * masks + PROMPT_BIAS
+        return Observation(prediction, logits, logits, score, pointer, prompted=True)
 
     def prompt_points(
         self,
@@ -183,10 +186,13 @@ class FrameSteps:
         observation.pointer = object_pointer(self.sam, observation.prediction.tokens, observation.object_score)
 
     def _observe(self, prediction: MaskPrediction, prompted: bool = False) -> Observation:
-        """SAM-2's rule: where the object scores as absent its mask is empty and its pointer the no-object pointer."""
+        """SAM-2's rule, which its memory was trained with, so no configuration changes it: where the score logit is
+        not positive, an empty mask and the no-object pointer are remembered.
+        """
         logits, score = prediction.logits, prediction.object_score
         pointer = object_pointer(self.sam, prediction.tokens, score)
-        return Observation(prediction, gate(logits, score) if self.gate_masks else logits, score, pointer, prompted)
+        remembered = gate(logits, score) if self.gate_masks else logits
+        return Observation(prediction, remembered, logits, score, pointer, prompted)
 
     def _use_multimask(self, num_points: int, prompted: bool) -> bool:
         """SAM-2's rule for when three masks are decoded and the best by predicted IoU is kept."""
@@ -206,7 +212,9 @@ def _in_order(parts: list[torch.Tensor], order: list[int]) -> torch.Tensor:
 
 
 def gate(logits: torch.Tensor, object_score: torch.Tensor, threshold: float = 0.0) -> torch.Tensor:
-    """Mask logits (P, h, w), `ABSENT_LOGIT` throughout where the presence logit (P,) is not above `threshold`."""
+    """Mask logits (P, h, w), `ABSENT_LOGIT` throughout where the presence logit (P,) is not above `threshold`, which
+    for what is remembered is SAM-2's 0.
+    """
     return torch.where(object_score[:, None, None] > threshold, logits, torch.full_like(logits, ABSENT_LOGIT))
 
 

@@ -16,7 +16,7 @@ from desa2va.modeling_desa2va.outputs import ClipPrediction, ImageFeatures, Mask
 from desa2va.modeling_desa2va.segmenter import DeSa2VASegmenter
 
 from .frame_encoding import FrameEncoder, close_stream, next_frame
-from .frame_steps import FrameSteps, gate
+from .frame_steps import FrameSteps
 from .memory import resize_logits
 from .tracker import FramePrompt, MemoryTracker
 from .tracks import TrackedFrame, Tracks, absent_frame, collect_tracks, tracked_frame
@@ -92,7 +92,8 @@ def walk_objects(
             SAM-2 tracker, and are kept there. `"memory"`: Sa2VA's Algorithm 1. `"per_frame"`: the language prompt is
             decoded on every frame, without memory.
         mask_threshold: logit above which a pixel of a language mask belongs to the object.
-        object_score_threshold: logit above which the language pass sees an object as present.
+        object_score_threshold: logit above which the language pass sees an object as present. Both decide which masks
+            condition the tracker of `"consistent"`; what is yielded has met no threshold.
 
     Yields:
         Every frame of the video once, with all O objects. `"consistent"` begins at the first key frame that shows an
@@ -106,7 +107,7 @@ def walk_objects(
     if strategy == "memory":
         return _walk_memory(segmenter, request)
     if strategy == "per_frame":
-        return _walk_per_frame(segmenter, request, object_score_threshold)
+        return _walk_per_frame(segmenter, request)
     return _walk_consistent(segmenter, request, mask_threshold, object_score_threshold)
 
 
@@ -165,13 +166,14 @@ def _present_masks(
 def _with_absent(
     segmenter: DeSa2VASegmenter, request: TrackRequest, frame: int, seen: TrackedFrame | None = None
 ) -> TrackedFrame:
-    """All O objects on a frame: those `seen`, and those no key frame shows, with the language pass' own score."""
+    """All O objects on a frame: those `seen`, and those no key frame shows, as the language pass sees them there."""
     if seen is not None and len(seen.objects) == request.num_objects:
         return seen
-    size, scores = segmenter.sam.prompt_encoder.mask_input_size, request.key_masks.object_score
-    result = absent_frame(frame, request.num_objects, size, scores.device)
+    size, objects = segmenter.sam.prompt_encoder.mask_input_size, list(range(request.num_objects))
     if frame in request.key_frames:
-        result.object_score[:] = scores[:, request.key_frames.index(frame)]
+        result = tracked_frame(frame, objects, request.answer(request.key_frames.index(frame), objects), size)
+    else:
+        result = absent_frame(frame, request.num_objects, size, request.key_masks.object_score.device)
     if seen is not None:
         for name in ("logits", "iou", "object_score"):
             result[name][seen.objects] = seen[name].to(result[name])
@@ -183,7 +185,8 @@ def _walk_memory(segmenter: DeSa2VASegmenter, request: TrackRequest) -> Generato
     own), then propagate forwards.
 
     As in its published code, masks are not emptied by the object score (pointers are), prompted masks enter the memory
-    as they are, memories are stored in bf16, and one decoder serves prompted and propagated frames alike.
+    as they are, memories are stored in bf16, and one decoder serves prompted and propagated frames alike. Its last
+    step, from logits to masks, is `DeSa2VAModel.mask_options`.
     """
     if request.prompts is None:
         raise ValueError("strategy 'memory' needs TrackRequest.prompts, the objects' language tokens (O, K', C)")
@@ -203,18 +206,14 @@ def _walk_memory(segmenter: DeSa2VASegmenter, request: TrackRequest) -> Generato
     )
 
 
-def _walk_per_frame(
-    segmenter: DeSa2VASegmenter, request: TrackRequest, object_score_threshold: float
-) -> Generator[TrackedFrame, None, None]:
+def _walk_per_frame(segmenter: DeSa2VASegmenter, request: TrackRequest) -> Generator[TrackedFrame, None, None]:
     if request.decode is None:
         raise ValueError("strategy 'per_frame' needs TrackRequest.decode, which decodes the objects on one frame")
-    return _decode_each(segmenter, request, object_score_threshold)
+    return _decode_each(segmenter, request)
 
 
 @torch.no_grad()
-def _decode_each(
-    segmenter: DeSa2VASegmenter, request: TrackRequest, object_score_threshold: float
-) -> Generator[TrackedFrame, None, None]:
+def _decode_each(segmenter: DeSa2VASegmenter, request: TrackRequest) -> Generator[TrackedFrame, None, None]:
     objects = list(range(request.num_objects))
     if not objects:
         return
@@ -234,8 +233,6 @@ def _decode_each(
                 if features is None:
                     return
                 answer = request.decode(features, frame)
-            masks = gate(answer.logits, answer.object_score, object_score_threshold)
-            answer = MaskPrediction(masks, answer.iou, answer.object_score)
             yield tracked_frame(frame, objects, answer, size)
     finally:
         close_stream(stream)

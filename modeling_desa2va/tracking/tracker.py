@@ -266,7 +266,7 @@ class MemoryTracker:
     ) -> TrackedFrame:
         """What was seen of `objects`, the rows `part` of the observation, or the `answer` given in its place."""
         if answer is None:
-            values = observation.logits, observation.prediction.iou, observation.object_score
+            values = observation.reported, observation.prediction.iou, observation.object_score
             answer = MaskPrediction(*(value[part] for value in values))
         return tracked_frame(frame, objects, answer, self.sam.prompt_encoder.mask_input_size)
 

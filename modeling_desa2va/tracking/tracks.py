@@ -24,7 +24,8 @@ class Tracks(ModelOutput):
     """O objects on the T frames of their video; on the CPU.
 
     Attributes:
-        logits: (O, T, h, w) fp16 mask logits; -1024 throughout where the object is absent.
+        logits: (O, T, h, w) fp32 mask logits, also where the object scores as absent; -1024 throughout where nothing
+            looked for it.
         iou: (O, T) fp32 predicted IoU in [0, 1]. object_score: (O, T) fp32 logit of presence.
     """
 
@@ -46,7 +47,8 @@ class TrackedFrame(ModelOutput):
 
     Attributes:
         frame: its number. objects: the n objects' numbers, rising.
-        logits: (n, h, w) fp32 mask logits in [-1024, 1024]; -1024 throughout where the object is absent.
+        logits: (n, h, w) fp32 mask logits in [-1024, 1024], also where the object scores as absent; -1024 throughout
+            where nothing looked for it.
         iou: (n,) fp32 predicted IoU in [0, 1]. object_score: (n,) fp32 logit of presence.
     """
 
@@ -66,7 +68,7 @@ def tracked_frame(
 
 
 def absent_frame(frame: int, num_objects: int, mask_size: tuple[int, int], device: torch.device) -> TrackedFrame:
-    """A frame on which all of O objects are absent."""
+    """A frame on which nothing looked for any of O objects: absent."""
     return TrackedFrame(
         frame,
         list(range(num_objects)),
@@ -89,7 +91,7 @@ def join_frame(parts: list[TrackedFrame]) -> TrackedFrame:
 def empty_tracks(num_objects: int, num_frames: int, mask_size: tuple[int, int]) -> Tracks:
     """Tracks (O, T, *mask_size) on which every object is absent everywhere."""
     return Tracks(
-        logits=torch.full((num_objects, num_frames, *mask_size), ABSENT_LOGIT, dtype=torch.float16),
+        logits=torch.full((num_objects, num_frames, *mask_size), ABSENT_LOGIT),
         iou=torch.zeros(num_objects, num_frames),
         object_score=torch.full((num_objects, num_frames), ABSENT_SCORE),
     )

@@ -11,6 +11,7 @@ import json
 import os
 import warnings
 from collections.abc import Iterable
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,8 @@ def result_to_coco(result: Any) -> dict[str, Any]:
     Returns:
         `images`: one per frame, `id` is the frame number; `annotations`: one per object and frame where it has a mask,
         with `segmentation` (run-length code), `bbox` `[x, y, w, h]`, `area`, `score` (predicted IoU), `object_score`,
-        `track_id` (number of the object) and `category_id`; `categories`: the phrases, `"object"` where there is none.
+        `track_id` (number of the object) and `category_id`; `categories`: the phrases, `"object"` where there is none;
+        `info`: the thresholds and rules by which logits became masks.
     """
     phrases = sorted({entry.phrase or "object" for entry in result.objects})
     categories = {phrase: index + 1 for index, phrase in enumerate(phrases)}
@@ -55,7 +57,7 @@ def result_to_coco(result: Any) -> dict[str, Any]:
                 number = len(annotations) + 1
                 annotations.append(coco_annotation(number, t, category, entry.object_id, code, scores))
     named = [{"id": index, "name": phrase} for phrase, index in categories.items()]
-    return {"images": images, "annotations": annotations, "categories": named}
+    return {"info": asdict(result.options), "images": images, "annotations": annotations, "categories": named}
 
 
 def coco_annotation(

@@ -6,8 +6,9 @@ asks for. Everything but the threshold is off by default: METHOD section 6 hands
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -18,34 +19,52 @@ from .mask_codec import encode_mask, resize_logits
 
 @dataclass(frozen=True)
 class MaskOptions:
-    """How logits become masks.
+    """How logits become masks. What is `None` is left to the model: its configuration and its tracking strategy.
 
     Attributes:
         mask_threshold: logit above which a pixel belongs to a mask.
-        object_score_threshold: logit above which an object is on a frame; elsewhere its mask is empty.
+        object_score_threshold: logit above which an object is on a frame.
         non_overlapping: a pixel that several objects of a visual claim goes to the one with the highest logit (of
-            equal ones to the first), whichever request they belong to. An absent object claims nothing.
+            equal ones to the first), whichever request they belong to. An object without a mask claims nothing.
         max_hole_area: holes of at most so many source pixels are filled; 0 fills none. A hole is surrounded by its
             mask; what touches the border of the frame is none.
         max_speckle_area: separate pieces of at most so many source pixels are dropped; 0 drops none. The largest piece
             of a mask always stays, so a small object is never lost.
         keep_logits: keep the low-resolution logits, for soft masks and `source_logits`.
+        empty_absent: an object that is not on a frame has an empty mask there. Sa2VA (strategy `"memory"`) draws it.
+        two_step_resize: logits are resized to SAM-2's input size first, then to the source, as in Sa2VA (strategy
+            `"memory"`); otherwise at once, which keeps more of an outline.
 
     Raises:
-        ValueError: a negative area.
+        ValueError: a negative area, or a threshold that is not a number.
     """
 
-    mask_threshold: float = 0.0
-    object_score_threshold: float = 0.0
+    mask_threshold: float | None = None
+    object_score_threshold: float | None = None
     non_overlapping: bool = False
     max_hole_area: int = 0
     max_speckle_area: int = 0
     keep_logits: bool = False
+    empty_absent: bool | None = None
+    two_step_resize: bool | None = None
 
     def __post_init__(self) -> None:
+        for name in ("mask_threshold", "object_score_threshold"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, str) or not math.isfinite(value)):
+                raise ValueError(f"{name}={value!r}: a finite logit, or None for the model's own")
         for name in ("max_hole_area", "max_speckle_area"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)}: an area in source pixels, 0 switches it off")
+
+    def completed(self, defaults: MaskOptions | None = None) -> MaskOptions:
+        """The same with every `None` taken from `defaults`; what is open there too is SAM-2's rule."""
+        known = _SAM2 if defaults is None else defaults.completed()
+        gaps = [item.name for item in fields(self) if getattr(self, item.name) is None]
+        return replace(self, **{name: getattr(known, name) for name in gaps})
+
+
+_SAM2 = MaskOptions(0.0, 0.0, empty_absent=True, two_step_resize=False)
 
 
 def clean_mask(mask: np.ndarray, max_hole_area: int = 0, max_speckle_area: int = 0) -> np.ndarray:
@@ -105,19 +124,20 @@ def frame_masks(
         logits: `(n, h, w)` of any float type and device.
         present: for each object whether it is on the frame.
         size: height and width of the source.
-        options: what is done to them. Each mask is cleaned on its own, then overlap is taken away: a filled hole
-            yields to any other object that claims its pixels.
+        options: complete; what is done to them. Each mask is cleaned on its own, then overlap is taken away: a filled
+            hole yields to any other object that claims its pixels.
 
     Yields:
         bool `(H, W)`. Without `non_overlapping` one object at a time exists at source size.
     """
+    drawn = [here or not options.empty_absent for here in present]
     if not options.non_overlapping:
-        for row, here in zip(logits, present, strict=True):
+        for row, here in zip(logits, drawn, strict=True):
             yield _claim(row, size, options)[1] if here else np.zeros(size, dtype=bool)
         return
     owner = np.full(size, -1, dtype=np.int32)
     strongest = np.full(size, -np.inf, dtype=np.float32)
-    for number, (row, here) in enumerate(zip(logits, present, strict=True)):
+    for number, (row, here) in enumerate(zip(logits, drawn, strict=True)):
         if here:
             values, mask = _claim(row, size, options)
             values = values.cpu().numpy()
@@ -129,7 +149,7 @@ def frame_masks(
 
 def _claim(logits: torch.Tensor, size: tuple[int, int], options: MaskOptions) -> tuple[torch.Tensor, np.ndarray]:
     """Logits float32 and cleaned mask bool of one object, both `(H, W)`."""
-    values = resize_logits(logits[None], size)[0]
+    values = resize_logits(logits[None], size, options.two_step_resize)[0]
     mask = (values > options.mask_threshold).cpu().numpy()
     return values, clean_mask(mask, options.max_hole_area, options.max_speckle_area)
 

@@ -21,12 +21,19 @@ _MAX_PIXELS = 2**30  # of one mask: a gigabyte once decoded
 _MAX_CHARACTERS = 7  # of one count in text: five bits each, so that no sum below overflows 64 bits
 
 
-def resize_logits(logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+SAM_STRIDE = 4  # SAM-2's input is four times as large as its mask logits
+
+
+def resize_logits(logits: torch.Tensor, size: tuple[int, int], two_step: bool = False) -> torch.Tensor:
     """Low-resolution logits `(n, h, w)` to source size `(n, H, W)` float32, bilinear, `align_corners=False`.
 
-    SAM-2 sees the picture stretched to a square, so the square of logits covers exactly the picture.
+    SAM-2 sees the picture stretched to a square, so the square of logits covers exactly the picture. `two_step`: over
+    SAM-2's input size, as Sa2VA does.
     """
-    resized = F.interpolate(logits.float()[:, None], size=size, mode="bilinear", align_corners=False)
+    resized = logits.float()[:, None]
+    sizes = [(SAM_STRIDE * logits.shape[-2], SAM_STRIDE * logits.shape[-1]), size] if two_step else [size]
+    for target in sizes:
+        resized = F.interpolate(resized, size=target, mode="bilinear", align_corners=False)
     return resized[:, 0]
 
 
@@ -157,7 +164,7 @@ def mask_iou(first: dict[str, Any], second: dict[str, Any]) -> float:
 
 
 def logits_to_codes(
-    logits: torch.Tensor, size: tuple[int, int], threshold: float, present: list[bool] | None = None
+    logits: torch.Tensor, size: tuple[int, int], threshold: float, two_step: bool = False
 ) -> list[dict[str, Any]]:
     """Codes of masks `logits > threshold` at source size, one per frame.
 
@@ -165,21 +172,14 @@ def logits_to_codes(
         logits: `(T, h, w)`, any float type.
         size: height and width of the source.
         threshold: logit above which a pixel belongs to the mask.
-        present: frames where the object is; the mask of any other frame is empty. `None`: all.
+        two_step: see `resize_logits`.
 
     Returns:
         `T` COCO codes. Only a few frames at a time exist at source size.
     """
-    empty = encode_mask(np.zeros(size, dtype=bool))
-    codes = [empty] * len(logits)
-    wanted = [index for index in range(len(logits)) if present is None or present[index]]
     step = max(1, _CHUNK_PIXELS // (size[0] * size[1]))
-    for start in range(0, len(wanted), step):
-        indices = wanted[start : start + step]
-        masks = (resize_logits(logits[indices], size) > threshold).cpu().numpy()
-        for index, mask in zip(indices, masks, strict=True):
-            codes[index] = encode_mask(mask)
-    return codes
+    parts = ((resize_logits(part, size, two_step) > threshold).cpu().numpy() for part in logits.split(step))
+    return [encode_mask(mask) for masks in parts for mask in masks]
 
 
 __all__ = [

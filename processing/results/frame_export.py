@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -17,7 +17,6 @@ import numpy as np
 
 from desa2va.processing.files import (
     DEFAULT_FPS,
-    MaskOptions,
     VideoWriter,
     coco_annotation,
     encode_mask,
@@ -57,21 +56,17 @@ class RequestSummary:
         return any(entry.forced for entry in self.objects)
 
 
-def summarise(
-    records: FrameRecords, answers: Sequence[ParsedAnswer], options: MaskOptions | None = None
-) -> list[RequestSummary]:
+def summarise(records: FrameRecords, answers: Sequence[ParsedAnswer]) -> list[RequestSummary]:
     """One summary per request.
 
     Args:
         records: the frames.
         answers: one per request; anything with `text` and `raw_text`.
-        options: those the frames were made with.
     """
-    options = MaskOptions() if options is None else options
     summaries = []
     for request, answer in enumerate(answers):
         mine = [entry for _, entry in sorted(records.objects.items()) if entry.request == request]
-        statuses = [(entry.object_id, *entry.status(options)) for entry in mine]
+        statuses = [(entry.object_id, *entry.status(records.options)) for entry in mine]
         summaries.append(RequestSummary(answer.text, answer.raw_text, *answer_status(statuses), mine))
     return summaries
 
@@ -105,7 +100,7 @@ def write_coco(records: FrameRecords, path: str | os.PathLike) -> None:
 
     def write(temporary: Path) -> None:
         with open(temporary, "w", encoding="utf-8") as file:
-            file.write("{")
+            file.write(f'{{"info": {json.dumps(asdict(records.options))}, ')
             _write_list(file, "images", (_coco_image(result) for result in records))
             file.write(", ")
             _write_list(file, "annotations", annotations())
@@ -125,36 +120,33 @@ def _coco_image(result: FrameResult) -> dict[str, Any]:
     }
 
 
-def write_result(
-    records: FrameRecords, path: str | os.PathLike, head: dict[str, Any], options: MaskOptions | None = None
-) -> None:
+def write_result(records: FrameRecords, path: str | os.PathLike, head: dict[str, Any]) -> None:
     """Writes a file that `SegmentationResult.from_json` reads; the frames are read once per object and list.
 
     Args:
         records: every frame of the video.
         path: the file.
-        head: every field of `SegmentationResult.to_dict` but `objects`.
-        options: those the frames were made with.
+        head: every field of `SegmentationResult.to_dict` but `objects` and `options`.
 
     Raises:
         FileExistsError: `path` exists.
     """
-    options = MaskOptions() if options is None else options
+    head = {**head, "options": asdict(records.options)}
 
     def write(temporary: Path) -> None:
         with open(temporary, "w", encoding="utf-8") as file:
             file.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "objects": [')
             for place, number in enumerate(sorted(records.objects)):
                 file.write(", " if place else "")
-                _write_object(file, records, records.objects[number], options)
+                _write_object(file, records, records.objects[number])
             file.write("]}")
 
     write_file(path, write)
 
 
-def _write_object(file: TextIO, records: FrameRecords, summary: ObjectSummary, options: MaskOptions) -> None:
+def _write_object(file: TextIO, records: FrameRecords, summary: ObjectSummary) -> None:
     """One entry of `objects` in `SegmentationResult.to_dict`."""
-    status, reason = summary.status(options)
+    status, reason = summary.status(records.options)
     head = {
         "object_id": summary.object_id,
         "status": status,

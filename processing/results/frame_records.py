@@ -60,7 +60,7 @@ class ObjectSummary:
             self.best_score = entry.object_score, frame
 
     def status(self, options: MaskOptions) -> tuple[str, str]:
-        """Status and reason of the object, as in `ObjectResult`."""
+        """Status and reason of the object, as in `ObjectResult`, with the options its frames were made with."""
         best = presence_logit(self.best_score[0]), self.best_score[1]
         return object_status(self.present, self.num_frames > 0, best, options, self.forced)
 
@@ -72,6 +72,9 @@ class FrameRecords:
 
     Args:
         path: the file; must not exist.
+
+    Attributes:
+        objects: number -> what is known of it. options: those the first frame was made with.
 
     Raises:
         FileExistsError: it exists.
@@ -86,6 +89,7 @@ class FrameRecords:
         # By frame number: the place of its line, -1 where there is none yet.
         self._places = array("q")
         self.objects: dict[int, ObjectSummary] = {}
+        self.options = MaskOptions().completed()
 
     def __len__(self) -> int:
         return len(self._places) - self._places.count(-1)
@@ -112,6 +116,7 @@ class FrameRecords:
             self._file.truncate(self._end)
             raise
         self._places.extend([-1] * (result.frame + 1 - len(self._places)))
+        self.options = result.options if not self._end else self.options
         self._places[result.frame] = self._end
         self._end += len(line)
         for entry in result.objects:

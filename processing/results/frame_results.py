@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ from desa2va.processing.files import (
 from desa2va.processing.inputs import FrameSource
 
 from .answer_text import ParsedAnswer
-from .result_checks import check_code_size, check_numbers, check_probabilities, check_status
+from .result_checks import check_code_size, check_numbers, check_probabilities, check_status, refuse_nan
 from .results import ObjectResult, SegmentationResult, answer_status, object_status
 
 
@@ -60,10 +60,13 @@ class FrameObject:
     Attributes:
         object_id: see `ObjectLabel`, as `phrase`, `request`, `seg_probability` and `forced`.
         code: its mask as COCO run-length code at source size.
-        iou_score: predicted IoU of the mask.
-        object_score: probability that the object is visible, in [0, 1].
-        status: `"ok"`; `"no_target"`: absent by its object score; `"empty_mask"`: judged present, but without a pixel.
-        logits: low-resolution logits float16 `(h, w)` on the CPU, if asked for; never saved.
+        iou_score: predicted IoU of the mask, in [0, 1]; of the mask before it was emptied where the object is absent.
+        object_score: probability that the object is visible, in [0, 1]: the sigmoid of the logit that
+            `object_score_threshold` is compared with.
+        status: `"ok"`: a pixel; without any, `"no_target"`: absent by its object score, or `"empty_mask"`: judged
+            present.
+        logits: low-resolution logits float32 `(h, w)` on the CPU, if asked for, also where absent; never saved.
+        two_step: how they are resized, see `MaskOptions`; never saved.
     """
 
     object_id: int
@@ -76,6 +79,7 @@ class FrameObject:
     seg_probability: float = 1.0
     logits: torch.Tensor | None = field(default=None, repr=False)
     forced: bool = False
+    two_step: bool = field(default=False, repr=False, compare=False)
 
     @property
     def mask(self) -> np.ndarray:
@@ -93,7 +97,7 @@ class FrameObject:
         return mask_box(self.code)
 
     def source_logits(self) -> np.ndarray:
-        """Mask logits float32 `(H_src, W_src)`, before any clean-up.
+        """Mask logits float32 `(H_src, W_src)`, before any clean-up, also where the object is absent.
 
         Raises:
             ValueError: the logits were not kept.
@@ -101,7 +105,7 @@ class FrameObject:
         if self.logits is None:
             raise ValueError("logits were not kept; ask for them with MaskOptions(keep_logits=True)")
         size = (self.code["size"][0], self.code["size"][1])
-        return resize_logits(self.logits[None], size)[0].numpy()
+        return resize_logits(self.logits[None], size, self.two_step)[0].numpy()
 
 
 @dataclass
@@ -115,6 +119,7 @@ class FrameResult:
         width: of the source, pixels.
         objects: all objects of the video, also those that are not on this frame.
         image: the frame, uint8 `(H_src, W_src, 3)` RGB, if asked for; never saved.
+        options: complete; the thresholds and rules by which logits became masks.
     """
 
     frame: int
@@ -123,6 +128,7 @@ class FrameResult:
     width: int
     objects: list[FrameObject]
     image: np.ndarray | None = field(default=None, repr=False)
+    options: MaskOptions = field(default_factory=lambda: MaskOptions().completed())
 
     def overlay(self, image: np.ndarray | None = None) -> np.ndarray:
         """The masks drawn on the frame, uint8 `(H_src, W_src, 3)`.
@@ -144,10 +150,11 @@ class FrameResult:
         """Everything but `image` and `logits`, in plain types, with `box` and `area`; `from_dict` restores it."""
         objects = []
         for entry in self.objects:
-            plain = {item.name: getattr(entry, item.name) for item in fields(entry) if item.name != "logits"}
+            kept = [item.name for item in fields(entry) if item.name not in ("logits", "two_step")]
+            plain = {name: getattr(entry, name) for name in kept}
             objects.append({**plain, "box": entry.box, "area": entry.area})
         data = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in ("image", "objects")}
-        return {**data, "objects": objects}
+        return {**data, "options": asdict(self.options), "objects": objects}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> FrameResult:
@@ -163,9 +170,10 @@ class FrameResult:
             plain = entry
             if isinstance(entry, dict):
                 plain = {name: value for name, value in entry.items() if name not in ("box", "area")}
-            objects.append(read_dataclass(FrameObject, plain, f"objects[{place}]", skip=("logits",)))
+            objects.append(read_dataclass(FrameObject, plain, f"objects[{place}]", skip=("logits", "two_step")))
         rest = {name: value for name, value in data.items() if name != "objects"}
         result = read_dataclass(cls, rest, "a frame result", skip=("image",), objects=objects)
+        result.options = result.options.completed()
         result._check()
         return result
 
@@ -200,46 +208,47 @@ def frame_result(
         size: height and width of the source.
         prediction: anything with `logits` `(n, h, w)`, `iou` `(n,)` and `object_score` `(n,)` (logits of presence).
         labels: of the n objects, in the same order.
-        options: thresholds and clean-up; the defaults when omitted.
+        options: thresholds and clean-up; SAM-2's rules where they leave a choice, or when omitted.
         image: the frame, to be kept in the result.
 
     Raises:
-        ValueError: not as many labels as objects.
+        ValueError: not as many labels as objects, or NaN in the prediction.
     """
-    options = MaskOptions() if options is None else options
+    options = (MaskOptions() if options is None else options).completed()
     if len(labels) != len(prediction.logits):
         raise ValueError(f"frame {frame}: {len(labels)} labels for {len(prediction.logits)} objects")
-    # float16, as results of whole videos are kept: a frame has the same mask in both.
-    logits = prediction.logits.detach().clamp(-1024, 1024).half()
+    logits = prediction.logits.detach().float()
     scores = torch.as_tensor(prediction.object_score).detach().float().cpu()
+    ious = torch.as_tensor(prediction.iou).float()
+    for values, kind in ((logits, "mask"), (ious, "predicted IoU"), (scores, "score")):
+        refuse_nan(values, kind, f"frame {frame}")
     present = (scores > options.object_score_threshold).tolist()
     codes = frame_codes(logits, present, size, options)
-    ious = torch.as_tensor(prediction.iou).float().tolist()
     kept = list(logits.cpu()) if options.keep_logits else [None] * len(labels)
-    columns = zip(labels, codes, present, ious, scores.sigmoid().tolist(), kept, strict=True)
+    columns = zip(labels, codes, present, ious.tolist(), scores.double().sigmoid().tolist(), kept, strict=True)
     objects = [
         FrameObject(
             object_id=label.object_id,
             code=code,
             iou_score=iou,
             object_score=score,
-            status="no_target" if not here else "ok" if mask_area(code) else "empty_mask",
+            status="ok" if mask_area(code) else "empty_mask" if here else "no_target",
             phrase=label.phrase,
             request=label.request,
             seg_probability=label.seg_probability,
             logits=low,
             forced=label.forced,
+            two_step=options.two_step_resize,
         )
         for label, code, here, iou, score, low in columns
     ]
-    return FrameResult(frame, timestamp, size[0], size[1], objects, image)
+    return FrameResult(frame, timestamp, size[0], size[1], objects, image, options)
 
 
 def collect_frames(
     frames: Iterable[FrameResult],
     answers: Sequence[ParsedAnswer],
     video: FrameSource,
-    options: MaskOptions | None = None,
 ) -> list[SegmentationResult]:
     """Puts the frames of a whole video together, as `post_process` would have returned them.
 
@@ -247,17 +256,16 @@ def collect_frames(
         frames: every frame of the video once, in any order.
         answers: what was said to each request; anything with `text`, `raw_text` and `spans`.
         video: the frames themselves, for name, frame rate and overlays.
-        options: those the frames were made with; their thresholds are named where an object has no mask.
 
     Returns:
         One result per answer. With several answers their objects are numbered from 0 within each; with one they keep
         their numbers. An object that a frame does not list counts as absent there.
 
     Raises:
-        ValueError: a frame is missing or comes twice, or an object belongs to no answer.
+        ValueError: a frame is missing or comes twice, an object belongs to no answer, or frames were made with
+            different options.
     """
-    options = MaskOptions() if options is None else options
-    rows = _frames_of_objects(frames, len(video), len(answers))
+    rows, options = _frames_of_objects(frames, len(video), len(answers))
     results = []
     for request, answer in enumerate(answers):
         mine = [_object_of_frames(rows[key], video, options) for key in sorted(rows) if key[0] == request]
@@ -267,21 +275,27 @@ def collect_frames(
         statuses = [(entry.object_id, entry.status, entry.reason) for entry in mine]
         result = SegmentationResult(answer.text, answer.raw_text, mine, *answer_status(statuses))
         result.height, result.width, result.num_frames = video.height, video.width, len(video)
-        result.fps, result.name, result.source = video.fps, video.name, video
+        result.fps, result.name, result.source, result.options = video.fps, video.name, video, options
         results.append(result)
     return results
 
 
 def _frames_of_objects(
     frames: Iterable[FrameResult], num_frames: int, num_answers: int
-) -> dict[tuple[int, int], list[FrameObject | None]]:
-    """Every object, by request and number, on each frame; `None` where a frame does not list it."""
+) -> tuple[dict[tuple[int, int], list[FrameObject | None]], MaskOptions]:
+    """Every object, by request and number, on each frame, `None` where a frame does not list it; and the options."""
     seen: set[int] = set()
+    options: MaskOptions | None = None
     rows: dict[tuple[int, int], list[FrameObject | None]] = {}
     for result in frames:
         if result.frame in seen or not 0 <= result.frame < num_frames:
             raise ValueError(f"frame {result.frame} of a video of {num_frames} frames comes twice or does not exist")
         seen.add(result.frame)
+        options = options or result.options
+        if result.options != options:
+            raise ValueError(
+                f"frame {result.frame} was made with {result.options}, the frames before it with {options}"
+            )
         for entry in result.objects:
             if not 0 <= entry.request < num_answers:
                 raise ValueError(f"object {entry.object_id} answers request {entry.request} of {num_answers}")
@@ -289,7 +303,7 @@ def _frames_of_objects(
     if len(seen) < num_frames:
         missing = min(set(range(num_frames)) - seen)
         raise ValueError(f"{len(seen)} frames of {num_frames} are given; frame {missing} is missing")
-    return rows
+    return rows, options
 
 
 def _object_of_frames(row: list[FrameObject | None], video: FrameSource, options: MaskOptions) -> ObjectResult:
@@ -315,6 +329,7 @@ def _object_of_frames(row: list[FrameObject | None], video: FrameSource, options
         object_scores=scores,
         logits=torch.stack(kept) if len(kept) == len(row) else None,
         forced=first.forced,
+        two_step=options.two_step_resize,
     )
 
 

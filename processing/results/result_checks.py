@@ -1,13 +1,15 @@
-"""Do the parts of a result that was read from a file fit each other?
+"""Do the parts of a result that was read from a file fit each other, and are a model's outputs numbers at all?
 
-In: results whose fields have the right types (`files.read_dataclass`). Out: nothing, or one `ValueError` that says
-which object does not fit. (Engineering; no paper section.)
+In: results whose fields have the right types (`files.read_dataclass`), or tensors. Out: nothing, or one `ValueError`
+that says which object does not fit. (Engineering; no paper section.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+
+import torch
 
 STATUSES = ("ok", "no_seg_token", "no_target", "empty_mask")
 
@@ -63,4 +65,25 @@ def check_numbers(objects: Sequence[Any]) -> None:
         raise ValueError(f"the object numbers {str(numbers):.80} are not unique, or negative")
 
 
-__all__ = ["STATUSES", "check_code_size", "check_numbers", "check_probabilities", "check_result", "check_status"]
+def refuse_nan(values: torch.Tensor, name: str, where: str) -> None:
+    """Raises `ValueError` where a model's output holds NaN, which no threshold tells from "absent".
+
+    Args:
+        values: any shape. name: what they are. where: object and frame, for the message.
+    """
+    if values.isnan().any():
+        raise ValueError(
+            f"{where}: the {name} is not a number; the weights are broken or overflow in this dtype (`desa2va doctor` "
+            "checks them; try dtype=float32)"
+        )
+
+
+__all__ = [
+    "STATUSES",
+    "check_code_size",
+    "check_numbers",
+    "check_probabilities",
+    "check_result",
+    "check_status",
+    "refuse_nan",
+]

@@ -8,7 +8,7 @@ says why; a blank mask is never handed over without a word.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ from desa2va.processing.files import (
 )
 
 from .answer_text import AnswerParser, ParsedAnswer
-from .result_checks import check_result
+from .result_checks import check_result, refuse_nan
 
 FORCED = "the model would have marked nothing; task='segment' forced its [SEG] (seg_probability: how likely it was)"
 
@@ -44,21 +44,25 @@ class ObjectResult:
 
     Attributes:
         object_id: number of the object within its answer, from 0; the same on every frame.
-        status: `"ok"`; `"no_target"`: its object score says absent on every frame; `"empty_mask"`: no pixel anywhere.
+        status: `"ok"`: a pixel on some frame; `"no_target"`: none, and its object score says absent on every frame;
+            `"empty_mask"`: none, though it is judged present somewhere.
         reason: why the status is not `"ok"`, and `FORCED` where `forced`; empty otherwise.
         phrase: what the answer calls it, where marked.
         span: `(start, end)` of the phrase in the text of the answer.
         seg_probability: probability the language model gave to its `[SEG]`, in [0, 1].
         codes: for each frame the mask as COCO run-length code at source resolution.
-        iou_scores: for each frame the predicted IoU of the mask.
-        object_scores: for each frame the probability that the object is visible, in [0, 1].
+        iou_scores: for each frame the predicted IoU of the mask, in [0, 1]; where the object is absent, of the mask
+            before it was emptied.
+        object_scores: for each frame the probability that the object is visible, in [0, 1]: the sigmoid of the logit
+            that `object_score_threshold` is compared with.
         key_frames: frames of the three lists below; empty unless the outputs hold both branches.
         text_codes: masks of the text branch.
         visual_codes: masks of the visual branch.
         disagreement: 1 - IoU of the two branches, in [0, 1]; high values mean uncertainty.
-        logits: low-resolution logits float16 `(T, h, w)` if asked for; never saved.
+        logits: low-resolution logits float32 `(T, h, w)` if asked for, also where the object is absent; never saved.
         forced: the model preferred another token to the `[SEG]`, which `task="segment"` put there all the same. The
             mask is what the model's state shows, the status what became of it.
+        two_step: how logits are resized, see `MaskOptions`; never saved.
     """
 
     object_id: int
@@ -76,6 +80,7 @@ class ObjectResult:
     disagreement: list[float] = field(default_factory=list)
     logits: torch.Tensor | None = field(default=None, repr=False)
     forced: bool = False
+    two_step: bool = field(default=False, repr=False, compare=False)
 
     def mask(self, t: int = 0) -> np.ndarray:
         """Bool `(H_src, W_src)` of frame `t`."""
@@ -97,7 +102,7 @@ class ObjectResult:
         return [mask_box(code) for code in self.codes]
 
     def source_logits(self, t: int = 0) -> np.ndarray:
-        """Mask logits float32 `(H_src, W_src)` of frame `t`, before any clean-up.
+        """Mask logits float32 `(H_src, W_src)` of frame `t`, before any clean-up, also where the object is absent.
 
         Raises:
             ValueError: the result was built without `keep_logits=True`.
@@ -105,7 +110,7 @@ class ObjectResult:
         if self.logits is None:
             raise ValueError("logits were not kept; call post_process(..., keep_logits=True)")
         size = (self.codes[t]["size"][0], self.codes[t]["size"][1])
-        return resize_logits(self.logits[t : t + 1], size)[0].numpy()
+        return resize_logits(self.logits[t : t + 1], size, self.two_step)[0].numpy()
 
     def probabilities(self, t: int = 0) -> np.ndarray:
         """Float32 `(H_src, W_src)` in [0, 1] of frame `t`: the sigmoid of `source_logits`."""
@@ -128,6 +133,7 @@ class SegmentationResult:
         fps: frames per second, `None` where unknown.
         name: of the picture or video.
         source: its frames, for overlays; never saved.
+        options: complete; the thresholds and rules by which logits became masks.
     """
 
     text: str
@@ -141,6 +147,7 @@ class SegmentationResult:
     fps: float | None = None
     name: str = ""
     source: Any = field(default=None, repr=False)
+    options: MaskOptions = field(default_factory=lambda: MaskOptions().completed())
 
     @property
     def forced(self) -> bool:
@@ -150,9 +157,11 @@ class SegmentationResult:
     def to_dict(self) -> dict[str, Any]:
         """Everything but `source` and `logits`, in plain types; `from_dict` restores it."""
         data = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in ("source", "objects")}
+        data["options"] = asdict(self.options)
         data["objects"] = []
         for entry in self.objects:
-            plain = {item.name: getattr(entry, item.name) for item in fields(entry) if item.name != "logits"}
+            kept = [item.name for item in fields(entry) if item.name not in ("logits", "two_step")]
+            plain = {name: getattr(entry, name) for name in kept}
             data["objects"].append({**plain, "boxes": entry.boxes})
         return data
 
@@ -168,9 +177,10 @@ class SegmentationResult:
         objects = []
         for place, entry in enumerate(data["objects"]):
             plain = {name: entry[name] for name in entry if name != "boxes"} if isinstance(entry, dict) else entry
-            objects.append(read_dataclass(ObjectResult, plain, f"objects[{place}]", skip=("logits",)))
+            objects.append(read_dataclass(ObjectResult, plain, f"objects[{place}]", skip=("logits", "two_step")))
         rest = {name: value for name, value in data.items() if name != "objects"}
         result = read_dataclass(cls, rest, "a result", skip=("source",), objects=objects)
+        result.options = result.options.completed()
         check_result(result)
         return result
 
@@ -212,8 +222,8 @@ def build_results(outputs: Any, inputs: Any, parser: AnswerParser, options: Mask
 
     Args:
         outputs: `DeSa2VAGenerateOutput` (`sequences`, `object_sequence`, `seg_probability`, `track_logits`,
-            `track_iou`, `track_object_score`, and where present `seg_forced`, and at the key frames `text_logits`,
-            `visual_logits`).
+            `track_iou`, `track_object_score`, and where present `seg_forced`, at the key frames `text_logits` and
+            `visual_logits`, and `mask_options`, which say what `options` leave open).
         inputs: the `DeSa2VABatch` the outputs were generated from.
         parser: reads the answers.
         options: thresholds and what is done to the masks. Masks of single branches are thresholded only.
@@ -224,6 +234,7 @@ def build_results(outputs: Any, inputs: Any, parser: AnswerParser, options: Mask
     Raises:
         ValueError: the outputs do not belong to the inputs.
     """
+    options = options.completed(getattr(outputs, "mask_options", None))
     visual_of = torch.as_tensor(inputs["sequence_visual"]).tolist()
     sequences = getattr(outputs, "sequences", None)
     answers = [ParsedAnswer() for _ in visual_of]
@@ -246,6 +257,7 @@ def build_results(outputs: Any, inputs: Any, parser: AnswerParser, options: Mask
         entry.span = answer.spans[entry.object_id] if entry.phrase is not None else None
         result.objects.append(entry)
     for result in results:
+        result.options = options
         statuses = [(entry.object_id, entry.status, entry.reason) for entry in result.objects]
         result.status, result.reason = answer_status(statuses, sequences is not None)
     return results
@@ -285,7 +297,7 @@ def object_status(
         present: its object score is above the threshold on some frame.
         drawn: its mask has a pixel on some frame.
         best: its highest object score, a logit, and the frame that has it.
-        options: whose thresholds the reason names.
+        options: complete; whose thresholds the reason names.
         forced: see `ObjectResult`.
     """
     status, reason = _mask_status(present, drawn, best, options)
@@ -293,22 +305,22 @@ def object_status(
 
 
 def _mask_status(present: bool, drawn: bool, best: tuple[float, int], options: MaskOptions) -> tuple[str, str]:
-    if not present:
-        return "no_target", (
-            f"the object is judged absent on every frame (highest object score {best[0]:.2f} on frame {best[1]}, "
-            f"threshold {options.object_score_threshold:g})"
-        )
-    if not drawn:
+    if drawn:
+        return "ok", ""
+    if present:
         reason = f"no pixel is above the mask threshold {options.mask_threshold:g} where the object is judged present"
         return "empty_mask", reason
-    return "ok", ""
+    return "no_target", (
+        f"the object is judged absent on every frame (highest object score {best[0]:.2f} on frame {best[1]}, "
+        f"threshold {options.object_score_threshold:g}; logits)"
+    )
 
 
 def _masks_of_visuals(outputs: Any, shown: list[Any], options: MaskOptions) -> list[list[dict[str, Any]]]:
     """COCO codes of every object of the batch on every frame of the visual it is on.
 
     Raises:
-        ValueError: logits of another number of frames than the visual has.
+        ValueError: logits of another number of frames than the visual has, or NaN among them.
     """
     codes: list[list[dict[str, Any]]] = [[] for _ in shown]
     together: dict[int, list[int]] = {}
@@ -316,6 +328,9 @@ def _masks_of_visuals(outputs: Any, shown: list[Any], options: MaskOptions) -> l
         count = len(outputs.track_logits[index])
         if count != info.num_frames:
             raise ValueError(f"object {index} has masks of {count} frames, {info.source.name} has {info.num_frames}")
+        where = f"object {index} of {info.source.name}"
+        for name, kind in (("track_logits", "mask"), ("track_iou", "predicted IoU"), ("track_object_score", "score")):
+            refuse_nan(torch.as_tensor(getattr(outputs, name)[index]), kind, where)
         together.setdefault(id(info), []).append(index)
     for objects in together.values():
         info = shown[objects[0]]
@@ -349,16 +364,18 @@ def _object_result(
         seg_probability=float(outputs.seg_probability[index]),
         codes=codes,
         iou_scores=torch.as_tensor(outputs.track_iou[index]).float().tolist(),
-        object_scores=scores.sigmoid().tolist(),
-        logits=outputs.track_logits[index].detach().half().cpu() if options.keep_logits else None,
+        object_scores=scores.double().sigmoid().tolist(),
+        logits=outputs.track_logits[index].detach().float().cpu() if options.keep_logits else None,
         forced=forced,
+        two_step=options.two_step_resize,
     )
     text, visual = getattr(outputs, "text_logits", None), getattr(outputs, "visual_logits", None)
     if text is not None and visual is not None:
         entry.key_frames = list(info.key_frames)
         size = (info.height, info.width)
-        entry.text_codes = logits_to_codes(text[index], size, options.mask_threshold)
-        entry.visual_codes = logits_to_codes(visual[index], size, options.mask_threshold)
+        rules = size, options.mask_threshold, options.two_step_resize
+        entry.text_codes = logits_to_codes(text[index], *rules)
+        entry.visual_codes = logits_to_codes(visual[index], *rules)
         pairs = zip(entry.text_codes, entry.visual_codes, strict=True)
         entry.disagreement = [1 - mask_iou(one, other) for one, other in pairs]
     return entry

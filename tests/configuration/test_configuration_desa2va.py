@@ -47,6 +47,8 @@ def test_json_round_trip(name, tmp_path):
         ("seg_token_ids", [10**9], "vocabulary"),
         ("seg_token_ids", [1, 2], "needs 1"),
         ("track_strategy", "magic", "consistent, memory, per_frame"),
+        ("mask_threshold", None, "finite number"),
+        ("object_score_threshold", float("nan"), "finite number"),
     ],
 )
 def test_an_impossible_value_is_named(field, value, named):

@@ -89,7 +89,8 @@ def test_new_masks_yield_to_other_objects_where_overlap_is_unwanted(small, image
     neighbour = an_object(1, slice(0, 100), slice(100, 176))
     result = FrameResult(0, 0.0, *SIZE, [small, neighbour])
     overlapping = refine_small_objects(None, None, result, image)
-    apart = refine_small_objects(None, None, result, image, options=MaskOptions(non_overlapping=True))
+    options = MaskOptions(non_overlapping=True).completed()
+    apart = refine_small_objects(None, None, replace(result, options=options), image)
     assert overlapping.objects[0].box == (168, 0, 184, 32)
     assert apart.objects[0].box == (176, 0, 184, 32)
 

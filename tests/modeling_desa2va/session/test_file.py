@@ -161,7 +161,7 @@ def test_files_of_other_kinds_are_named(saved, tiny, tmp_path):
     path = tmp_path / "other.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("session.json", '{"format": "desa2va-session", "version": 99}')
-    with pytest.raises(ValueError, match="version 99; this package reads 'desa2va-session' version 1"):
+    with pytest.raises(ValueError, match="version 99; this package reads 'desa2va-session' version 2"):
         DeSa2VASession.load(path, *tiny)
     with pytest.raises(FileNotFoundError, match="no session file at"):
         DeSa2VASession.load(tmp_path / "none", *tiny)

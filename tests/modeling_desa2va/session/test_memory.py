@@ -12,9 +12,11 @@ from transformers import Sam2ImageProcessor, Sam2VideoInferenceSession
 from desa2va.modeling_desa2va.session import memory as session_memory
 from desa2va.modeling_desa2va.session.session import DeSa2VASession
 from desa2va.modeling_desa2va.tracking.frame_encoding import encode_lazily
+from desa2va.modeling_desa2va.tracking.frame_steps import gate
 from desa2va.modeling_desa2va.tracking.memory import MemoryBank, binary_masks
 from desa2va.modeling_desa2va.tracking.tracker import FramePrompt, MemoryTracker
 from desa2va.processing.batch.image_rows import sam_pixels
+from desa2va.processing.files.mask_cleanup import MaskOptions
 
 # The random segmenter whose width transformers' session can split, with object scores of both signs.
 _spec = importlib.util.spec_from_file_location(
@@ -47,21 +49,24 @@ def segmenter(request):
 
 
 def session_of(segmenter, processor, frames):
-    config = SimpleNamespace(mask_threshold=0.0, object_score_threshold=0.0)
-    return DeSa2VASession(SimpleNamespace(segmenter=segmenter, training=False, config=config), processor, frames)
+    def options(given, strategy):
+        return MaskOptions().completed()
+
+    model = SimpleNamespace(segmenter=segmenter, training=False, mask_options=options)
+    return DeSa2VASession(model, processor, frames)
 
 
 def recorded(session, number=0):
-    """Logits (T, h, w) and scores (T,) of one object."""
+    """Logits (T, h, w), emptied as SAM-2 does, and scores (T,) of one object."""
     core = session._core
     records = [core.memory.record(core.objects[number], frame) for frame in range(LENGTH)]
-    return torch.stack([r.logits.float() for r in records]), torch.tensor([r.object_score for r in records])
+    scores = torch.tensor([r.object_score for r in records])
+    return gate(torch.stack([r.logits for r in records]), scores), scores
 
 
 def assert_same(session, logits, scores, number=0):
-    """Equal but for the rounding of stored logits to half precision."""
     ours, our_scores = recorded(session, number)
-    torch.testing.assert_close(ours, logits.half().float(), atol=1e-3, rtol=2e-3)
+    torch.testing.assert_close(ours, logits, atol=1e-3, rtol=0)
     torch.testing.assert_close(our_scores, scores, atol=1e-3, rtol=0)
 
 
@@ -94,7 +99,7 @@ def test_equals_the_tracker(segmenter, processor, frames, kind, start):
         assert session.add(frame=start, **ours) == [0]
         order = [result.frame for result in session.propagate()]
         assert order == [*range(start, LENGTH), *range(start - 1, -1, -1)]
-        assert_same(session, tracks.logits[0].float(), tracks.object_score[0])
+        assert_same(session, gate(tracks.logits[0], tracks.object_score[0]), tracks.object_score[0])
 
 
 def test_objects_in_one_walk_equal_sessions_of_their_own(segmenter, processor, frames):
@@ -245,10 +250,11 @@ def square(top, left, value=4.0):
 
 def test_what_contradicts_a_mask_and_what_does_not():
     """A refined mask keeps the object's memories, so does one that was lost or is gone; a mask elsewhere does not."""
-    assert not session_memory.contradicts_mask(square(4, 4), square(4, 5))
-    assert session_memory.contradicts_mask(square(0, 0), square(9, 9))
-    assert not session_memory.contradicts_mask(torch.full((16, 16), -1024.0), square(9, 9))
-    assert not session_memory.contradicts_mask(square(0, 0), torch.full((16, 16), -1024.0))
+    assert not session_memory.contradicts_mask(square(4, 4), square(4, 5), 0.0)
+    assert session_memory.contradicts_mask(square(0, 0), square(9, 9), 0.0)
+    assert not session_memory.contradicts_mask(square(0, 0), square(9, 9), 5.0)
+    assert not session_memory.contradicts_mask(torch.full((16, 16), -1024.0), square(9, 9), 0.0)
+    assert not session_memory.contradicts_mask(square(0, 0), torch.full((16, 16), -1024.0), 0.0)
 
 
 @pytest.mark.parametrize(
@@ -266,9 +272,9 @@ def test_what_contradicts_a_click(clicks, score, expected):
     """x and y in the wrong order, or a label read the wrong way round, shows here."""
     clicks = torch.tensor(clicks, dtype=torch.float32)
     mask = square(4, 3)[None]
-    found = session_memory.Observation(None, mask, torch.tensor([score]), torch.zeros(1, 4), prompted=True)
+    found = session_memory.Observation(None, mask, mask, torch.tensor([score]), torch.zeros(1, 4), prompted=True)
     points = clicks[None, :, :2], clicks[None, :, 2].long()
-    assert session_memory.contradicts_clicks(found, points, None, 64) == expected
+    assert session_memory.contradicts_clicks(found, points, None, 64, MaskOptions().completed()) == expected
 
 
 @pytest.mark.parametrize(
@@ -276,8 +282,20 @@ def test_what_contradicts_a_click(clicks, score, expected):
     [([12, 16, 36, 40], False), ([12, 16, 30, 36], False), ([40, 0, 64, 20], True), ([0, 0, 64, 64], True)],
 )
 def test_what_contradicts_a_box(box, expected):
-    found = session_memory.Observation(None, square(4, 3)[None], torch.tensor([1.0]), torch.zeros(1, 4), prompted=True)
-    assert session_memory.contradicts_clicks(found, None, torch.tensor([box]).float(), 64) == expected
+    mask = square(4, 3)[None]
+    found = session_memory.Observation(None, mask, mask, torch.tensor([1.0]), torch.zeros(1, 4), prompted=True)
+    options = MaskOptions().completed()
+    assert session_memory.contradicts_clicks(found, None, torch.tensor([box]).float(), 64, options) == expected
+
+
+def test_a_click_is_compared_with_the_mask_that_is_shown():
+    """A click inside logits of 4 lies beside the mask of a session whose threshold is 5, or whose object is absent."""
+    mask, clicks = square(4, 3)[None], (torch.tensor([[[20.0, 20.0]]]), torch.tensor([[1]]))
+    found = session_memory.Observation(None, mask, mask, torch.tensor([-1.0]), torch.zeros(1, 4), prompted=True)
+    shown = {(0.0, -2.0): False, (5.0, -2.0): True, (0.0, 0.0): True}
+    for thresholds, expected in shown.items():
+        options = MaskOptions(*thresholds).completed()
+        assert session_memory.contradicts_clicks(found, clicks, None, 64, options) == expected
 
 
 def test_a_contradicted_object_forgets(segmenter, processor, frames, monkeypatch):

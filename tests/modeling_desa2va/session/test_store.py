@@ -11,7 +11,7 @@ from desa2va.modeling_desa2va.session.store import FrameIndex, FrameRecord, Obje
 
 def record(seed=0):
     generator = torch.Generator().manual_seed(seed)
-    logits = (8 * torch.randn(12, 16, generator=generator)).half()
+    logits = 8 * torch.randn(12, 16, generator=generator)
     logits[0, 0], logits[0, 1] = -1024, 1024
     return FrameRecord(logits, torch.randn(7, generator=generator), 0.5, -1.25, reverse=bool(seed % 2))
 

@@ -63,20 +63,20 @@ def test_a_shared_pixel_goes_to_the_strongest_present_object():
     """An absent object with high logits must not eat the pixels of one that is there; ties keep the first."""
     logits = torch.stack([torch.full((4, 4), 1.0), torch.full((4, 4), 3.0), torch.full((4, 4), 9.0)])
     logits[1, :, :2] = -1.0
-    masks = list(frame_masks(logits, [True, True, False], (4, 4), MaskOptions(non_overlapping=True)))
+    masks = list(frame_masks(logits, [True, True, False], (4, 4), MaskOptions(non_overlapping=True).completed()))
     assert masks[0][:, :2].all()
     assert not masks[0][:, 2:].any()
     assert masks[1][:, 2:].all()
     assert not masks[1][:, :2].any()
     assert not masks[2].any()
-    tie = list(frame_masks(torch.ones(2, 4, 4), [True, True], (4, 4), MaskOptions(non_overlapping=True)))
+    tie = list(frame_masks(torch.ones(2, 4, 4), [True, True], (4, 4), MaskOptions(non_overlapping=True).completed()))
     assert tie[0].all()
     assert not tie[1].any()
 
 
 def test_masks_overlap_unless_asked():
     logits = torch.ones(2, 4, 4)
-    first, second = frame_masks(logits, [True, True], (8, 8), MaskOptions())
+    first, second = frame_masks(logits, [True, True], (8, 8), MaskOptions().completed())
     assert first.all()
     assert second.all()
     assert first.shape == (8, 8)
@@ -87,7 +87,7 @@ def test_a_filled_hole_yields_to_the_object_inside_it():
     ring_logits = torch.where(torch.from_numpy(ring()), 5.0, -5.0)
     ball = torch.where(torch.from_numpy(ring()), -5.0, 0.5)
     ball[:8], ball[12:], ball[:, :8], ball[:, 12:] = -5.0, -5.0, -5.0, -5.0
-    options = MaskOptions(non_overlapping=True, max_hole_area=10)
+    options = MaskOptions(non_overlapping=True, max_hole_area=10).completed()
     outer, inner = frame_masks(torch.stack([ring_logits, ball]), [True, True], (20, 20), options)
     assert inner.sum() == 4
     assert not (outer & inner).any()

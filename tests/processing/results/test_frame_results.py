@@ -98,7 +98,7 @@ def test_collected_frames_equal_post_processing(tiny, picture, options):
         sequences=torch.tensor([row + [0] * (longest - len(row)) for row in rows]),
         object_sequence=torch.tensor([0, 0, 1]),
         seg_probability=torch.tensor([0.5, 0.25, 1.0]),
-        track_logits=list(logits.half()),
+        track_logits=list(logits),
         track_iou=list(torch.rand(3, 3, generator=generator)),
         track_object_score=list(scores),
     )
