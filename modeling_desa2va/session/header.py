@@ -37,6 +37,7 @@ class ObjectEntry:
     object_id: int
     name: str | None
     seg_probability: float
+    forced: bool
     forward: int | None
     backward: int | None
     edited: int
