@@ -191,7 +191,8 @@ class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
             FileNotFoundError: a path without a file.
             TypeError: an input of an unknown kind.
         """
-        conversations, embedded = (None, []) if messages is None else parse_messages(messages)
+        dialogues = None if messages is None else parse_messages(messages)
+        embedded = [dialogue.visual for dialogue in dialogues or () if dialogue.visual is not None]
         strategy = self.key_frames if key_frames is None else key_frames
         count = self.num_key_frames if num_key_frames is None else num_key_frames
         visuals = describe_visuals(open_visuals(images, videos, embedded), strategy, count, self.sam_image_processor)
@@ -201,7 +202,8 @@ class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
         prompts_alone = any(prompts) and text is None and messages is None and task != "gcg"
         requests = []
         if not prompts_alone:
-            requests = plan_requests(text, conversations, len(visuals), task, self.gcg_instruction)
+            kinds = [info.kind for info in visuals]
+            requests = plan_requests(text, dialogues, kinds, task, self.gcg_instruction)
         batch: dict[str, Any] = self.assembler.assemble(
             plan_inference(visuals, requests, prompts, self.max_tiles), training=False
         )
@@ -209,7 +211,7 @@ class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
             batch["sequence_visual"] = torch.arange(len(visuals))
         if any(prompts):
             batch.update(self._prompt_tensors(prompts, visuals))
-        texts = [None] * len(visuals) if prompts_alone else [request.messages[-1][1] for request in requests]
+        texts = [None] * len(visuals) if prompts_alone else [request.text for request in requests]
         return DeSa2VABatch({**batch, "visuals": visuals, "task": task, "texts": texts})
 
     def frame_groups(self, video: Any, text: str | list[str], groups: list[list[int]], task: str) -> DeSa2VABatch:
@@ -229,11 +231,12 @@ class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
         if self.mllm_type != "internvl":
             check_aspect_ratio(visuals)
         texts = [text] if isinstance(text, str) else list(text)
-        requests = plan_requests([entry for entry in texts for _ in groups], None, 1, task, self.gcg_instruction)
+        repeated = [entry for entry in texts for _ in groups]
+        requests = plan_requests(repeated, None, ["video"], task, self.gcg_instruction)
         for index, request in enumerate(requests):
             request.visual = index % len(groups)
         plan = plan_inference(visuals, requests, [[] for _ in visuals], self.max_tiles)
-        asked = [request.messages[-1][1] for request in requests]
+        asked = [request.text for request in requests]
         batch = self.assembler.assemble(plan, training=False)
         return DeSa2VABatch({**batch, "visuals": visuals, "task": task, "texts": asked})
 

@@ -69,7 +69,7 @@ class AnsweringMixin(LanguageAnswerMixin):
             sam_pixel_values: (F, 3, S, S) key frames. sam_frame_visual: (F,). sequence_visual: (B,).
             visuals: one `VisualInfo` per visual; without it the key frames are taken for the whole visual.
             task: `"auto"`, `"segment"` (a `[SEG]` is forced where the model gives none), `"chat"` (forbidden),
-                `"gcg"`.
+                `"gcg"`. A sequence without a visual (`sequence_visual` -1) yields no object, whatever it says.
             return_branches: also return the text and the visual mask on key frames.
             inputs: the language model's vision inputs, prompts (`prompt_points`, ...), and generation arguments
                 (`max_new_tokens`, 512 when omitted; `do_sample`, `generation_config`, `streamer`,
@@ -142,13 +142,14 @@ class AnsweringMixin(LanguageAnswerMixin):
         self._check_mode(task)
         shown = batch_visuals(visuals, sam_frame_visual)
         inputs = {name: value for name, value in inputs.items() if name not in ("texts", *PROMPT_INPUTS)}
-        spoken = self._answer(input_ids, attention_mask, task, inputs)
-        if sam_pixel_values is None or not len(spoken.object_sequence):
+        visual_of = -torch.ones(len(input_ids)) if sam_pixel_values is None else sequence_visual
+        spoken = self._answer(input_ids, attention_mask, visual_of >= 0, task, inputs)
+        if not len(spoken.object_sequence):
             return KeyFrameAnswer(
                 spoken.sequences,
-                spoken.object_sequence[:0].cpu(),
-                spoken.seg_probability[:0],
-                spoken.seg_forced[:0],
+                spoken.object_sequence.cpu(),
+                spoken.seg_probability,
+                spoken.seg_forced,
                 [VisualAnswer(entry.key_frames) for entry in shown],
                 scores=spoken.scores,
                 logits=spoken.logits,

@@ -43,8 +43,14 @@ class LanguageAnswerMixin(nn.Module):
     """The language half of `DeSa2VAModel.generate`."""
 
     def _answer(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, task: str, inputs: dict[str, Any]
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        has_visual: torch.Tensor,
+        task: str,
+        inputs: dict[str, Any],
     ) -> Answer:
+        """Answers every sequence; those without a picture or video (`has_visual` (B,)) yield no object."""
         vision = {name: inputs.pop(name, None) for name in VISION_INPUTS}
         settings = generation_settings(self.mllm, input_ids.shape[1], inputs)
         device = execution_device(self.get_input_embeddings())
@@ -52,15 +58,17 @@ class LanguageAnswerMixin(nn.Module):
         language = self.language_inputs(input_ids.to(device), **vision)
         language["attention_mask"] = None if attention_mask is None else attention_mask.to(device)
         with shared_images(self.mllm, vision.get("image_grid_thw"), vision.get("image_index")):
-            return self._generate_answer(language, task, settings)
+            return self._generate_answer(language, has_visual.to(device), task, settings)
 
-    def _generate_answer(self, language: dict[str, Any], task: str, settings: GenerationSettings) -> Answer:
+    def _generate_answer(
+        self, language: dict[str, Any], has_visual: torch.Tensor, task: str, settings: GenerationSettings
+    ) -> Answer:
         config, limit, tokens = self.config, settings.max_new_tokens, self.config.seg_token_ids
         prompt_length = language["input_ids"].shape[1] if "input_ids" in language else 0
         stop = StopAfterStates(tokens, prompt_length, limit, settings.stopping_criteria)
         with record_last_states(self.get_output_embeddings()) as recorder:
             control = SegmentationTokenControl(
-                recorder, tokens, config.num_seg_frames, settings.eos_token_ids, task, limit
+                recorder, tokens, config.num_seg_frames, settings.eos_token_ids, task, limit, has_visual
             )
             # One step beyond the limit, so that a last [SEG] gets its state; the criterion stops all other rows.
             settings.config.max_new_tokens = limit + 1
@@ -86,6 +94,7 @@ class LanguageAnswerMixin(nn.Module):
         is_seg = torch.isin(sequences, torch.tensor(self.config.seg_token_ids, device=sequences.device))
         # The budget may have cut a group short; what is incomplete is no object.
         complete = is_seg & (is_seg.cumsum(dim=1) <= (is_seg.sum(dim=1, keepdim=True) // size) * size)
+        complete &= control.has_visual.to(sequences.device)[:, None]
         rows, columns = complete.nonzero(as_tuple=True)
         groups = columns.reshape(-1, size)
         owners = rows[::size]

@@ -69,6 +69,7 @@ class SegmentationTokenControl(LogitsProcessor):
         group_size: segmentation tokens per object. eos_token_ids: ids that end an answer.
         task: `"chat"` forbids every segmentation token; `"segment"` puts one where the answer would end without any;
             `"auto"` and `"gcg"` leave the choice to the model. max_new_tokens: the budget of new tokens.
+        has_visual: (B,) bool, rows about a picture or video; nothing is forced on the others. `None`: all.
 
     Attributes:
         states, probabilities, forced: for each step (B, D) the state, (B,) the probability of a segmentation token,
@@ -85,6 +86,7 @@ class SegmentationTokenControl(LogitsProcessor):
         eos_token_ids: list[int],
         task: str,
         max_new_tokens: int,
+        has_visual: torch.Tensor | None = None,
     ) -> None:
         self.recorder = recorder
         self.seg_token_ids = seg_token_ids
@@ -92,6 +94,7 @@ class SegmentationTokenControl(LogitsProcessor):
         self.eos_token_ids = eos_token_ids
         self.task = task
         self.max_new_tokens = max_new_tokens
+        self.has_visual = has_visual
         self.states: list[torch.Tensor] = []
         self.probabilities: list[torch.Tensor] = []
         self.forced: list[torch.Tensor] = []
@@ -115,7 +118,8 @@ class SegmentationTokenControl(LogitsProcessor):
         if self.task == "segment":
             # An end must not be sampled either.
             ends = torch.tensor(self.eos_token_ids, device=scores.device)
-            scores = torch.where((self.count == 0)[:, None], scores.index_fill(1, ends, float("-inf")), scores)
+            unmarked = (self.count == 0) & self._rows(scores)
+            scores = torch.where(unmarked[:, None], scores.index_fill(1, ends, float("-inf")), scores)
         return self._complete_groups(self._only(scores, forced, self.seg_token_ids[0]))
 
     def _forced_rows(self, scores: torch.Tensor) -> torch.Tensor:
@@ -125,7 +129,13 @@ class SegmentationTokenControl(LogitsProcessor):
         chosen = scores.argmax(dim=-1)
         ends = torch.isin(chosen, torch.tensor(self.eos_token_ids, device=scores.device))
         last_place = self.step > self.max_new_tokens - self.group_size
-        return (self.count == 0) & (ends | last_place) & (chosen != self.seg_token_ids[0])
+        return self._rows(scores) & (self.count == 0) & (ends | last_place) & (chosen != self.seg_token_ids[0])
+
+    def _rows(self, scores: torch.Tensor) -> torch.Tensor:
+        """(B,) rows that may be forced."""
+        if self.has_visual is None:
+            return torch.ones(len(scores), dtype=torch.bool, device=scores.device)
+        return self.has_visual.to(scores.device)
 
     def _complete_groups(self, scores: torch.Tensor) -> torch.Tensor:
         if self.group_size == 1:

@@ -111,10 +111,10 @@ def plan_inference(
             frames = [draw_regions(frames[0], regions), *frames[1:]]
         tiles = max_tiles if info.kind == "image" else 1
         images.append([plan.add_image(frame, tiles) for frame in frames])
-    for index, request in enumerate(requests):
+    for request in requests:
         shown = images[request.visual] if request.visual >= 0 else []
         is_video = request.visual >= 0 and visuals[request.visual].kind == "video"
-        plan.sequences.append(SequencePlan(request.messages, shown, request.visual, is_video, f"text[{index}]"))
+        plan.sequences.append(SequencePlan(request.messages, shown, request.visual, is_video, request.name))
     return plan
 
 

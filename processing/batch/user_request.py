@@ -19,11 +19,22 @@ import torch
 from PIL import Image
 from transformers import BatchFeature
 
-from desa2va.processing.inputs import IMAGE_EXTENSIONS, FrameSource, MemorySource, open_visual, prefetch, shown_source
+from desa2va.processing.inputs import (
+    IMAGE_EXTENSIONS,
+    Dialogue,
+    FrameSource,
+    MemorySource,
+    VisualPart,
+    open_visual,
+    prefetch,
+    shown,
+    shown_source,
+)
 
 from .image_rows import sam_pixels
 
 TASKS = ("auto", "segment", "chat", "gcg")
+_NOUNS = {"image": "picture", "video": "video"}
 
 # A text that begins with one of these (after "please", "can you", ...) is a request; any other is a bare phrase.
 # fmt: off
@@ -103,19 +114,34 @@ class VisualInfo:
 
 @dataclass
 class Request:
-    """One sequence to be answered: `(role, text)` messages that end with the user's, and its visual (-1: none)."""
+    """One sequence of the batch.
+
+    Attributes:
+        messages: `(role, text)` in order.
+        visual: index of the visual it is about, -1 for text alone.
+        name: how errors call it.
+        ending: `"answer"`: the sequence ends with the opening of an answer; `"closed"`: with its last message;
+            `"unfinished"`: within the assistant's last message, which is to be continued.
+    """
 
     messages: list[tuple[str, str]]
     visual: int
+    name: str = ""
+    ending: str = "answer"
+
+    @property
+    def text(self) -> str:
+        """The last text of the user."""
+        return next(text for role, text in reversed(self.messages) if role == "user")
 
 
-def open_visuals(images: Any, videos: Any, embedded: list[tuple[str, Any]]) -> list[tuple[str, FrameSource]]:
+def open_visuals(images: Any, videos: Any, embedded: list[VisualPart]) -> list[tuple[str, FrameSource]]:
     """Opens pictures, then videos; or those found in messages.
 
     Args:
         images: `None`, one picture, a list of pictures, or an array of pictures with four dimensions.
         videos: `None`, one video, or a list of videos. A list of pictures is one video.
-        embedded: `(kind, source)` of the visuals in messages (`parse_messages`).
+        embedded: the visuals in messages, and the places marked there (`parse_messages`).
 
     Returns:
         `(kind, source)` of each visual.
@@ -125,12 +151,21 @@ def open_visuals(images: Any, videos: Any, embedded: list[tuple[str, Any]]) -> l
             `open_visual`).
         FileNotFoundError: a path without a file.
     """
-    if embedded and (images is not None or videos is not None):
-        raise ValueError("pictures or videos are given both inside messages and as images= or videos=; use one way")
+    sources = [part for part in embedded if part.source is not None]
+    places = [part for part in embedded if part.source is None]
+    beside = images is not None or videos is not None
+    if sources and (beside or places):
+        other = "as images= or videos=" if beside else f"as a place without one ({places[0].name})"
+        raise ValueError(f"a visual is given both inside messages ({sources[0].name}) and {other}; use one way")
+    if places and not beside:
+        raise ValueError(
+            f"{places[0].name} marks the place of a {_NOUNS[places[0].kind]}, but none is given; put it into the "
+            "message, or give images= or videos="
+        )
     visuals: list[tuple[str, FrameSource]] = []
-    for index, (kind, source) in enumerate(embedded):
-        name = f"messages[{index}] {kind}"
-        visuals.append((kind, _picture(source, name) if kind == "image" else open_visual(source, name)))
+    for part in sources:
+        opened = _picture(part.source, part.name) if part.kind == "image" else open_visual(part.source, part.name)
+        visuals.append((part.kind, opened))
     if images is not None:
         pictures = list(images) if _is_list(images) or _dimensions(images) == 4 else [images]
         if not pictures:
@@ -194,68 +229,102 @@ def apply_task(text: str, task: str, gcg_instruction: str) -> str:
 
 def plan_requests(
     text: str | list[str] | None,
-    conversations: list[list[tuple[str, str]]] | None,
-    num_visuals: int,
+    dialogues: list[Dialogue] | None,
+    kinds: list[str],
     task: str,
     gcg_instruction: str,
+    ending: str = "answer",
 ) -> list[Request]:
     """Pairs texts with histories and visuals.
 
     Args:
         text: the new text of the user: one for all visuals, or a list. `None` when the histories end with it.
-        conversations: histories from `parse_messages`, or `None`.
-        num_visuals: visuals of the batch; 0 for text alone, 1 is shared by all texts.
-        task: one of `TASKS`.
+        dialogues: histories from `parse_messages`, or `None`.
+        kinds: `"image"` or `"video"` for each visual of the batch. One is shared by all texts. Histories are about a
+            visual where their messages hold it or mark its place; where none does, as texts are.
+        task: one of `TASKS`. What is about no visual is answered as with `"auto"`.
         gcg_instruction: appended with `"gcg"`; the whole text where none is given.
+        ending: of the sequences, see `Request`.
 
     Raises:
-        ValueError: unknown task, empty text, numbers that do not match, or a history that does not end as it must.
+        ValueError: unknown task, a task that needs a visual without one, empty text, numbers that do not match, or a
+            history that does not end as it must.
     """
     if task not in TASKS:
-        raise ValueError(f"task={task!r} is unknown; choose one of {', '.join(TASKS)}")
-    if text is None and conversations is None:
+        raise ValueError(f"task={shown(task)} is unknown; choose one of {', '.join(TASKS)}")
+    if task in ("segment", "gcg") and not kinds:
+        raise ValueError(
+            f"task={task!r} marks objects in a picture or video, but none is given; add images= or videos="
+        )
+    if text is None and dialogues is None:
         if task != "gcg":
             raise ValueError("nothing is asked: give text=, messages=, or points=, boxes= or masks=")
         text, task = gcg_instruction, "auto"
-    texts = [text] * (len(conversations) if conversations else max(1, num_visuals)) if isinstance(text, str) else text
+    texts = [text] * (len(dialogues) if dialogues else max(1, len(kinds))) if isinstance(text, str) else text
     if texts is not None:
-        conversations = _append_texts(list(texts), conversations)
-    for index, messages in enumerate(conversations):
-        _check_conversation(messages, f"messages[{index}]" if text is None else f"text[{index}]")
-        messages[-1] = ("user", apply_task(messages[-1][1], task, gcg_instruction))
-    if num_visuals > 1 and len(conversations) != num_visuals:
+        dialogues = _append_texts(list(texts), dialogues)
+    requests = []
+    for index, (dialogue, visual) in enumerate(zip(dialogues, _owners(dialogues, kinds), strict=True)):
+        name = f"messages[{index}]" if text is None else f"text[{index}]"
+        request = Request(list(dialogue.messages), visual, name, ending)
+        _check_conversation(request)
+        if visual >= 0 and ending == "answer":
+            request.messages[-1] = ("user", apply_task(request.text, task, gcg_instruction))
+        requests.append(request)
+    return requests
+
+
+def _owners(dialogues: list[Dialogue], kinds: list[str]) -> list[int]:
+    """The visual of each dialogue, -1 for text alone."""
+    places = [index for index, dialogue in enumerate(dialogues) if dialogue.visual is not None]
+    holders = places or (list(range(len(dialogues))) if kinds else [])
+    if len(kinds) not in (1, len(holders)):
+        what = "conversations hold or mark the place of one" if places else "texts"
         raise ValueError(
-            f"{num_visuals} visuals but {len(conversations)} texts; give one text for each visual, or one visual"
+            f"{len(kinds)} visuals but {len(holders)} {what}; give one visual to each text, or one visual to all"
         )
-    visuals = range(num_visuals) if num_visuals > 1 else [num_visuals - 1] * len(conversations)
-    return [Request(messages, visual) for messages, visual in zip(conversations, visuals, strict=True)]
+    owners = [-1] * len(dialogues)
+    for number, index in enumerate(holders):
+        owners[index] = 0 if len(kinds) == 1 else number
+    for index in places:
+        part, kind = dialogues[index].visual, kinds[owners[index]]
+        if part.kind != kind:
+            raise ValueError(f"{part.name} marks the place of a {_NOUNS[part.kind]}, but is given a {_NOUNS[kind]}")
+    return owners
 
 
-def _append_texts(texts: list[Any], conversations: list[list[tuple[str, str]]] | None) -> list[list[tuple[str, str]]]:
+def _append_texts(texts: list[Any], dialogues: list[Dialogue] | None) -> list[Dialogue]:
     """Histories (or none) with the new texts of the user at their end."""
     if not texts:
         raise ValueError("text is an empty list; give at least one text")
     for index, text in enumerate(texts):
         if not isinstance(text, str):
             raise TypeError(f"text[{index}] must be a string, got {type(text).__name__}")
-    histories = [[] for _ in texts] if conversations is None else conversations
+    histories = [Dialogue([]) for _ in texts] if dialogues is None else dialogues
     if len(histories) == 1:
         histories = histories * len(texts)
     if len(histories) != len(texts):
         raise ValueError(f"{len(histories)} message histories but {len(texts)} texts; give one text for each")
-    return [[*history, ("user", text)] for history, text in zip(histories, texts, strict=True)]
+    return [
+        Dialogue([*history.messages, ("user", text)], history.visual)
+        for history, text in zip(histories, texts, strict=True)
+    ]
 
 
-def _check_conversation(messages: list[tuple[str, str]], name: str) -> None:
-    """Raises `ValueError` unless user and assistant alternate and the user speaks last, with words."""
-    roles = [role for role, _ in messages]
+def _check_conversation(request: Request) -> None:
+    """Raises `ValueError` unless user and assistant alternate, the right one speaks last, and users have words."""
+    roles = [role for role, _ in request.messages]
     turns = roles[1:] if roles[:1] == ["system"] else roles
     expected = ["user" if index % 2 == 0 else "assistant" for index in range(len(turns))]
-    if turns != expected or len(turns) % 2 == 0:
-        raise ValueError(f"{name}: user and assistant must alternate, beginning and ending with user, got {roles}")
-    for role, text in messages:
+    last = {"answer": ("user",), "unfinished": ("assistant",), "closed": ("user", "assistant")}[request.ending]
+    if turns != expected or not turns or turns[-1] not in last:
+        raise ValueError(
+            f"{request.name}: user and assistant must alternate, beginning with user and ending with "
+            f"{' or '.join(last)}, got {shown(roles)}"
+        )
+    for role, text in request.messages:
         if role == "user" and not text.strip():
-            raise ValueError(f"{name}: the text of the user is empty")
+            raise ValueError(f"{request.name}: the text of the user is empty")
 
 
 __all__ = [

@@ -1,8 +1,8 @@
 """Whatever a user hands over: pictures, videos, cameras, clicks, messages, and which frames are looked at."""
 
-from .chat_messages import parse_messages
-from .download import shown_source
+from .chat_messages import Dialogue, VisualPart, parse_messages
 from .frame_source import FrameSource, check_indices, frame_range
+from .given_sources import is_picture, plain_source, shown, shown_source
 from .image_loading import IMAGE_EXTENSIONS, image_size, load_image
 from .key_frames import key_frame_indices
 from .live_source import LiveSource
@@ -11,22 +11,27 @@ from .video_io import MemorySource, open_visual
 from .visual_prompts import MAX_CLICKS, ObjectPrompt, draw_regions, parse_prompts, sam_prompts
 
 __all__ = [
+    "Dialogue",
     "FrameSource",
     "IMAGE_EXTENSIONS",
     "LiveSource",
     "MAX_CLICKS",
     "MemorySource",
     "ObjectPrompt",
+    "VisualPart",
     "check_indices",
     "draw_regions",
     "frame_range",
     "image_size",
+    "is_picture",
     "key_frame_indices",
     "load_image",
     "open_visual",
     "parse_messages",
     "parse_prompts",
+    "plain_source",
     "prefetch",
     "sam_prompts",
+    "shown",
     "shown_source",
 ]

@@ -7,7 +7,6 @@ is stuck. (Engineering; no paper section.)
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import threading
@@ -29,12 +28,6 @@ def shown_url(url: str) -> str:
     """An address as messages, results and sessions name it: without user, password, query and fragment."""
     plain = re.split(r"[?#]", re.sub(r"//[^/?#]*@", "//", url), maxsplit=1)[0]
     return plain.encode("ascii", "backslashreplace").decode("ascii")
-
-
-def shown_source(source: str | os.PathLike) -> str:
-    """The name of a file, or `shown_url` of an address."""
-    name = os.fspath(source)
-    return shown_url(name) if is_url(name) else name
 
 
 def download(url: str, target: IO[bytes], max_bytes: int, label: str = "") -> None:
@@ -135,4 +128,4 @@ def _opener(watch: _Watch) -> urllib.request.OpenerDirector:
     return urllib.request.build_opener(Handler, TlsHandler)
 
 
-__all__ = ["download", "is_url", "shown_source", "shown_url"]
+__all__ = ["download", "is_url", "shown_url"]

@@ -23,7 +23,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from .download import download, is_url, shown_source
+from .download import download, is_url
+from .given_sources import shown_source
 
 IMAGE_EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 URL_MAX_BYTES = 256 * 1024 * 1024

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-STATUSES = ("ok", "no_seg_token", "no_target", "empty_mask")
+STATUSES = ("ok", "no_visual", "no_seg_token", "no_target", "empty_mask")
 
 
 def check_result(result: Any) -> None:

@@ -36,6 +36,7 @@ from .answer_text import AnswerParser, ParsedAnswer
 from .result_checks import check_result, refuse_nan
 
 FORCED = "the model would have marked nothing; task='segment' forced its [SEG] (seg_probability: how likely it was)"
+_NO_VISUAL = "the request is about no picture or video; nothing can be marked"
 
 
 @dataclass
@@ -125,7 +126,8 @@ class SegmentationResult:
         text: the answer without control tokens.
         raw_text: the answer with `[SEG]`, `<p>` and `</p>`.
         objects: its objects, in order of their `[SEG]`.
-        status: `"ok"` if any object has a mask, `"no_seg_token"` without objects, else that of the objects.
+        status: `"ok"` if any object has a mask, `"no_visual"` for a request without picture or video, `"no_seg_token"`
+            without objects, else that of the objects.
         reason: why the status is not `"ok"`, and which objects were forced; empty otherwise.
         height: of the source, pixels.
         width: of the source, pixels.
@@ -256,15 +258,17 @@ def build_results(outputs: Any, inputs: Any, parser: AnswerParser, options: Mask
         entry.phrase = answer.phrase(entry.object_id)
         entry.span = answer.spans[entry.object_id] if entry.phrase is not None else None
         result.objects.append(entry)
-    for result in results:
+    for result, visual in zip(results, visual_of, strict=True):
         result.options = options
+        if visual < 0:
+            continue
         statuses = [(entry.object_id, entry.status, entry.reason) for entry in result.objects]
         result.status, result.reason = answer_status(statuses, sequences is not None)
     return results
 
 
 def _empty_result(answer: ParsedAnswer, info: Any) -> SegmentationResult:
-    result = SegmentationResult(answer.text, answer.raw_text, [], "no_seg_token", "")
+    result = SegmentationResult(answer.text, answer.raw_text, [], "no_visual", _NO_VISUAL)
     if info is not None:
         result.height, result.width, result.num_frames = info.height, info.width, info.num_frames
         result.fps, result.source, result.name = info.fps, info.source, info.source.name

@@ -4,6 +4,10 @@ import torch
 from PIL import Image
 
 from desa2va.processing.batch.user_request import apply_task, open_visuals, plan_requests
+from desa2va.processing.inputs import Dialogue, VisualPart
+
+ONE, TWO = ["image"], ["image", "video"]
+TURN = Dialogue([("user", "x"), ("assistant", "y")])
 
 
 @pytest.mark.parametrize(
@@ -33,16 +37,50 @@ def test_texts_pair_with_visuals():
     def pairs(*arguments):
         return [(request.messages[-1][1], request.visual) for request in plan_requests(*arguments)]
 
-    assert pairs("a", None, 0, "auto", "") == [("a", -1)]
-    assert pairs("a", None, 2, "auto", "") == [("a", 0), ("a", 1)]
-    assert pairs(["a", "b"], None, 1, "auto", "") == [("a", 0), ("b", 0)]
-    assert pairs(["a", "b"], None, 2, "auto", "") == [("a", 0), ("b", 1)]
-    assert pairs(None, None, 1, "gcg", "describe") == [("describe", 0)]
+    assert pairs("a", None, [], "auto", "") == [("a", -1)]
+    assert pairs("a", None, TWO, "auto", "") == [("a", 0), ("a", 1)]
+    assert pairs(["a", "b"], None, ONE, "auto", "") == [("a", 0), ("b", 0)]
+    assert pairs(["a", "b"], None, TWO, "auto", "") == [("a", 0), ("b", 1)]
+    assert pairs(None, None, ONE, "gcg", "describe") == [("describe", 0)]
+
+
+def test_histories_are_about_the_visual_that_their_messages_hold():
+    """A conversation without a picture once got the picture of another one."""
+
+    def owners(places, kinds, text=None):
+        dialogues = [
+            Dialogue([("user", "a")], VisualPart(kind, None, f"messages[{index}][0]") if kind else None)
+            for index, kind in enumerate(places)
+        ]
+        if text is not None:
+            for dialogue in dialogues:
+                dialogue.messages.append(("assistant", "b"))
+        return [request.visual for request in plan_requests(text, dialogues, kinds, "auto", "")]
+
+    assert owners(["image", None], ONE) == [0, -1]
+    assert owners([None, "image", None, "video"], TWO) == [-1, 0, -1, 1]
+    assert owners(["image", None, "image"], ONE) == [0, -1, 0]
+    assert owners([None, None], ONE) == [0, 0]
+    assert owners([None, None], TWO) == [0, 1]
+    assert owners([None, None], []) == [-1, -1]
+    assert owners(["image"], ONE, ["c", "d"]) == [0, 0]
+    assert owners(["image", None], ONE, ["c", "d"]) == [0, -1]
+    assert owners([None], TWO, ["c", "d"]) == [0, 1]
+    with pytest.raises(ValueError, match="2 visuals but 1 conversations hold or mark the place of one"):
+        owners(["image", None, None], TWO)
+    with pytest.raises(ValueError, match=r"messages\[0\]\[0\] marks the place of a video, but is given a picture"):
+        owners(["video"], ONE)
+
+
+def test_a_text_without_a_visual_is_no_phrase_to_be_segmented():
+    dialogues = [Dialogue([("user", "hello")]), Dialogue([("user", "the dog")], VisualPart("image", None, ""))]
+    requests = plan_requests(None, dialogues, ONE, "segment", "")
+    assert [request.text for request in requests] == ["hello", "Please segment the dog."]
 
 
 def test_new_text_follows_its_history():
     history = [("user", "a"), ("assistant", "b")]
-    requests = plan_requests(["c", "d"], [history], 1, "auto", "")
+    requests = plan_requests(["c", "d"], [Dialogue(history)], ONE, "auto", "")
     assert [request.messages for request in requests] == [[*history, ("user", "c")], [*history, ("user", "d")]]
     assert len(history) == 2
 
@@ -50,16 +88,21 @@ def test_new_text_follows_its_history():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("a", None, 1, "paint", ""), "task='paint'"),
-        ((None, None, 1, "auto", ""), "nothing is asked"),
-        (([], None, 1, "auto", ""), "empty list"),
-        (("  ", None, 1, "auto", ""), r"text\[0\]: the text of the user is empty"),
-        ((["a", ""], None, 2, "segment", ""), r"text\[1\]: .*empty"),
-        ((["a", "b", "c"], None, 2, "auto", ""), "2 visuals but 3 texts"),
-        ((["a"], None, 2, "auto", ""), "2 visuals but 1 texts"),
-        ((["a", "b"], [[("user", "x"), ("assistant", "y")]] * 3, 1, "auto", ""), "3 message histories but 2 texts"),
-        ((None, [[("user", "x"), ("assistant", "y")]], 1, "auto", ""), "must alternate"),
-        (("z", [[("user", "x")]], 1, "auto", ""), "must alternate"),
+        (("a", None, ONE, "paint", ""), "task='paint'"),
+        ((None, None, ONE, "auto", ""), "nothing is asked"),
+        (([], None, ONE, "auto", ""), "empty list"),
+        (("  ", None, ONE, "auto", ""), r"text\[0\]: the text of the user is empty"),
+        ((["a", ""], None, TWO, "segment", ""), r"text\[1\]: .*empty"),
+        ((["a", "b", "c"], None, TWO, "auto", ""), "2 visuals but 3 texts"),
+        ((["a"], None, TWO, "auto", ""), "2 visuals but 1 texts"),
+        (
+            (["a", "b"], [TURN] * 3, ONE, "auto", ""),
+            "3 message histories but 2 texts",
+        ),
+        ((None, [TURN], ONE, "auto", ""), "must alternate"),
+        (("a", None, [], "segment", ""), "task='segment' marks objects in a picture or video, but none is given"),
+        ((None, None, [], "gcg", "x"), "task='gcg' marks objects"),
+        (("z", [Dialogue([("user", "x")])], ONE, "auto", ""), "must alternate"),
     ],
 )
 def test_requests_that_do_not_fit_are_errors(arguments, message):
@@ -69,7 +112,7 @@ def test_requests_that_do_not_fit_are_errors(arguments, message):
 
 def test_text_of_another_type_is_a_type_error():
     with pytest.raises(TypeError, match=r"text\[1\] must be a string, got int"):
-        plan_requests(["a", 5], None, 2, "auto", "")
+        plan_requests(["a", 5], None, TWO, "auto", "")
 
 
 def test_pictures_and_videos_of_every_form(tmp_path, picture):
@@ -98,5 +141,10 @@ def test_unusable_visuals_are_named(picture):
         open_visuals([], None, [])
     with pytest.raises(ValueError, match="videos is an empty list"):
         open_visuals(None, [], [])
+    place = VisualPart("image", None, "messages[1][0]")
+    with pytest.raises(ValueError, match=r"messages\[1\]\[0\] marks the place of a picture, but none is given"):
+        open_visuals(None, None, [place])
+    with pytest.raises(ValueError, match=r"both inside messages .* a place without one \(messages\[1\]\[0\]\)"):
+        open_visuals(None, None, [VisualPart("image", picture, "messages[0][0]"), place])
     with pytest.raises(ValueError, match="both inside messages"):
-        open_visuals(picture, None, [("image", picture)])
+        open_visuals(picture, None, [VisualPart("image", picture, "messages[0][0]")])
