@@ -13,6 +13,8 @@ from typing import Any
 from transformers import AutoConfig, PreTrainedConfig, Sam2VideoConfig
 from transformers.models.sam2_video.configuration_sam2_video import Sam2VideoMaskDecoderConfig
 
+from .integers import as_integer, is_integer
+
 CHOICES = {
     "prompt_mode": ("desa2va", "sa2va"),
     "projection": ("linear", "mlp"),
@@ -108,8 +110,10 @@ class DeSa2VAConfig(PreTrainedConfig):
                 raise ValueError(f"{name}={getattr(self, name)!r} is unknown; choose one of {', '.join(allowed)}")
         for name, least in (("num_reprompts", 0), ("num_seg_frames", 1), ("num_key_frames", 1)):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            if not is_integer(value) or value < least:
                 raise ValueError(f"{name}={value!r} must be an integer >= {least}")
+            setattr(self, name, as_integer(value, name))
+        self.seg_token_ids = [as_integer(token, "seg_token_ids") for token in self.seg_token_ids]
         for name in ("mask_threshold", "object_score_threshold"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):

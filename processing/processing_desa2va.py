@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from transformers import ProcessorMixin
 
+from desa2va.configuration.integers import as_integer
 from desa2va.flat_export import FlatExportMixin
 
 from .batch import (
@@ -63,7 +64,8 @@ class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
         chat_template: overrides the tokenizer's.
 
     Raises:
-        ValueError: unknown `mllm_type` or `seg_design`, or a control token missing from the tokenizer.
+        ValueError: a number below 1, unknown `mllm_type` or `seg_design`, or a control token missing from the
+            tokenizer.
     """
 
     _export_json = "processor_config.json"
@@ -103,6 +105,8 @@ class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
 
     def _check(self) -> None:
         """Raises `ValueError` for fields that can not work together."""
+        for name in ("image_seq_length", "merge_size", "max_tiles", "num_seg_frames", "num_key_frames", "max_length"):
+            setattr(self, name, as_integer(getattr(self, name), name, least=1))
         if self.mllm_type not in PLACEHOLDERS:
             raise ValueError(f"mllm_type={self.mllm_type!r} is unknown; choose one of {', '.join(PLACEHOLDERS)}")
         if self.seg_design not in ("single", "repetitive", "unique"):

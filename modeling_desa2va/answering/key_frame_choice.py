@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from desa2va.configuration.integers import as_integer
 from desa2va.modeling_desa2va.outputs import ImageFeatures, KeyFrameAnswer
 from desa2va.modeling_desa2va.tracking import resize_logits
 from desa2va.processing.inputs import key_frame_indices, open_visual
@@ -61,7 +62,8 @@ def choose_key_frames(
     Raises:
         ValueError: fewer candidates than key frames.
     """
-    count = processor.num_key_frames if count is None else count
+    count = as_integer(processor.num_key_frames if count is None else count, "num_key_frames", least=1)
+    num_candidates = as_integer(num_candidates, "num_candidates")
     if num_candidates < count:
         raise ValueError(f"num_candidates={num_candidates} is below the {count} key frames to be chosen from them")
     source = open_visual(video)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from desa2va.configuration.integers import as_integer
 from desa2va.modeling_desa2va.devices import execution_device
 from desa2va.modeling_desa2va.outputs import KeyFrameAnswer
 from desa2va.modeling_desa2va.tracking import (
@@ -214,6 +215,7 @@ class StreamingMixin(AnsweringMixin):
             raise ValueError(f"strategy {strategy!r} is unknown; choose one of {', '.join(TRACK_STRATEGIES)}")
         processor = self.find_processor() if processor is None else processor
         count = processor.num_key_frames if num_key_frames is None else num_key_frames
+        count = as_integer(count, "num_key_frames", least=1)
         source, key_frames = _open(video, key_frames, count, strategy)
         generation["max_new_tokens"], known = max_new_tokens, {}
         if isinstance(key_frames, str) and key_frames == "auto":

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from desa2va.configuration.integers import as_integer, is_integer
 from desa2va.modeling_desa2va.outputs import MaskPrediction
 from desa2va.modeling_desa2va.segmenter import DeSa2VASegmenter
 from desa2va.processing.batch import VisualInfo
@@ -69,19 +70,21 @@ class SessionCore:
         self.memory.store.close()
         self.objects, self._history = {}, []
 
-    def check_frame(self, frame: int) -> None:
-        """Raises `ValueError` unless `frame` is one of the video."""
-        if isinstance(frame, bool) or not isinstance(frame, int) or not 0 <= frame < len(self.video):
+    def frame_number(self, frame: int) -> int:
+        """`frame` as an `int`; raises `ValueError` unless it is one of the video."""
+        if not is_integer(frame) or not 0 <= frame < len(self.video):
             last = len(self.video) - 1
             raise ValueError(f"frame {frame!r} is not in {self.video.name}, which has frames 0 to {last}")
+        return as_integer(frame, "frame")
 
     def state(self, object_id: int) -> ObjectState:
         """An object; raises `ValueError` where there is none, or none any more."""
-        if object_id not in self.objects:
+        number = as_integer(object_id, "object_id") if is_integer(object_id) else None
+        if number not in self.objects:
             known = ", ".join(str(number) for number in self.objects) or "none"
-            past = " any more" if isinstance(object_id, int) and 0 <= object_id < self.next_id else ""
+            past = " any more" if number is not None and 0 <= number < self.next_id else ""
             raise ValueError(f"there is no object {object_id!r}{past}; the session has: {known}")
-        return self.objects[object_id]
+        return self.objects[number]
 
     @cached_property
     def thumbnails(self) -> list[list[int]]:

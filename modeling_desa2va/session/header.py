@@ -37,13 +37,13 @@ class ObjectEntry:
     object_id: int
     name: str | None
     seg_probability: float
-    forced: bool
     forward: int | None
     backward: int | None
     edited: int
     since: int
     records: list[tuple[int, int]]
     prompts: list[tuple[int, GivenPrompt]]
+    forced: bool = False  # earlier files do not say
 
 
 @dataclass

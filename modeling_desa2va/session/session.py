@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from desa2va.configuration.integers import is_integer
 from desa2va.processing.files import MaskOptions, is_text
 from desa2va.processing.inputs import open_visual
 from desa2va.processing.results import FrameObject, FrameResult, ParsedAnswer, SegmentationResult, collect_frames
@@ -98,7 +99,7 @@ class DeSa2VASession:
             return list(self.last_answer.object_ids)
         if key_frames is not None:
             raise ValueError("key_frames= goes with text=; points, boxes and masks are on frame=")
-        core.check_frame(frame)
+        frame = core.frame_number(frame)
         given = new_prompts(points, boxes, masks, self.video, frame, core.memory.sam.image_size)
         with core.edit():
             return [core.start(name, 1.0, {frame: (prompt, None)}) for prompt in given]
@@ -133,7 +134,7 @@ class DeSa2VASession:
         """
         core = self._core
         state = core.state(object_id)
-        core.check_frame(frame)
+        frame = core.frame_number(frame)
         if (text is not None) + (mask is not None) + (points is not None or box is not None) != 1:
             raise ValueError("correct needs one kind of prompt: text, mask, or points and/or box")
         answer = None
@@ -145,7 +146,7 @@ class DeSa2VASession:
                 raise ValueError(f"{text!r} finds {len(found)} objects on frame {frame}; name the one that is meant")
             if not found:
                 return None
-            self.last_answer.object_ids = [object_id]
+            self.last_answer.object_ids = [state.object_id]
             given, answer = found[0].prompts[frame]
             given = settled(state, frame, given)
         with core.edit():
@@ -159,9 +160,9 @@ class DeSa2VASession:
             ValueError: there is no such object, or no longer.
         """
         core = self._core
-        core.state(object_id)
+        state = core.state(object_id)
         with core.edit():
-            del core.objects[object_id]
+            del core.objects[state.object_id]
 
     def undo(self) -> None:
         """Takes the last `add`, `correct` or `remove` back, and all that was propagated since.
@@ -202,12 +203,12 @@ class DeSa2VASession:
         if direction not in (None, *DIRECTIONS):
             raise ValueError(f"direction={direction!r} is unknown; choose one of {', '.join(DIRECTIONS)}")
         if start is not None:
-            core.check_frame(start)
+            start = core.frame_number(start)
             direction = direction or "forward"
         if objects is None:
             objects = [number for number, state in core.objects.items() if state.waits] or list(core.objects)
-        numbers = [objects] if isinstance(objects, int) else objects
-        states = [core.state(number) for number in dict.fromkeys(numbers)]
+        numbers = [objects] if is_integer(objects) else objects
+        states = list({id(state): state for state in map(core.state, numbers)}.values())
         if not states:
             raise ValueError("there are no objects to propagate; add one first")
         return core.propagate(states, start, direction)
@@ -222,8 +223,7 @@ class DeSa2VASession:
 
     def result(self, frame: int) -> FrameResult:
         """One frame, with every object that has been tracked or prompted there; others still wait."""
-        self._core.check_frame(frame)
-        return self._core.result(frame)
+        return self._core.result(self._core.frame_number(frame))
 
     def results(self) -> SegmentationResult:
         """The whole video; an object counts as absent where it has not been tracked."""

@@ -32,7 +32,9 @@ def describe_visuals(
     Raises:
         ValueError: see `key_frame_indices`; or a list of another length than there are visuals.
     """
-    nested = isinstance(key_frames, (list, tuple)) and any(not isinstance(entry, int) for entry in key_frames)
+    nested = isinstance(key_frames, (list, tuple)) and any(
+        entry is None or isinstance(entry, str) or np.ndim(entry) for entry in key_frames
+    )
     choices = list(key_frames) if nested else [key_frames] * len(opened)
     if len(choices) != len(opened):
         raise ValueError(f"key_frames holds {len(choices)} entries for {len(opened)} visuals; give one for each")

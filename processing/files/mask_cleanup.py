@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from desa2va.configuration.integers import as_integer
+
 from .mask_codec import encode_mask, resize_logits
 
 
@@ -37,6 +39,7 @@ class MaskOptions:
 
     Raises:
         ValueError: a negative area, or a threshold that is not a number.
+        TypeError: an area that is no integer.
     """
 
     mask_threshold: float | None = None
@@ -54,8 +57,10 @@ class MaskOptions:
             if value is not None and (isinstance(value, str) or not math.isfinite(value)):
                 raise ValueError(f"{name}={value!r}: a finite logit, or None for the model's own")
         for name in ("max_hole_area", "max_speckle_area"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}={getattr(self, name)}: an area in source pixels, 0 switches it off")
+            area = as_integer(getattr(self, name), name)
+            if area < 0:
+                raise ValueError(f"{name}={area}: an area in source pixels, 0 switches it off")
+            object.__setattr__(self, name, area)
 
     def completed(self, defaults: MaskOptions | None = None) -> MaskOptions:
         """The same with every `None` taken from `defaults`; what is open there too is SAM-2's rule."""

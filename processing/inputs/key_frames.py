@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from desa2va.configuration.integers import as_integer, is_integer
+
 STRATEGIES = ("uniform", "first", "all")
 
 
@@ -26,6 +28,7 @@ def key_frame_indices(strategy: str, num_frames: int, count: int, explicit: Sequ
 
     Raises:
         ValueError: unknown strategy, `count` below 1, or an explicit index that is not a frame or stands twice.
+        TypeError: `count` is no integer.
     """
     if num_frames < 1:
         raise ValueError(f"num_frames={num_frames}: a video needs at least one frame")
@@ -38,8 +41,7 @@ def key_frame_indices(strategy: str, num_frames: int, count: int, explicit: Sequ
         )
     if strategy not in STRATEGIES:
         raise ValueError(f"key_frames={strategy!r} is unknown; choose one of {', '.join(STRATEGIES)} or give indices")
-    if count < 1:
-        raise ValueError(f"num_key_frames={count}: at least one key frame is needed")
+    count = as_integer(count, "num_key_frames", least=1)
     if strategy == "all" or num_frames <= count:
         return list(range(num_frames))
     if strategy == "first":
@@ -54,8 +56,9 @@ def _checked(indices: list[int], num_frames: int) -> list[int]:
     if not indices:
         raise ValueError("key_frames is an empty list; give at least one frame index")
     for index in indices:
-        if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < num_frames:
+        if not is_integer(index) or not 0 <= index < num_frames:
             raise ValueError(f"key_frames holds {index!r}; frames of this video are 0 to {num_frames - 1}")
+    indices = [as_integer(index, "key_frames") for index in indices]
     repeated = sorted({index for index in indices if indices.count(index) > 1})
     if repeated:
         raise ValueError(f"key_frames names frames {repeated} more than once")

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from desa2va.configuration.integers import as_integer
+
 from .frame_source import check_sizes
 from .image_loading import load_image
 
@@ -29,14 +31,13 @@ class LiveSource:
         ended: the iterator held no more frames than are buffered, so the length is known after all.
 
     Raises:
-        ValueError: no frame at all, or a frame of another size than the first (when it is read).
+        ValueError: `buffered` below 1, no frame at all, or a frame of another size than the first (when it is read).
     """
 
     def __init__(
         self, frames: Iterable[Any], buffered: int, name: str = "live video", fps: float | None = None
     ) -> None:
-        if buffered < 1:
-            raise ValueError(f"{name}: buffered={buffered}, but at least one frame is needed")
+        buffered = as_integer(buffered, f"{name}: buffered", least=1)
         self.name, self.fps = name, fps
         self._incoming = iter(frames)
         first = islice(self._incoming, buffered)
