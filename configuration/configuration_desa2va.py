@@ -22,6 +22,7 @@ CHOICES = {
     "temporal": ("none", "motion"),
     "seg_design": ("single", "repetitive", "unique"),
     "key_frames": ("uniform", "first", "all"),
+    "seg_states": ("normed", "raw"),
     "track_strategy": ("consistent", "memory", "per_frame"),
 }
 
@@ -36,6 +37,8 @@ class DeSa2VAConfig(PreTrainedConfig):
         prompt_mode (`str`): `"desa2va"`, or `"sa2va"` for the baseline: one projection, one decoder, no text branch.
         projection (`str`): `"linear"` (paper Eq. 1, 2) or `"mlp"` (Linear, ReLU, Linear: Sa2VA's).
         fusion (`str`): `"gate"` (one gate per object and frame), `"pixel"` (one per pixel), `"mean"`.
+        seg_states (`str`): `"normed"` (after the language model's last norm) or `"raw"` (before it, as Sa2VA's
+            Qwen3-VL models were trained).
         temporal (`str`): `"none"` (one visual prompt for all frames of a video, the paper's) or `"motion"` (a third
             projection moves it from key frame to key frame; still images never read it).
         num_reprompts (`int`): passes in which the fused mask is the dense prompt of both decoders (paper Eq. 11); >=
@@ -79,6 +82,7 @@ class DeSa2VAConfig(PreTrainedConfig):
         mask_threshold: float = 0.0,
         object_score_threshold: float = 0.0,
         temporal: str = "none",
+        seg_states: str = "normed",
         **kwargs: Any,
     ) -> None:
         self.mllm_config = _language_config(mllm_config)
@@ -98,6 +102,7 @@ class DeSa2VAConfig(PreTrainedConfig):
         self.mask_threshold = mask_threshold
         self.object_score_threshold = object_score_threshold
         self.temporal = temporal
+        self.seg_states = seg_states
         # peft reads this field of the composite to keep tied embeddings tied (HF issue with nested configurations).
         kwargs["tie_word_embeddings"] = bool(getattr(self.mllm_config, "tie_word_embeddings", False))
         super().__init__(**kwargs)

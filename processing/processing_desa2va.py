@@ -61,6 +61,8 @@ class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
         num_key_frames: how many.
         max_length: longest sequence in tokens; longer ones are an error, nothing is cut off.
         gcg_instruction: appended to the text with `task="gcg"`; the whole text where none is given.
+        stop_strings: texts that end an answer where no control token does (a prompt format without one).
+        prompt_rule: `"native"`, or `"sa2va"`: prompts as Sa2VA's published models know them.
         chat_template: overrides the tokenizer's.
 
     Raises:
@@ -87,6 +89,8 @@ class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
         num_key_frames: int = 5,
         max_length: int = 8192,
         gcg_instruction: str = GCG_INSTRUCTION,
+        stop_strings: list[str] | None = None,
+        prompt_rule: str = "native",
         chat_template: str | None = None,
     ) -> None:
         super().__init__(image_processor, tokenizer, sam_image_processor, chat_template=chat_template)
@@ -101,6 +105,8 @@ class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
         self.num_key_frames = num_key_frames
         self.max_length = max_length
         self.gcg_instruction = gcg_instruction
+        self.stop_strings = list(stop_strings or ())
+        self.prompt_rule = prompt_rule
         self._check()
 
     def _check(self) -> None:
@@ -111,6 +117,8 @@ class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
             raise ValueError(f"mllm_type={self.mllm_type!r} is unknown; choose one of {', '.join(PLACEHOLDERS)}")
         if self.seg_design not in ("single", "repetitive", "unique"):
             raise ValueError(f"seg_design={self.seg_design!r} is unknown; choose single, repetitive or unique")
+        if self.prompt_rule not in ("native", "sa2va"):
+            raise ValueError(f"prompt_rule={self.prompt_rule!r} is unknown; choose native or sa2va")
         expected = self.num_seg_frames if self.seg_design == "unique" else 1
         if len(self.seg_tokens) != expected:
             raise ValueError(f"seg_design={self.seg_design!r} needs {expected} seg_tokens, got {self.seg_tokens}")
@@ -142,11 +150,23 @@ class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
         return ids * self.num_seg_frames if self.seg_design == "repetitive" else ids
 
     @property
+    def answer_parser(self) -> AnswerParser:
+        """Reads the answers of the model."""
+        return AnswerParser(self.tokenizer, self.object_token_ids, self.stop_strings)
+
+    @property
     def assembler(self) -> BatchAssembler:
         """What turns sequences and frames into tensors; kept until a field that it was built from changes."""
         parts = (
             (self.tokenizer, self.object_token_ids, self.chat_template, len(self.tokenizer.added_tokens_decoder)),
-            (self.mllm_type, self.image_processor, self.sam_image_processor, self.image_seq_length, self.max_length),
+            (
+                self.mllm_type,
+                self.image_processor,
+                self.sam_image_processor,
+                self.image_seq_length,
+                self.max_length,
+                self.prompt_rule,
+            ),
         )
         known, assembler = _ASSEMBLERS.get(self, (None, None))
         if assembler is None or known != parts:
@@ -216,7 +236,7 @@ class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
         if any(prompts):
             batch.update(self._prompt_tensors(prompts, visuals))
         texts = [None] * len(visuals) if prompts_alone else [request.text for request in requests]
-        return DeSa2VABatch({**batch, "visuals": visuals, "task": task, "texts": texts})
+        return DeSa2VABatch({**batch, **self._stops(), "visuals": visuals, "task": task, "texts": texts})
 
     def frame_groups(self, video: Any, text: str | list[str], groups: list[list[int]], task: str) -> DeSa2VABatch:
         """Batch that asks every text about every group of frames of one video, as if each group were a video.
@@ -242,7 +262,11 @@ class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
         plan = plan_inference(visuals, requests, [[] for _ in visuals], self.max_tiles)
         asked = [request.text for request in requests]
         batch = self.assembler.assemble(plan, training=False)
-        return DeSa2VABatch({**batch, "visuals": visuals, "task": task, "texts": asked})
+        return DeSa2VABatch({**batch, **self._stops(), "visuals": visuals, "task": task, "texts": asked})
+
+    def _stops(self) -> dict[str, Any]:
+        """Arguments of `generate` that end an answer at `stop_strings`."""
+        return {"stop_strings": self.stop_strings, "tokenizer": self.tokenizer} if self.stop_strings else {}
 
     def _prompt_tensors(self, prompts: list[list[Any]], visuals: list[Any]) -> dict[str, torch.Tensor]:
         """SAM-2's prompts of all visuals."""
@@ -275,9 +299,8 @@ class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
         Raises:
             ValueError: outputs of other inputs, or with NaN.
         """
-        parser = AnswerParser(self.tokenizer, self.object_token_ids)
         chosen = MaskOptions(mask_threshold, object_score_threshold, keep_logits=keep_logits, **options)
-        return build_results(outputs, inputs, parser, chosen)
+        return build_results(outputs, inputs, self.answer_parser, chosen)
 
     def collate(self, samples: list[Any]) -> dict[str, Any]:
         """Training batch of `Sample`s: every conversation is a sequence, every frame a key frame.

@@ -30,7 +30,7 @@ from desa2va.modeling_desa2va.tracking import (
 from desa2va.processing.files import MaskOptions
 from desa2va.processing.inputs import FrameSource, LiveSource, open_visual
 from desa2va.processing.processing_desa2va import DeSa2VAProcessor
-from desa2va.processing.results import FORCED, AnswerParser, FrameResult, ObjectLabel, frame_result
+from desa2va.processing.results import FORCED, FrameResult, ObjectLabel, frame_result
 
 from .answering import AnsweringMixin
 from .key_frame_choice import choose_key_frames
@@ -304,7 +304,7 @@ def _answers(
     answer: KeyFrameAnswer, requests: list[str], processor: Any
 ) -> tuple[list[StreamAnswer], list[ObjectLabel]]:
     """What was said to each request, and the labels of all objects."""
-    parser = AnswerParser(processor.tokenizer, processor.object_token_ids)
+    parser = processor.answer_parser
     parsed = [parser.parse(row) for row in answer.sequences.tolist()]
     answers = [
         StreamAnswer(number, request, said.text, said.raw_text, said.spans)

@@ -8,13 +8,14 @@ import re
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 
 from .checkpoint import read_json_object, weight_files
 from .names import Place, internvl_places, prefixed, sam_places
 from .sa2va_config import read_sa2va_config, sa2va_backbone
+from .sa2va_processor import TEMPLATES
 from .sam2_config import recognise_hiera, sam2_config, stated_sizes
 from .tensors import LazyTensor, StoredTensor, open_tensors
 
@@ -45,7 +46,16 @@ def load_sa2va(folder: Path, tokenizer: PreTrainedTokenizerBase, **options: Any)
         )
         text = config.get_text_config()
         state = arrange(tensors, text.num_attention_heads, text.num_key_value_heads)
-        return load_complete(folder, config, state, **options)
+        model = load_complete(folder, config, state, **options)
+    model.mllm.generation_config = _generation_config(stated, tokenizer, text.eos_token_id)
+    return model
+
+
+def _generation_config(stated: dict[str, Any], tokenizer: PreTrainedTokenizerBase, eos: int) -> GenerationConfig:
+    """Greedy, as the peer; an answer ends with the language model's end token or the one of the prompt format."""
+    stop = TEMPLATES[stated["template"]][1] if sa2va_backbone(stated) == "internvl" else None
+    ends = {eos} | ({tokenizer.convert_tokens_to_ids(stop)} if stop in tokenizer.get_vocab() else set())
+    return GenerationConfig(do_sample=False, eos_token_id=sorted(ends), pad_token_id=tokenizer.pad_token_id)
 
 
 def load_complete(folder: Path, config: Any, state: dict[str, LazyTensor], **options: Any) -> DeSa2VAModel:

@@ -84,6 +84,7 @@ def read_sa2va_config(
         key_frames="first",
         num_key_frames=5,
         track_strategy="memory",
+        seg_states="raw" if backbone == "qwen3_vl" else "normed",
     )
 
 

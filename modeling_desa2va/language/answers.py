@@ -42,6 +42,12 @@ class Answer:
 class LanguageAnswerMixin(nn.Module):
     """The language half of `DeSa2VAModel.generate`."""
 
+    def seg_state_reader(self) -> nn.Module:
+        """The module whose input is the state of a `[SEG]`: the output head, or with `seg_states="raw"` the language
+        model's last norm.
+        """
+        return self.mllm.model.language_model.norm if self.config.seg_states == "raw" else self.get_output_embeddings()
+
     def _answer(
         self,
         input_ids: torch.Tensor,
@@ -66,7 +72,7 @@ class LanguageAnswerMixin(nn.Module):
         config, limit, tokens = self.config, settings.max_new_tokens, self.config.seg_token_ids
         prompt_length = language["input_ids"].shape[1] if "input_ids" in language else 0
         stop = StopAfterStates(tokens, prompt_length, limit, settings.stopping_criteria)
-        with record_last_states(self.get_output_embeddings()) as recorder:
+        with record_last_states(self.seg_state_reader()) as recorder:
             control = SegmentationTokenControl(
                 recorder, tokens, config.num_seg_frames, settings.eos_token_ids, task, limit, has_visual
             )

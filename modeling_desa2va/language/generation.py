@@ -23,15 +23,20 @@ TASKS = ("auto", "segment", "chat", "gcg")
 
 
 class StateRecorder:
-    """Holds the state that entered an output head last, of one call of `generate`.
+    """Holds the states that entered a module last, in one call.
 
     Attributes:
-        head: the output head. newest: (B, D), the newest position; `None` before the head has run.
+        module: the output head, or the last norm. states: (B, N, D); `None` before the module has run.
     """
 
-    def __init__(self, head: nn.Module) -> None:
-        self.head = head
-        self.newest: torch.Tensor | None = None
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.states: torch.Tensor | None = None
+
+    @property
+    def newest(self) -> torch.Tensor | None:
+        """(B, D), the newest position, without gradient."""
+        return None if self.states is None else self.states[:, -1].detach()
 
 
 # A context variable, since several threads may generate with one model: the hook is shared, what it fills is not.
@@ -39,14 +44,14 @@ _RECORDER: ContextVar[StateRecorder | None] = ContextVar("desa2va_state_recorder
 
 
 @contextmanager
-def record_last_states(head: nn.Module) -> Iterator[StateRecorder]:
-    """Inside, and in this thread alone, the states that enter an output head are recorded.
+def record_last_states(module: nn.Module) -> Iterator[StateRecorder]:
+    """Inside, and in this thread alone, the states that enter a module are recorded.
 
     At step 0 of generation `newest` is the state of the prompt's last token; at step t >= 1 the state whose input is
     new token t - 1.
     """
-    hook_once(head, _record, "forward_pre")
-    recorder = StateRecorder(head)
+    hook_once(module, _record, "forward_pre")
+    recorder = StateRecorder(module)
     token = _RECORDER.set(recorder)
     try:
         yield recorder
@@ -54,10 +59,10 @@ def record_last_states(head: nn.Module) -> Iterator[StateRecorder]:
         _RECORDER.reset(token)
 
 
-def _record(head: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
+def _record(module: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
     recorder = _RECORDER.get()
-    if recorder is not None and recorder.head is head:
-        recorder.newest = args[0][:, -1].detach()
+    if recorder is not None and recorder.module is module:
+        recorder.states = args[0]
 
 
 class SegmentationTokenControl(LogitsProcessor):

@@ -14,7 +14,7 @@ from desa2va.modeling_desa2va.answering import choose_key_frames
 from desa2va.modeling_desa2va.outputs import ImageFeatures, MaskPrediction
 from desa2va.modeling_desa2va.tracking import resize_logits
 from desa2va.processing.files import encode_mask
-from desa2va.processing.results import FORCED, AnswerParser
+from desa2va.processing.results import FORCED
 
 from .store import GivenPrompt
 
@@ -80,7 +80,7 @@ def ask_for_objects(
         key_frames, known = choice.key_frames, choice.known
     batch = processor(videos=video, text=text, task="segment", key_frames=key_frames)
     answer = model.answer_key_frames(**batch, known=known, max_new_tokens=MAX_NEW_TOKENS)
-    parsed = AnswerParser(processor.tokenizer, processor.object_token_ids).parse(answer.sequences[0].tolist())
+    parsed = processor.answer_parser.parse(answer.sequences[0].tolist())
     seen = answer.visuals[0]
     thresholds = model.config.mask_threshold, model.config.object_score_threshold
     found, missing = [], []

@@ -4,6 +4,7 @@ from .batch_assembly import PLACEHOLDERS, BatchAssembler
 from .chat_encoding import ChatEncoder
 from .image_rows import sam_pixels
 from .inference_plan import check_aspect_ratio, describe_visuals, plan_inference, prompts_of_visuals
+from .sa2va_pixels import PIXEL_RULE
 from .training_plan import plan_training
 from .user_request import DeSa2VABatch, VisualInfo, apply_task, open_visuals, plan_requests
 
@@ -11,6 +12,7 @@ __all__ = [
     "BatchAssembler",
     "ChatEncoder",
     "DeSa2VABatch",
+    "PIXEL_RULE",
     "PLACEHOLDERS",
     "VisualInfo",
     "apply_task",

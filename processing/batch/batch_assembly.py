@@ -82,6 +82,8 @@ class BatchAssembler:
         sam_image_processor: SAM-2's image processor.
         image_seq_length: tokens of an InternVL tile.
         max_length: longest sequence allowed.
+        prompt_rule: `"native"`, or `"sa2va"`: images without line break and frames without number, and at inference a
+            prompt in one piece (see `ChatEncoder.whole`).
     """
 
     def __init__(
@@ -92,7 +94,9 @@ class BatchAssembler:
         sam_image_processor: Any,
         image_seq_length: int,
         max_length: int,
+        prompt_rule: str = "native",
     ) -> None:
+        self.prompt_rule = prompt_rule
         self.encoder = encoder
         self.mllm_type = mllm_type
         self.image_processor = image_processor
@@ -107,14 +111,34 @@ class BatchAssembler:
         """Ids that stand for images of `token_counts` tokens each, in front of the text.
 
         InternVL: `<img>..</img>` and a line break, for a video `Frame1: <img>..</img>` line by line.
-        Qwen-VL: `<|vision_start|>..<|vision_end|>` one after the other.
+        Qwen-VL: `<|vision_start|>..<|vision_end|>` one after the other. Sa2VA's InternVL: frames apart by a line
+        break, nothing else.
         """
         ids: list[int] = []
+        if self.prompt_rule == "sa2va":
+            for index, count in enumerate(token_counts):
+                ids += [*(self.newline if index else []), self.start_id, *[self.context_id] * count, self.end_id]
+            return ids
         for index, count in enumerate(token_counts):
             if is_video and len(token_counts) > 1 and self.mllm_type == "internvl":
                 ids += self.encoder.control(f"Frame{index + 1}: ")
             ids += [self.start_id, *[self.context_id] * count, self.end_id, *self.newline]
         return ids
+
+    def visual_text(self, count: int) -> str:
+        """The text that stands for `count` images where a prompt is encoded in one piece: one token each."""
+        return ("\n" if self.newline else "").join(["".join(PLACEHOLDERS[self.mllm_type])] * count)
+
+    def encode(self, sequence: SequencePlan, counts: list[int], training: bool) -> EncodedChat:
+        """Ids and labels of one sequence whose images have `counts` tokens."""
+        texts = [text for _, text in sequence.messages]
+        if training or self.prompt_rule == "native" or any(self.encoder.has_control(text) for text in texts):
+            return self.encoder.encode(sequence.messages, self.placeholder(counts, sequence.is_video), not training)
+        messages, first = list(sequence.messages), [role for role, _ in sequence.messages].index("user")
+        messages[first] = ("user", self.visual_text(len(counts)) + messages[first][1])
+        chat = EncodedChat()
+        chat.extend(self.encoder.whole(self.encoder.render(messages), self.context_id, counts))
+        return chat
 
     def rows(self, plan: BatchPlan) -> ImageRows | None:
         """Language-model pixels of all images of the plan, `None` when it has none."""
@@ -145,7 +169,7 @@ class BatchAssembler:
         chats = []
         for sequence in plan.sequences:
             counts = [rows.tokens_per_image[index] for index in sequence.images] if rows is not None else []
-            chat = self.encoder.encode(sequence.messages, self.placeholder(counts, sequence.is_video), not training)
+            chat = self.encode(sequence, counts, training)
             if len(chat.input_ids) > self.max_length:
                 raise ValueError(
                     f"{sequence.name}: {len(chat.input_ids)} tokens ({sum(counts)} of them for the picture), more "

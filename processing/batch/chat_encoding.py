@@ -132,6 +132,37 @@ class ChatEncoder:
             self._templates[key] = [self.control(piece) if piece else [] for piece in pieces[::2]]
         return self._templates[key]
 
+    def render(self, messages: list[tuple[str, str]]) -> str:
+        """The prompt of `(role, text)` messages as one string that ends with the opening of an answer."""
+        return self.tokenizer.apply_chat_template(
+            [{"role": role, "content": text} for role, text in messages],
+            tokenize=False,
+            add_generation_prompt=True,
+            **({} if self.chat_template is None else {"chat_template": self.chat_template}),
+        )
+
+    def has_control(self, text: str) -> bool:
+        """Whether a text holds the name of a control token."""
+        return any(name in text for name in self._added.values())
+
+    def whole(self, prompt: str, context_id: int, counts: list[int]) -> list[int]:
+        """Ids of a prompt that is encoded in one piece, control tokens as such.
+
+        A tokenizer may join letters across the edge of template and text, where these are not kept apart by a control
+        token; and SentencePiece writes the beginning of a text differently.
+
+        Args:
+            prompt: holds one image token for every run of them. context_id: of the image token. counts: tokens of
+                each run, in order.
+        """
+        ids: list[int] = []
+        left = list(counts)
+        for index in self._ids(prompt, split=False):
+            ids += [context_id] * left.pop(0) if index == context_id and left else [index]
+        if left:
+            raise ValueError(f"the prompt shows {len(counts) - len(left)} images, but there are {len(counts)}")
+        return ids
+
     def encode(
         self, messages: list[tuple[str, str]], visual_ids: list[int], add_generation_prompt: bool
     ) -> EncodedChat:

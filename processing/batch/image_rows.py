@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from .sa2va_pixels import first_resize, follows_sa2va, normalised, resize, tiles
+
 
 @dataclass
 class ImageRows:
@@ -62,6 +64,8 @@ def internvl_rows(
     Returns:
         `ImageRows`; a frame cut into n > 1 tiles also holds its thumbnail, n + 1 rows.
     """
+    if follows_sa2va(image_processor):
+        return _sa2va_rows(image_processor, frames, max_tiles, tokens_per_tile)
     rows: list[torch.Tensor] = [torch.empty(0)] * len(frames)
     for limit in sorted(set(max_tiles)):
         indices = [index for index, tiles in enumerate(max_tiles) if tiles == limit]
@@ -77,8 +81,21 @@ def internvl_rows(
     return ImageRows(torch.cat(rows), counts, [tokens_per_tile * count for count in counts])
 
 
+def _sa2va_rows(
+    image_processor: Any, frames: list[np.ndarray], max_tiles: list[int], tokens_per_tile: int
+) -> ImageRows:
+    """The same by Sa2VA's rules."""
+    side = image_processor.size["height"]
+    cut = [tiles(frame, limit, side) for frame, limit in zip(frames, max_tiles, strict=True)]
+    counts = [len(part) for part in cut]
+    pixels = torch.cat([normalised(part, image_processor) for part in cut])
+    return ImageRows(pixels, counts, [tokens_per_tile * count for count in counts])
+
+
 def qwen_rows(image_processor: Any, frames: list[np.ndarray]) -> ImageRows:
     """Patches of Qwen-VL: `ImageRows` with `grid_thw`; one token per `merge_size ** 2` patches."""
+    if follows_sa2va(image_processor):
+        frames = [first_resize(frame) for frame in frames]
     output = _preprocess(image_processor, frames)
     grid = output["image_grid_thw"]
     patches = [int(count) for count in grid.prod(dim=1)]
@@ -88,6 +105,9 @@ def qwen_rows(image_processor: Any, frames: list[np.ndarray]) -> ImageRows:
 
 def sam_pixels(image_processor: Any, frames: list[np.ndarray]) -> torch.Tensor:
     """SAM-2 pixels `(F, 3, S, S)` float32: resized to the square without keeping the aspect ratio, normalised."""
+    if follows_sa2va(image_processor):
+        side = image_processor.size["height"]
+        return normalised(np.stack([resize(frame, side, side) for frame in frames]), image_processor)
     return _preprocess(image_processor, frames)["pixel_values"]
 
 

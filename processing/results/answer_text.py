@@ -44,9 +44,11 @@ class AnswerParser:
     Args:
         tokenizer: the processor's.
         seg_ids: the ids that make up one object, in order (one, or several with `seg_design` repetitive or unique).
+        stop_strings: texts that end an answer where no control token does; they are no part of it.
     """
 
-    def __init__(self, tokenizer: Any, seg_ids: Sequence[int]) -> None:
+    def __init__(self, tokenizer: Any, seg_ids: Sequence[int], stop_strings: Sequence[str] = ()) -> None:
+        self.stop_strings = tuple(stop_strings)
         self.tokenizer = tokenizer
         self.seg_ids = list(seg_ids)
         vocabulary = tokenizer.get_vocab()
@@ -80,6 +82,8 @@ class AnswerParser:
                 answer.raw_text += "[SEG]"
                 if num_seg % len(self.seg_ids) == 0:
                     answer.spans.append(span)
+        for stop in self.stop_strings:
+            answer.text, answer.raw_text = (text.partition(stop)[0] for text in (answer.text, answer.raw_text))
         answer.text = answer.text.rstrip()
         answer.raw_text = answer.raw_text.strip()
         return answer

@@ -125,6 +125,7 @@ def native_sa2va(name: str) -> DeSa2VAModel:
         multimask_output=True,
         key_frames="first",
         track_strategy="memory",
+        seg_states="raw" if family == "qwen3_vl" else "normed",
     )
     model = randomise(DeSa2VAModel(config))
     model.segmenter.copy_decoders()  # the peer has one decoder, the tuned one

@@ -1,16 +1,14 @@
 """Published Sa2VA layouts, from the stored runs of the peer: every tensor used, every parameter filled."""
 
-import json
 import os
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from desa2va.modeling_desa2va.conversion.sa2va import load_sa2va
+from desa2va.modeling_desa2va.conversion import load_sa2va, sa2va_processor
 
 SHARED = Path(os.environ.get("DESA2VA_SHARED", Path(__file__).resolve().parents[4] / "shared"))
 GOLDEN = SHARED / "peer_golden"
@@ -20,22 +18,15 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def tokenizer_of(folder):
-    """Ids of the two control tokens, as the layout's files state them."""
-    ids = json.loads((folder / "added_tokens.json").read_text())
-    names = {value: name for name, value in ids.items()}
-    return SimpleNamespace(
-        encode=lambda text, add_special_tokens: [ids[text]],
-        convert_ids_to_tokens=lambda index: names[index],
-        name_or_path=str(folder),
-    )
+def load(folder):
+    return load_sa2va(folder, sa2va_processor(folder, 256).tokenizer, dtype=torch.float32)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_tensor_is_used_and_every_parameter_filled(layout):
     """A count of values would not see two swapped tensors: single ones are compared."""
     folder = GOLDEN / layout
-    model = load_sa2va(folder, tokenizer_of(folder), dtype=torch.float32)
+    model = load(folder)
     stored, own = load_file(folder / "model.safetensors"), model.state_dict()
     prefix = "grounding_encoder.sam2_model."
     for theirs, ours in (
@@ -78,4 +69,4 @@ def test_an_incomplete_checkpoint_is_refused_by_name(copy, edit, message):
     """A missing memory tensor would load as noise and draw black masks."""
     folder = copy(edit)
     with pytest.raises(ValueError, match=message):
-        load_sa2va(folder, tokenizer_of(folder), dtype=torch.float32)
+        load(folder)
