@@ -143,9 +143,8 @@ def test_mask_and_box_prompt_the_decoder_in_the_pixels_of_the_crop(result, image
         seen.update(prompts, rows=rows)
         return MaskPrediction(torch.zeros(1, 8, 8), torch.zeros(1), torch.zeros(1))
 
-    sam = SimpleNamespace(
-        device="cpu", image_size=64, mask_decoder=None, prompt_encoder=SimpleNamespace(mask_input_size=(16, 16))
-    )
+    sam = torch.nn.Linear(1, 1)  # a module says where it computes
+    sam.image_size, sam.mask_decoder, sam.prompt_encoder = 64, None, SimpleNamespace(mask_input_size=(16, 16))
     model = SimpleNamespace(segmenter=SimpleNamespace(sam=sam, decode=decode, encode_frames=lambda pixels: None))
     processor = SimpleNamespace(
         sam_image_processor=lambda images, **_: {"pixel_values": torch.stack([entry.float() for entry in images])}
