@@ -8,9 +8,12 @@ inference).
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from transformers import AutoConfig, PreTrainedConfig, Sam2VideoConfig
+from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig, Sam2VideoConfig
 from transformers.models.sam2_video.configuration_sam2_video import Sam2VideoMaskDecoderConfig
 
 from .integers import as_integer, is_integer
@@ -25,6 +28,11 @@ CHOICES = {
     "seg_states": ("normed", "raw"),
     "track_strategy": ("consistent", "memory", "per_frame"),
 }
+# Least and most. The most is what no use needs, so that a slip of the keyboard does not run for days.
+INTEGERS = {"num_reprompts": (0, 16), "num_seg_frames": (1, 64), "num_key_frames": (1, 1024)}
+SWITCHES = ("reprompt_guard", "multimask_output")
+THRESHOLDS = ("mask_threshold", "object_score_threshold")
+_LARGEST, _MOST_LAYERS = 2**32, 1024  # of any number in a nested configuration, and of those that count its layers
 
 
 class DeSa2VAConfig(PreTrainedConfig):
@@ -41,16 +49,16 @@ class DeSa2VAConfig(PreTrainedConfig):
             Qwen3-VL models were trained).
         temporal (`str`): `"none"` (one visual prompt for all frames of a video, the paper's) or `"motion"` (a third
             projection moves it from key frame to key frame; still images never read it).
-        num_reprompts (`int`): passes in which the fused mask is the dense prompt of both decoders (paper Eq. 11); >=
-            0.
+        num_reprompts (`int`): passes in which the fused mask is the dense prompt of both decoders (paper Eq. 11); 0
+            to 16.
         reprompt_guard (`bool`): keep the earlier mask of an object where its predicted IoU is higher.
         seg_design (`str`): `"single"` (one `[SEG]` for all frames), `"repetitive"` (one repeated per frame) or
             `"unique"` (one token of its own per frame); Sa2VA table 12.
-        num_seg_frames (`int`): tokens per object; 1 for `"single"`.
+        num_seg_frames (`int`): tokens per object; 1 for `"single"`, at most 64.
         seg_token_ids (`list[int]`): ids of the segmentation tokens: one, or `num_seg_frames` for `"unique"`.
         multimask_output (`bool`): language prompts are decoded to three masks and the best by predicted IoU is kept.
         key_frames (`str`): which frames of a video the language model sees: `"uniform"`, `"first"`, `"all"`.
-        num_key_frames (`int`): how many; >= 1.
+        num_key_frames (`int`): how many; 1 to 1024.
         track_strategy (`str`): `"consistent"`, `"memory"` (Sa2VA's Algorithm 1) or `"per_frame"`.
         mask_threshold (`float`): logit above which a pixel belongs to a mask: in what conditions the tracker, and in
             every result that is not told otherwise.
@@ -94,7 +102,7 @@ class DeSa2VAConfig(PreTrainedConfig):
         self.reprompt_guard = reprompt_guard
         self.seg_design = seg_design
         self.num_seg_frames = num_seg_frames
-        self.seg_token_ids = list(seg_token_ids) if seg_token_ids is not None else []
+        self.seg_token_ids = [] if seg_token_ids is None else seg_token_ids
         self.multimask_output = multimask_output
         self.key_frames = key_frames
         self.num_key_frames = num_key_frames
@@ -113,16 +121,26 @@ class DeSa2VAConfig(PreTrainedConfig):
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}={getattr(self, name)!r} is unknown; choose one of {', '.join(allowed)}")
-        for name, least in (("num_reprompts", 0), ("num_seg_frames", 1), ("num_key_frames", 1)):
+        for name, (least, most) in INTEGERS.items():
             value = getattr(self, name)
-            if not is_integer(value) or value < least:
-                raise ValueError(f"{name}={value!r} must be an integer >= {least}")
+            if not is_integer(value) or not least <= value <= most:
+                raise ValueError(f"{name}={value!r:.40} must be an integer from {least} to {most}")
             setattr(self, name, as_integer(value, name))
-        self.seg_token_ids = [as_integer(token, "seg_token_ids") for token in self.seg_token_ids]
-        for name in ("mask_threshold", "object_score_threshold"):
+        for name in SWITCHES:
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name}={getattr(self, name)!r:.40} must be true or false")
+        for name in THRESHOLDS:
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-                raise ValueError(f"{name}={value!r} must be a finite number, a logit")
+            if not isinstance(value, int | float) or isinstance(value, bool) or not -1024 <= value <= 1024:
+                raise ValueError(f"{name}={value!r:.40} must be a finite number, a logit from -1024 to 1024")
+        self._check_tokens()
+
+    def _check_tokens(self) -> None:
+        """The segmentation tokens fit the design and the vocabulary."""
+        ids = self.seg_token_ids
+        if isinstance(ids, str) or not isinstance(ids, Iterable) or not all(map(is_integer, ids)):
+            raise ValueError(f"seg_token_ids={ids!r:.60} must be a list of integers")
+        self.seg_token_ids = [as_integer(token, "seg_token_ids") for token in ids]
         if self.seg_design == "single" and self.num_seg_frames != 1:
             raise ValueError(f"seg_design='single' has one token per object, num_seg_frames={self.num_seg_frames}")
         expected = self.num_seg_frames if self.seg_design == "unique" else 1
@@ -158,19 +176,55 @@ class DeSa2VAConfig(PreTrainedConfig):
 def _language_config(value: PreTrainedConfig | dict[str, Any] | None) -> PreTrainedConfig:
     if isinstance(value, PreTrainedConfig):
         return value
-    value = dict(value or {})
+    value = _section("mllm_config", value)
     model_type = value.pop("model_type", "internvl")
-    return AutoConfig.for_model(model_type, **value)
+    if not isinstance(model_type, str) or model_type not in CONFIG_MAPPING:
+        raise ValueError(f"mllm_config: transformers knows no model_type {model_type!r:.60}")
+    with _named("mllm_config"):
+        return AutoConfig.for_model(model_type, **value)
 
 
 def _sam_config(value: PreTrainedConfig | dict[str, Any] | None) -> Sam2VideoConfig:
     if isinstance(value, PreTrainedConfig):
         return value
-    value = dict(value or {})
-    if isinstance(value.get("mask_decoder_config"), dict):
-        # transformers 5.17 turns this dict into a prompt encoder's configuration.
-        value["mask_decoder_config"] = Sam2VideoMaskDecoderConfig(**value["mask_decoder_config"])
-    return Sam2VideoConfig(**value)
+    value = _section("sam_config", value)
+    with _named("sam_config"):
+        if isinstance(value.get("mask_decoder_config"), dict):
+            # transformers 5.17 turns this dict into a prompt encoder's configuration.
+            value["mask_decoder_config"] = Sam2VideoMaskDecoderConfig(**value["mask_decoder_config"])
+        return Sam2VideoConfig(**value)
+
+
+def _section(name: str, value: Any) -> dict[str, Any]:
+    """A copy of a nested configuration, none of whose numbers is absurd: a billion layers are built for ever."""
+    if value is not None and not isinstance(value, dict):
+        raise ValueError(f"{name} must be a configuration or a dictionary, got {type(value).__name__}")
+    _check_sizes(name, value)
+    return dict(value or {})
+
+
+def _check_sizes(name: str, value: Any) -> None:
+    """Raises `ValueError` naming a number that is larger than anything that can be built."""
+    waiting = [(name, value)]
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [(f"{name}.{key}", inner) for key, inner in value.items()]
+        elif isinstance(value, list | tuple):
+            waiting += [(name, inner) for inner in value]
+        elif isinstance(value, int | float) and not isinstance(value, bool) and abs(value) != math.inf:
+            counts_layers = re.search(r"layers|depth|blocks|stages", name.rsplit(".", 1)[-1])
+            if not abs(value) <= (_MOST_LAYERS if counts_layers else _LARGEST):
+                raise ValueError(f"{name:.200}={value!r:.40} is larger than anything that can be built")
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Names the section in whatever transformers' own checks raise, which is of many kinds."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"{name} can not be read ({type(error).__name__}: {error})") from error
 
 
 __all__ = ["DeSa2VAConfig"]

@@ -18,21 +18,24 @@ def is_integer(value: Any) -> bool:
     return str(getattr(value, "dtype", type(value).__name__)) not in ("bool", "torch.bool")
 
 
-def as_integer(value: Any, name: str, least: int | None = None) -> int:
+def as_integer(value: Any, name: str, least: int | None = None, most: int | None = None) -> int:
     """A value as `int`.
 
     Args:
-        value: what was given. name: of the argument, for messages. least: smallest value allowed.
+        value: what was given. name: of the argument, for messages. least, most: smallest and largest
+            value allowed.
 
     Raises:
         TypeError: no whole number; `True` and `2.0` are none.
-        ValueError: below `least`.
+        ValueError: below `least`, or above `most`.
     """
     if not is_integer(value):
-        raise TypeError(f"{name}={value!r} must be an integer, not {type(value).__name__}")
+        raise TypeError(f"{name}={value!r:.200} must be an integer, not {type(value).__name__}")
     number = operator.index(value)
     if least is not None and number < least:
         raise ValueError(f"{name}={number} must be at least {least}")
+    if most is not None and number > most:
+        raise ValueError(f"{name}={number!r:.20} must be at most {most}")
     return number
 
 

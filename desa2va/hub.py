@@ -24,7 +24,8 @@ from desa2va.processing.files import output_folder
 from desa2va.processing.processing_desa2va import DeSa2VAProcessor
 
 from .card import SIDE_FILES, write_card
-from .model_files import SHIPPED_MODEL, check_hub, checked_device, named_in_errors, resolve
+from .model_checks import check_configuration, check_together
+from .model_files import SHIPPED_MODEL, check_hub, checked_device, checked_dtype, named_in_errors, resolve
 
 
 def load(
@@ -48,15 +49,18 @@ def load(
 
     Raises:
         FileNotFoundError: See `resolve`; or a Hub id that can not be read.
-        ValueError: If the checkpoint lacks weights of the model (the message names them), holds a damaged file, or
-            this machine has no such device.
+        ValueError: If the checkpoint lacks weights of the model (the message names them), holds a damaged file, is of
+            parts that do not belong together (see `model_checks`), or this machine has no such device or dtype.
     """
     path = resolve(name)
-    device = checked_device(device)
+    device, dtype = checked_device(device), checked_dtype(dtype)
     if dtype is None:
         dtype = torch.float32 if device.type == "cpu" else "auto"
     hub_options = {key: kwargs[key] for key in ("revision", "token", "cache_dir", "local_files_only") if key in kwargs}
-    if not Path(path).is_dir():
+    if Path(path).is_dir():
+        with named_in_errors(path, "model"):
+            check_configuration(Path(path))
+    else:
         check_hub(path, **hub_options)
     with named_in_errors(path, "model"), _no_report():
         loading = {"ignore_mismatched_sizes": True, **kwargs, "output_loading_info": True}
@@ -71,6 +75,8 @@ def load(
         warnings.warn(f"{path} holds {len(known)} weights the model does not know, e.g. {known[0]}", stacklevel=2)
     with named_in_errors(path, "processor"):
         processor = DeSa2VAProcessor.from_pretrained(path, **hub_options)
+    with named_in_errors(path, "model"):
+        check_together(model, processor, path)
     if "device_map" not in kwargs:
         model = model.to(device)
     model.processor = processor

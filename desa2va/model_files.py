@@ -152,4 +152,18 @@ def checked_device(device: str | torch.device | None) -> torch.device:
     return found
 
 
-__all__ = ["SHIPPED_MODEL", "check_hub", "checked_device", "named_in_errors", "resolve"]
+def checked_dtype(dtype: str | torch.dtype | None) -> str | torch.dtype | None:
+    """A floating type by its name or as it is; `None` and `"auto"` are passed on.
+
+    Raises:
+        ValueError: If weights can not be of this type.
+    """
+    if dtype is None or dtype == "auto":
+        return dtype
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if found not in (torch.float32, torch.bfloat16, torch.float16, torch.float64):
+        raise ValueError(f"dtype={dtype!r:.40} is no type of weights; choose float32, bfloat16, float16 or auto")
+    return found
+
+
+__all__ = ["SHIPPED_MODEL", "check_hub", "checked_device", "checked_dtype", "named_in_errors", "resolve"]

@@ -39,6 +39,16 @@ GCG_INSTRUCTION = (
     "of the answer."
 )
 
+KEY_FRAMES = ("uniform", "first", "all")
+# Least and most. The most is what no use needs, so that a slip of the keyboard does not fill the memory.
+INTEGERS = {
+    "image_seq_length": (1, 2**14),
+    "merge_size": (1, 16),
+    "max_tiles": (1, 256),
+    "num_seg_frames": (1, 64),
+    "num_key_frames": (1, 1024),
+    "max_length": (1, 2**20),
+}
 # Not attributes: they would travel with every copy and change the hash by which `datasets` knows its cache.
 _ASSEMBLERS: WeakKeyDictionary[DeSa2VAProcessor, tuple[Any, BatchAssembler]] = WeakKeyDictionary()
 
@@ -66,8 +76,8 @@ class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
         chat_template: overrides the tokenizer's.
 
     Raises:
-        ValueError: a number below 1, unknown `mllm_type` or `seg_design`, or a control token missing from the
-            tokenizer.
+        ValueError: unknown `mllm_type`, `seg_design` or `key_frames`, a number outside `INTEGERS`, or a control token
+            missing from the tokenizer.
     """
 
     _export_json = "processor_config.json"
@@ -98,7 +108,7 @@ class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
         self.image_seq_length = image_seq_length
         self.merge_size = merge_size
         self.max_tiles = max_tiles
-        self.seg_tokens = [SEG] if seg_tokens is None else list(seg_tokens)
+        self.seg_tokens = [SEG] if seg_tokens is None else seg_tokens
         self.seg_design = seg_design
         self.num_seg_frames = num_seg_frames
         self.key_frames = key_frames
@@ -110,9 +120,24 @@ class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
         self._check()
 
     def _check(self) -> None:
-        """Raises `ValueError` for fields that can not work together."""
-        for name in ("image_seq_length", "merge_size", "max_tiles", "num_seg_frames", "num_key_frames", "max_length"):
-            setattr(self, name, as_integer(getattr(self, name), name, least=1))
+        """Raises `ValueError` for fields that are absurd, or can not work together."""
+        for name in ("image_processor", "tokenizer", "sam_image_processor"):
+            if not hasattr(getattr(self, name), "save_pretrained"):
+                raise ValueError(f"the processor has no {name}, got {type(getattr(self, name)).__name__}")
+        for name, (least, most) in INTEGERS.items():
+            setattr(self, name, as_integer(getattr(self, name), name, least, most))
+        tokens = self.seg_tokens
+        if not isinstance(tokens, list | tuple) or not all(isinstance(token, str) for token in tokens):
+            raise ValueError(f"seg_tokens={tokens!r:.60} must be a list of texts")
+        self.seg_tokens = list(tokens)
+        if not isinstance(self.gcg_instruction, str) or not isinstance(self.chat_template, str | dict | None):
+            raise ValueError("gcg_instruction must be a text, and chat_template one or null")
+        if self.key_frames not in KEY_FRAMES:
+            raise ValueError(f"key_frames={self.key_frames!r:.40} is unknown; choose one of {', '.join(KEY_FRAMES)}")
+        self._check_parts()
+
+    def _check_parts(self) -> None:
+        """Design, image processor and tokenizer fit each other."""
         if self.mllm_type not in PLACEHOLDERS:
             raise ValueError(f"mllm_type={self.mllm_type!r} is unknown; choose one of {', '.join(PLACEHOLDERS)}")
         if self.seg_design not in ("single", "repetitive", "unique"):

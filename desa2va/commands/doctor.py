@@ -192,7 +192,9 @@ def check_video() -> Finding:
 
 def check_weights(model: Any) -> Finding:
     """Every weight is a finite number."""
-    broken = [name for name, tensor in model.state_dict().items() if not tensor.isfinite().all()]
+    from desa2va.model_checks import not_finite
+
+    broken = not_finite(model)
     remedy = "the file is damaged or training diverged: download it again or take an earlier checkpoint"
     detail = "all finite" if not broken else f"not finite: {', '.join(broken[:3])} ({len(broken)} tensors)"
     return Finding("weights", not broken, detail, remedy)

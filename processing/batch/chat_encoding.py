@@ -16,6 +16,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
+from desa2va.processing.files import is_text
+
 ANSWER_MARKERS = ("[SEG]", "<p>", "</p>")
 IGNORED_LABEL = -100
 
@@ -23,6 +25,9 @@ IGNORED_LABEL = -100
 # one would be read by the rule of the other.
 _TOKENIZER_LOCK = threading.Lock()
 
+# Characters and ids kept of one text and of all (some 40 bytes each): phrases come again, long texts do not.
+_CACHED_TEXT, _CACHED_ALL = 4096, 2**20
+_CACHED_ROLES = 64
 _MARKER = "\ue000{}\ue001"
 _MARKER_PATTERN = re.compile("\ue000(\\d+)\ue001")
 _ANSWER_PATTERN = re.compile("|".join(re.escape(marker) for marker in ANSWER_MARKERS))
@@ -55,6 +60,7 @@ class ChatEncoder:
         self.chat_template = chat_template
         self._templates: dict[tuple[tuple[str, ...], bool], list[list[int]]] = {}
         self._plain_cache: dict[str, list[int]] = {}
+        self._cached = 0
         self._control_cache: dict[str, list[int]] = {}
         self._added = {index: str(token.content) for index, token in tokenizer.added_tokens_decoder.items()}
         self._marker_ids = {"[SEG]": list(seg_ids)}
@@ -76,11 +82,15 @@ class ChatEncoder:
         cached = self._plain_cache.get(text)
         if cached is None:
             cached = self._encode_plain(text)
-            if len(self._plain_cache) < 65536:
+            size = len(text) + len(cached)
+            if size <= _CACHED_TEXT and self._cached + size <= _CACHED_ALL:
                 self._plain_cache[text] = cached
+                self._cached += size
         return cached
 
     def _encode_plain(self, text: str) -> list[int]:
+        if not is_text(text):
+            raise ValueError(f"text {text!r:.60} is no Unicode text: it holds half a surrogate pair")
         ids = self._ids(text, split=True)
         if not any(index in self._added for index in ids):
             return ids
@@ -93,7 +103,9 @@ class ChatEncoder:
         ]
         kept = sorted({self._added[index] for index in ids if index in self._added})
         if kept:
-            raise ValueError(f"text {text!r} holds the control tokens {kept}, which this tokenizer cannot spell out")
+            raise ValueError(
+                f"text {text!r:.200} holds the control tokens {kept}, which this tokenizer cannot spell out"
+            )
         return ids
 
     def _ids(self, text: str, split: bool) -> list[int]:
@@ -117,29 +129,22 @@ class ChatEncoder:
         key = (roles, add_generation_prompt)
         if key not in self._templates:
             messages = [{"role": role, "content": _MARKER.format(index)} for index, role in enumerate(roles)]
-            rendered = self.tokenizer.apply_chat_template(
-                messages,
-                tokenize=False,
-                add_generation_prompt=add_generation_prompt,
-                **({} if self.chat_template is None else {"chat_template": self.chat_template}),
-            )
+            rendered = self._render(messages, add_generation_prompt)
             pieces = _MARKER_PATTERN.split(rendered)
             if pieces[1::2] != [str(index) for index in range(len(roles))]:
                 raise ValueError(
                     f"the chat template does not show every message once and in order for roles {list(roles)}; "
                     f"it rendered the messages {pieces[1::2]}"
                 )
-            self._templates[key] = [self.control(piece) if piece else [] for piece in pieces[::2]]
+            encoded = [self.control(piece) if piece else [] for piece in pieces[::2]]
+            if len(roles) > _CACHED_ROLES:
+                return encoded
+            self._templates[key] = encoded
         return self._templates[key]
 
     def render(self, messages: list[tuple[str, str]]) -> str:
         """The prompt of `(role, text)` messages as one string that ends with the opening of an answer."""
-        return self.tokenizer.apply_chat_template(
-            [{"role": role, "content": text} for role, text in messages],
-            tokenize=False,
-            add_generation_prompt=True,
-            **({} if self.chat_template is None else {"chat_template": self.chat_template}),
-        )
+        return self._render([{"role": role, "content": text} for role, text in messages], True)
 
     def has_control(self, text: str) -> bool:
         """Whether a text holds the name of a control token."""
@@ -162,6 +167,15 @@ class ChatEncoder:
         if left:
             raise ValueError(f"the prompt shows {len(counts) - len(left)} images, but there are {len(counts)}")
         return ids
+
+    def _render(self, messages: list[dict[str, str]], add_generation_prompt: bool) -> str:
+        own = {} if self.chat_template is None else {"chat_template": self.chat_template}
+        try:
+            return self.tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=add_generation_prompt, **own
+            )
+        except Exception as error:  # a template is a program; it may raise anything
+            raise ValueError(f"the chat template can not be rendered ({type(error).__name__}: {error})") from error
 
     def encode(
         self, messages: list[tuple[str, str]], visual_ids: list[int], add_generation_prompt: bool

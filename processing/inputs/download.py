@@ -102,6 +102,7 @@ class _Watch:
 
     def __exit__(self, *_: Any) -> None:
         self._timer.cancel()
+        self._timer.join()
         for connection in self._sockets:
             connection.close()
 

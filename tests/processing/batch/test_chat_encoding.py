@@ -93,3 +93,21 @@ def test_threads_do_not_share_how_special_tokens_are_read(encoder, tokenizer, mo
         programs = [pool.submit(encoder.control, f"[SEG] {number}") for number in range(8)]
         assert all(seg not in user.result() for user in users)
         assert all(seg in program.result() for program in programs)
+
+
+def test_the_cache_is_bounded_by_what_it_holds(encoder):
+    """Counted by entries, 500 long texts that the processor refused anyway stayed for good: 459 MB."""
+    for number in range(300):
+        encoder.plain(f"{number} " + "circle " * 2000)
+    assert not encoder._plain_cache
+    for number in range(3000):
+        encoder.plain(f"{number} " + "circle " * 100)
+    held = sum(len(text) + len(ids) for text, ids in encoder._plain_cache.items())
+    assert 0 < held <= 2**20
+    assert encoder.plain("circle") == encoder.plain("circle")
+
+
+def test_text_that_is_no_unicode_is_named(encoder):
+    """The tokenizer's own error is a TypeError about its input types."""
+    with pytest.raises(ValueError, match="no Unicode text"):
+        encoder.plain("the \ud800 circle")
