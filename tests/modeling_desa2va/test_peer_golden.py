@@ -1,7 +1,12 @@
-"""Sa2VA's own stored run (tiny weights, fp32) against strategy `memory`: same logits, scores, pointers, memories."""
+"""Sa2VA's own stored runs (tiny weights, fp32) against strategy `memory`: same logits, scores, pointers, memories, and
+the same masks in the end.
+"""
 
+import json
 import os
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,12 +15,15 @@ from safetensors.torch import load_file
 from transformers import Sam2VideoConfig, Sam2VideoInferenceSession
 
 from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
+from desa2va.modeling_desa2va.answering.answering import AnsweringMixin
+from desa2va.modeling_desa2va.conversion import load_sa2va
 from desa2va.modeling_desa2va.outputs import ClipPrediction
 from desa2va.modeling_desa2va.segmenter import DeSa2VASegmenter
 from desa2va.modeling_desa2va.tracking.frame_encoding import encode_lazily
 from desa2va.modeling_desa2va.tracking.frame_steps import FrameSteps
 from desa2va.modeling_desa2va.tracking.memory import encode_memory
 from desa2va.modeling_desa2va.tracking.strategies import TrackRequest, track_objects
+from desa2va.processing.results.frame_results import ObjectLabel, frame_result
 
 SHARED = Path(os.environ.get("DESA2VA_SHARED", Path(__file__).resolve().parents[3] / "shared"))
 GOLDEN = SHARED / "peer_golden"
@@ -109,7 +117,84 @@ def test_stored_frame_is_reproduced(golden):
     expected = stored["maskmem_features_fp32"].flatten(2).transpose(1, 2)
     torch.testing.assert_close(memory, expected, atol=2e-2, rtol=0)
     tracks = track(segmenter, stored["sam_in"], stored["seg_proj"])
-    torch.testing.assert_close(tracks.logits[0].float(), stored["low_res_masks"][0], atol=2e-3, rtol=1e-3)
+    torch.testing.assert_close(tracks.logits[0], stored["low_res_masks"][0], atol=2e-3, rtol=0)
+    config = DeSa2VAConfig(track_strategy="memory")
+    with np.load(GOLDEN / "tiny_image.npz") as whole:
+        expected = whole["prediction_masks"]
+    options = AnsweringMixin.mask_options(SimpleNamespace(config=config))
+    assert wrong_pixels(drawn(tracks, options, expected), expected) <= 2
+
+
+def drawn(tracks, options, expected):
+    """Masks bool (O, T, H, W) as results draw them."""
+    size, labels = expected.shape[-2:], [ObjectLabel(number) for number in range(len(expected))]
+    frames = []
+    for t in range(expected.shape[1]):
+        seen = SimpleNamespace(**{name: getattr(tracks, name)[:, t] for name in ("logits", "iou", "object_score")})
+        frames.append([entry.mask for entry in frame_result(t, 0.0, size, seen, labels, options).objects])
+    return np.array(frames).swapaxes(0, 1)
+
+
+def wrong_pixels(masks, expected):
+    """The most on any frame of any object."""
+    return int((masks != expected).sum((-1, -2)).max())
+
+
+RUNS = [
+    ("qwen3_vl", "video"),
+    ("qwen3_vl", "image"),
+    ("qwen3_vl", "image_promptseg"),
+    ("qwen2_5_vl", "image"),
+    ("qwen2_5_vl", "image_nosystem"),
+    ("internvl_vp", "image_regions"),
+    ("internvl_vp", "image_no_region"),
+    ("internlm2", "image"),
+]
+# The peer rounds mean and deviation to bf16.
+MEAN = torch.tensor([0.485, 0.456, 0.406], dtype=torch.bfloat16).float()
+DEVIATION = torch.tensor([0.229, 0.224, 0.225], dtype=torch.bfloat16).float()
+
+
+@pytest.fixture(scope="module")
+def published():
+    """Loads a layout once: `published(name)`."""
+    known = {}
+
+    def load(layout):
+        if layout not in known:
+            ids = json.loads((GOLDEN / layout / "added_tokens.json").read_text())
+            names = {value: name for name, value in ids.items()}
+            tokenizer = SimpleNamespace(
+                encode=lambda text, add_special_tokens: [ids[text]],
+                convert_ids_to_tokens=names.__getitem__,
+                name_or_path=layout,
+            )
+            known[layout] = load_sa2va(GOLDEN / layout, tokenizer, dtype=torch.float32)
+        return known[layout]
+
+    return load
+
+
+@pytest.mark.parametrize(("layout", "run"), RUNS)
+def test_masks_of_the_peer_are_reproduced(published, layout, run):
+    """The last step counts: gating by the object score lost whole masks, one resize instead of two hundreds of pixels,
+    half precision single ones. The peer's masks, to two pixels, are the default; our rules are there on request.
+    """
+    model = published(layout)
+    with np.load(GOLDEN / layout / f"{run}.npz") as stored:
+        pixels = torch.from_numpy(stored["sam_square_u8"]).float().div(255).reshape(-1, 256, 256, 3)
+        prompts, first = torch.from_numpy(stored["seg_proj"]), torch.from_numpy(stored["sam_in_frame0"])
+        logits, scores = torch.from_numpy(stored["low_res_masks"][:, :, 0]), stored["object_score_logits"][..., 0]
+        expected = stored["prediction_masks"]
+    frames = ((pixels - MEAN) / DEVIATION).permute(0, 3, 1, 2)
+    torch.testing.assert_close(frames[0], first, atol=1e-5, rtol=0)
+    tracks = track(model.segmenter, frames, prompts)
+    torch.testing.assert_close(tracks.logits, logits, atol=2e-3, rtol=0)
+    options = model.mask_options()
+    assert wrong_pixels(drawn(tracks, options, expected), expected) <= 2
+    gated = drawn(tracks, replace(options, empty_absent=True), expected)
+    assert np.array_equal(gated.any((-1, -2)), (scores > 0) & expected.any((-1, -2)))
+    assert wrong_pixels(drawn(tracks, replace(options, two_step_resize=False), expected), expected) > 2
 
 
 def reference_video(sam, frames, prompt, num_prompted=5):
@@ -150,6 +235,5 @@ def test_video_equals_algorithm_one(golden):
     for number, prompt in enumerate(prompts):
         with torch.no_grad():
             logits, score = reference_video(segmenter.sam, frames, prompt)
-        # fp16 outputs: one part in 2048
-        torch.testing.assert_close(tracks.logits[number].float(), logits, atol=2e-3, rtol=1e-3)
+        torch.testing.assert_close(tracks.logits[number], logits, atol=2e-3, rtol=0)
         torch.testing.assert_close(tracks.object_score[number], score, atol=1e-3, rtol=0)
