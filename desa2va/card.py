@@ -18,6 +18,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from safetensors import safe_open
 
+from desa2va.processing.files import write_file
+
 from . import __version__
 
 MARK = "<!-- written by desa2va.card; this line lets the next save refresh the page -->"
@@ -180,7 +182,8 @@ def write_card(folder: str | os.PathLike, name: str | None = None) -> Path | Non
     path = Path(folder) / "README.md"
     if path.is_file() and MARK not in path.read_text(encoding="utf-8"):
         return None
-    path.write_text(render(folder, name), encoding="utf-8")
+    text = render(folder, name)
+    write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"), overwrite=True)
     return path
 
 

@@ -185,13 +185,23 @@ def write_code(folder: str | os.PathLike, entry: str, json_name: str, auto_class
         raise FileNotFoundError(f"{config_path} does not exist; code is written next to a saved configuration")
     written = []
     for name, text in collect_flat_sources(entry).items():
-        (folder / name).write_text(text, encoding="utf-8")
+        _write(folder / name, text)
         written.append(folder / name)
     config = json.loads(config_path.read_text(encoding="utf-8"))
     leaf = flat_name(entry, _package_of(entry))
     config["auto_map"] = {auto: f"{leaf}.{name}" for auto, name in auto_classes.items()}
-    config_path.write_text(json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    _write(config_path, json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
     return written
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file beside its place and move it there: a kill must not leave an empty `config.json`."""
+    draft = path.with_name(f".{path.name}.writing")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _write_card(folder: Path) -> None:

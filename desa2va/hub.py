@@ -85,8 +85,8 @@ def load(
 
 @contextmanager
 def _no_report() -> Iterator[None]:
-    """Silences transformers' report on weights, forty lines of which `load` says the one that matters."""
-    report = logging.getLogger("transformers.modeling_utils")
+    """Silences transformers while it loads: of its report on weights `load` says the one line that matters."""
+    report = logging.getLogger("transformers")
     usual = report.level
     report.setLevel(logging.ERROR)
     try:

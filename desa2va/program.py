@@ -34,6 +34,8 @@ _LIBRARY_ERRORS = (
 # torch has no kind of its own for these.
 _MACHINE = re.compile("can't allocate memory|out of memory|no space left|failed writing file", re.IGNORECASE)
 _LONGEST_LINE = 600
+# A temporary name beside its target; the user knows the target.
+_HIDDEN = re.compile(r"\.([^/\\]+)\.(?:writing|replaced)-[0-9a-f]{8}(?:\.\w+)?")
 
 
 class Terminated(BaseException):
@@ -85,8 +87,9 @@ def error_line(error: BaseException) -> str | None:
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _MACHINE.search(str(error))):
         return f"{one_line(error)}; free some memory or disk, or ask for less at a time"
     if isinstance(error, OSError) and error.strerror:
-        place = "" if error.filename is None else f"{error.filename}: "
-        return f"{place}{one_line(error.strerror)}"
+        names = [os.fsdecode(name) for name in (error.filename, error.filename2) if name is not None]
+        place = _HIDDEN.sub(r"\1", " -> ".join(names))
+        return f"{place}: {one_line(error.strerror)}" if place else one_line(error.strerror)
     if isinstance(error, (*USER_ERRORS, *_loaded_library_errors())):
         return one_line(error)
     return None

@@ -175,8 +175,8 @@ def release(
     from desa2va.hub import load
 
     stages = find_stages(runs)
-    model, _ = load(stages[-1], device="cpu", dtype=dtype)
-    with output_folder(out) as folder:
+    with output_folder(out, sources=runs) as folder:
+        model, _ = load(stages[-1], device="cpu", dtype=dtype)
         summary = summarise(stages, command, after, notes)
         (folder / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
         if evaluations:

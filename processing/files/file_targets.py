@@ -57,6 +57,11 @@ def write_file(path: str | os.PathLike, write: Callable[[Path], None], overwrite
     try:
         write(temporary)
         move_file(temporary, target, overwrite)
+    except OSError as error:
+        if error.errno is not None and error.filename is None:  # a full disk knows no names
+            with suppress(AttributeError):  # FFmpeg's errors are written once
+                error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
         claim.release()
