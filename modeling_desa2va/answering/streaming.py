@@ -7,8 +7,7 @@ decoded, encoded, tracked and handed over.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,7 +27,7 @@ from desa2va.modeling_desa2va.tracking import (
     frame_reader,
 )
 from desa2va.processing.files import MaskOptions
-from desa2va.processing.inputs import FrameSource, LiveSource, open_visual
+from desa2va.processing.inputs import FrameSource, LiveSource, is_live, open_visual
 from desa2va.processing.processing_desa2va import DeSa2VAProcessor
 from desa2va.processing.results import FORCED, FrameResult, ObjectLabel, frame_result
 
@@ -284,8 +283,7 @@ def _open(video: Any, key_frames: Any, count: int, strategy: str) -> tuple[Frame
     Raises:
         ValueError: key frames that a live source can not have.
     """
-    known = (str, os.PathLike, np.ndarray, torch.Tensor, list, tuple, FrameSource)
-    if isinstance(video, known) or not isinstance(video, Iterable):
+    if not is_live(video):
         source = open_visual(video)
     else:
         # Algorithm 1 prompts its first frames whether the language model saw them or not.

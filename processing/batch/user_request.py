@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -25,7 +25,9 @@ from desa2va.processing.inputs import (
     FrameSource,
     MemorySource,
     VisualPart,
+    is_picture,
     open_visual,
+    plain_source,
     prefetch,
     shown,
     shown_source,
@@ -175,7 +177,9 @@ def open_visuals(images: Any, videos: Any, embedded: list[VisualPart]) -> list[t
                 raise ValueError(f"images[{index}] is a list; one text has one picture, pass frames as videos=")
             visuals.append(("image", _picture(picture, f"images[{index}]")))
     if videos is not None:
-        clips = videos if _is_list(videos) and not _is_one_video(videos) else [videos]
+        if _is_list(videos):
+            videos = [plain_source(entry, f"videos[{index}]") for index, entry in enumerate(videos)]
+        clips = videos if _is_list(videos) and not all(_is_frame(entry) for entry in videos) else [videos]
         clips = list(videos) if _dimensions(videos) == 5 else clips
         if not clips or (_is_list(videos) and not videos):
             raise ValueError("videos is an empty list; leave it out for pictures or text alone")
@@ -184,27 +188,28 @@ def open_visuals(images: Any, videos: Any, embedded: list[VisualPart]) -> list[t
 
 
 def _picture(source: Any, name: str) -> FrameSource:
+    source = plain_source(source, name)
     frames = MemorySource([source], name)
     frames.name = shown_source(source) if isinstance(source, (str, os.PathLike)) else name
     return frames
 
 
 def _is_list(value: Any) -> bool:
-    return isinstance(value, (list, tuple))
+    """Lists, tuples, and columns of `datasets`; what holds a single picture or video is none."""
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray, memoryview))
 
 
 def _dimensions(value: Any) -> int:
     return value.ndim if isinstance(value, (np.ndarray, torch.Tensor)) else 0
 
 
-def _is_one_video(videos: Any) -> bool:
-    """Whether a list holds the frames of one video rather than several videos."""
-    return all(
-        isinstance(entry, Image.Image)
-        or _dimensions(entry) in (2, 3)
-        or (isinstance(entry, (str, os.PathLike)) and Path(entry).suffix.lower() in IMAGE_EXTENSIONS)
-        for entry in videos
-    )
+def _is_frame(entry: Any) -> bool:
+    """Whether an entry of a list is a frame of one video rather than a video."""
+    if isinstance(entry, bytes):
+        return is_picture(entry)
+    if isinstance(entry, (str, os.PathLike)):
+        return Path(entry).suffix.lower() in IMAGE_EXTENSIONS
+    return isinstance(entry, Image.Image) or _dimensions(entry) in (2, 3)
 
 
 def apply_task(text: str, task: str, gcg_instruction: str) -> str:

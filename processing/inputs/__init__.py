@@ -7,7 +7,7 @@ from .image_loading import IMAGE_EXTENSIONS, image_size, load_image
 from .key_frames import key_frame_indices
 from .live_source import LiveSource
 from .prefetch import prefetch
-from .video_io import MemorySource, open_visual
+from .video_io import MemorySource, is_live, open_visual
 from .visual_prompts import MAX_CLICKS, ObjectPrompt, draw_regions, parse_prompts, sam_prompts
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "draw_regions",
     "frame_range",
     "image_size",
+    "is_live",
     "is_picture",
     "key_frame_indices",
     "load_image",

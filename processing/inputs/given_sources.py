@@ -28,8 +28,9 @@ SOURCE_KEYS = ("bytes", "path", "url", "base64", "image", "video", "image_url", 
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
-# No name of a file is longer; shorter texts without a meaning are taken for a path.
-_LONGEST_NAME = 255
+# A longer text in the letters of base64 that is no file is taken for base64, whatever it holds; a shorter one for a
+# path, unless it holds a picture.
+_LONGEST_PATH = 255
 
 
 class _ShortRepr(reprlib.Repr):
@@ -90,7 +91,7 @@ def plain_source(source: Any, name: str) -> Any:
         return _plain_text(source, name)
     if isinstance(source, (bytearray, memoryview)):
         return bytes(source)
-    if isinstance(source, io.IOBase) or (hasattr(source, "read") and hasattr(source, "seekable")):
+    if is_file(source):
         return _read_file(source, name)
     return source
 
@@ -136,12 +137,11 @@ def _maybe_base64(text: str) -> str | bytes:
     """The bytes of a text that can be nothing but base64; else the text, which then is a path."""
     if not _BASE64.fullmatch(compact := "".join(text.split())):
         return text
-    no_path = max(len(part) for part in text.split("/")) > _LONGEST_NAME
     try:
         data = _decoded(compact, "")
     except ValueError:
         return text
-    return data if no_path or is_picture(data) else text
+    return data if len(compact) > _LONGEST_PATH or is_picture(data) else text
 
 
 def _decoded(text: str, name: str) -> bytes:
@@ -160,6 +160,11 @@ def _data_uri(text: str, name: str) -> bytes:
     if header.lower().endswith(";base64"):
         return _decoded(urllib.parse.unquote(payload), f"{name}: the base64 in {shown_source(text)}")
     return urllib.parse.unquote_to_bytes(payload)
+
+
+def is_file(source: Any) -> bool:
+    """Whether an object is an open file."""
+    return isinstance(source, io.IOBase) or (hasattr(source, "read") and hasattr(source, "seekable"))
 
 
 def _read_file(file: Any, name: str) -> bytes:
@@ -184,4 +189,4 @@ def is_picture(data: bytes) -> bool:
         return False
 
 
-__all__ = ["SOURCE_KEYS", "is_picture", "plain_source", "shown", "shown_source", "source_of"]
+__all__ = ["SOURCE_KEYS", "is_file", "is_picture", "plain_source", "shown", "shown_source", "source_of"]

@@ -1,7 +1,7 @@
 """Any picture a user may hand over to one RGB array, or one clear error.
 
-In: a `PIL.Image`, numpy array `(H, W[, C])`, torch tensor `(C, H, W)`, path or http(s) address. Out: uint8
-`(H, W, 3)`.
+In: a `PIL.Image`, an array or tensor with its channels first or last, a path, an address, bytes, an open file (see
+`given_sources`). Out: uint8 `(H, W, 3)`.
 Paper section 3.1 (input pictures). What is done, and always the same way:
 
 * the EXIF orientation is applied (a broken EXIF block warns and counts as upright); of an animated picture the first
@@ -21,12 +21,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from .download import download, is_url
-from .given_sources import shown_source
+from .given_sources import plain_source, shown_source
 
 IMAGE_EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+CHANNELS = (1, 3, 4)
 URL_MAX_BYTES = 256 * 1024 * 1024
 # What a rotation by EXIF's number means; 1 and anything unknown: upright.
 _UPRIGHT = {
@@ -44,8 +45,9 @@ def load_image(source: Any, name: str = "image") -> np.ndarray:
     """Loads one picture.
 
     Args:
-        source: `PIL.Image`, numpy `(H, W)` or `(H, W, 1 | 3 | 4)`, torch `(H, W)` or `(1 | 3 | 4, H, W)`,
-            path, address.
+        source: `PIL.Image`; numpy or torch `(H, W)`, `(H, W, 1 | 3 | 4)` or `(1 | 3 | 4, H, W)` (where both fit,
+            channels are last in numpy and first in torch); path; or anything `plain_source` takes: http(s), file://
+            and data: addresses, base64, bytes, open binary files, cells of `datasets`.
         name: how errors call it, e.g. `"images[2]"`.
 
     Returns:
@@ -56,8 +58,11 @@ def load_image(source: Any, name: str = "image") -> np.ndarray:
         ValueError: the picture is empty, broken, too large, or of values or a shape without one meaning.
         TypeError: the source is none of the kinds above.
     """
+    source = plain_source(source, name)
     if isinstance(source, Image.Image):
         return _from_pil(source, name)
+    if isinstance(source, bytes):
+        return _from_pil(_open(source, f"{name} ({len(source)} bytes)"), f"{name} ({len(source)} bytes)")
     if isinstance(source, np.ndarray):
         return _from_array(source, name)
     if isinstance(source, torch.Tensor):
@@ -66,7 +71,7 @@ def load_image(source: Any, name: str = "image") -> np.ndarray:
         label = f"{name} ({shown_source(source)})"
         return _from_pil(_open(source, label), label)
     raise TypeError(
-        f"{name}: expected a PIL image, numpy array, torch tensor, path or URL, got {type(source).__name__}"
+        f"{name}: expected a PIL image, array, tensor, path, address, bytes or open file, got {type(source).__name__}"
     )
 
 
@@ -96,15 +101,17 @@ def _orientation(image: Image.Image, label: str) -> int:
     return found if isinstance(found, int) else 1
 
 
-def _open(source: str | os.PathLike, label: str) -> Image.Image:
-    """Opens a file or address; nothing but the header is decoded."""
-    if is_url(source):
-        stream: Any = io.BytesIO()
+def _open(source: str | os.PathLike | bytes, label: str) -> Image.Image:
+    """Opens a file, an address or bytes; nothing but the header is decoded."""
+    if isinstance(source, bytes):
+        stream: Any = io.BytesIO(source)
+    elif is_url(source):
+        stream = io.BytesIO()
         download(str(source), stream, URL_MAX_BYTES, label)
         stream.seek(0)
     else:
         stream = Path(source)
-        if not stream.is_file():
+        if not os.path.isfile(stream):
             raise FileNotFoundError(f"{label}: no such file")
     try:
         with warnings.catch_warnings():
@@ -118,7 +125,8 @@ def _open(source: str | os.PathLike, label: str) -> Image.Image:
     except Exception as error:  # PIL's parsers raise whatever a broken file makes them stumble over
         if isinstance(error, PermissionError):
             raise
-        raise ValueError(f"{label}: not a picture that can be read ({error})") from error
+        reason = "of no format that PIL knows" if isinstance(error, UnidentifiedImageError) else error
+        raise ValueError(f"{label}: not a picture that can be read ({reason})") from error
 
 
 def _from_pil(image: Image.Image, label: str) -> np.ndarray:
@@ -154,25 +162,24 @@ def _deep_values(values: np.ndarray, label: str) -> np.ndarray:
 
 
 def _from_tensor(tensor: torch.Tensor, name: str) -> np.ndarray:
-    """RGB array of a channels-first tensor."""
+    """RGB array of a tensor, channels first where that fits."""
     values = tensor.detach().cpu()
     values = values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
-    if values.ndim == 3:
-        if values.shape[0] not in (1, 3, 4):
-            hint = "; it looks like (H, W, C), use .permute(2, 0, 1)" if values.shape[-1] in (1, 3, 4) else ""
-            raise ValueError(f"{name}: a tensor must be (1 | 3 | 4, H, W), got {tuple(tensor.shape)}{hint}")
+    if values.ndim == 3 and values.shape[0] in CHANNELS:
         values = values.permute(1, 2, 0)
     return _from_array(values.numpy(), name)
 
 
 def _from_array(array: np.ndarray, name: str) -> np.ndarray:
-    """RGB array of a channels-last array."""
+    """RGB array of an array, channels last where that fits."""
     if array.ndim == 2:
         array = array[..., None]
-    if array.ndim != 3 or (array.shape[-1] not in (1, 3, 4) and array.size):
-        first = array.ndim == 3 and array.shape[0] in (1, 3, 4)
-        hint = "; it looks like (C, H, W), move the channels last" if first else ""
-        raise ValueError(f"{name}: an array must be (H, W) or (H, W, 1 | 3 | 4), got {array.shape}{hint}")
+    if array.ndim == 3 and array.shape[0] in CHANNELS and array.shape[-1] not in CHANNELS:
+        array = np.moveaxis(array, 0, -1)
+    if array.ndim != 3 or (array.shape[-1] not in CHANNELS and array.size):
+        raise ValueError(
+            f"{name}: a picture must be (H, W), (H, W, 1 | 3 | 4) or (1 | 3 | 4, H, W), got shape {array.shape}"
+        )
     if 0 in array.shape:
         raise ValueError(f"{name}: the picture is empty, its shape is {array.shape}")
     array = _to_uint8(array, name)

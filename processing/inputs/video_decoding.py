@@ -9,6 +9,7 @@ size than the first are resized to it, both with a warning that names them.
 from __future__ import annotations
 
 import bisect
+import io
 import itertools
 import os
 import tempfile
@@ -32,16 +33,18 @@ class VideoFileSource:
     """Frames of a video file. Attributes as in `FrameSource`.
 
     Args:
-        path: file that FFmpeg can read, or the http address of one, which is downloaded to a temporary file first. The
-            rotation in its metadata is applied.
+        path: file that FFmpeg can read, the http address of one, which is downloaded to a temporary file first, or its
+            bytes. The rotation in its metadata is applied.
+        name: what errors and results call bytes.
 
     Raises:
         ValueError: the file can not be read as a video, or holds no frame that can be decoded.
     """
 
-    def __init__(self, path: str | os.PathLike) -> None:
-        self.path = self.name = os.fspath(path)
-        if is_url(self.path):
+    def __init__(self, path: str | os.PathLike | bytes, name: str = "video") -> None:
+        self.path = self.name = name if isinstance(path, bytes) else os.fspath(path)
+        self._content = path if isinstance(path, bytes) else None
+        if self._content is None and is_url(self.path):
             self.name = shown_url(self.path)
             # Gone with this object. FFmpeg itself would wait for a mute server, or follow one that never ends.
             self._downloaded = tempfile.NamedTemporaryFile(prefix="desa2va-video-")  # noqa: SIM115
@@ -58,9 +61,13 @@ class VideoFileSource:
             raise ValueError(f"{self.name}: the video holds no frame that can be decoded")
         self.height, self.width = _array(first[1], None).shape[:2]
 
+    def _open(self) -> Any:
+        """FFmpeg's container. Lists of other files, which bytes could be, are not followed from bytes by FFmpeg."""
+        return av.open(self.path if self._content is None else io.BytesIO(self._content))
+
     def _scan(self) -> None:
         """Reads length, time stamps and frame rate from the packets."""
-        with av.open(self.path) as container:
+        with self._open() as container:
             if not container.streams.video:
                 raise ValueError(f"{self.name}: the file has no video stream (sound alone, or cut off)")
             stream = container.streams.video[0]
@@ -191,7 +198,7 @@ class VideoFileSource:
 
     def _frames_from(self, offset: int | None) -> Iterator[tuple[int, Any]]:
         """Decodes from the packet at `offset` (in the stream's time base), or from the first packet."""
-        with av.open(self.path) as container:
+        with self._open() as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             if offset is not None:

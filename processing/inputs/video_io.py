@@ -16,15 +16,17 @@ import os
 import re
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from .decoder_source import DecoderSource, is_decoder
 from .download import is_url
 from .frame_source import FrameSource, check_indices, check_sizes, frame_range
+from .given_sources import is_file, plain_source, shown_source
 from .image_loading import IMAGE_EXTENSIONS, image_size, load_image
 from .video_decoding import VideoFileSource
 
@@ -144,7 +146,8 @@ def open_visual(source: Any, name: str = "video", fps: float | None = None) -> F
 
     Args:
         source: a `FrameSource`; a path or address of a video file; a folder of pictures; a list of pictures; a numpy
-            array `(T, H, W, C)` or torch tensor `(T, C, H, W)`.
+            array or torch tensor `(T, H, W, C)` or `(T, C, H, W)`; a `VideoDecoder` of torchcodec; or anything
+            `plain_source` takes: file:// and data: addresses, base64, bytes, open binary files, cells of `datasets`.
         name: what errors call it.
         fps: frames per second of sources that do not know their own.
 
@@ -157,12 +160,17 @@ def open_visual(source: Any, name: str = "video", fps: float | None = None) -> F
         raise ValueError(f"{name}: fps={fps!r} must be a positive number")
     if isinstance(source, FrameSource):
         return source
+    if is_decoder(source):
+        return DecoderSource(source, name)
+    source = plain_source(source, name)
+    if isinstance(source, bytes):
+        return VideoFileSource(source, name)
     if isinstance(source, (str, os.PathLike)):
         path = os.fspath(source)
         if os.path.isdir(path):
             return FolderSource(path, fps)
         if not is_url(path) and not os.path.isfile(path):
-            raise FileNotFoundError(f"{name}: no file or folder at {path}")
+            raise FileNotFoundError(f"{name}: no file or folder at {shown_source(path)}")
         return VideoFileSource(path)
     if isinstance(source, (np.ndarray, torch.Tensor)):
         if source.ndim != 4:
@@ -171,8 +179,15 @@ def open_visual(source: Any, name: str = "video", fps: float | None = None) -> F
     if isinstance(source, (list, tuple)):
         return MemorySource(source, name, fps)
     raise TypeError(
-        f"{name}: expected a path, folder, list of frames, array or FrameSource, got {type(source).__name__}"
+        f"{name}: expected a path, folder, address, bytes, open file, list of frames, array, VideoDecoder or "
+        f"FrameSource, got {type(source).__name__}"
     )
 
 
-__all__ = ["FolderSource", "FrameSource", "MemorySource", "VideoFileSource", "open_visual"]
+def is_live(source: Any) -> bool:
+    """Whether a video is an iterator of frames, such as a camera, and not one of the sources of `open_visual`."""
+    known = (str, bytes, bytearray, memoryview, os.PathLike, np.ndarray, torch.Tensor, list, tuple, dict, FrameSource)
+    return isinstance(source, Iterable) and not (isinstance(source, known) or is_decoder(source) or is_file(source))
+
+
+__all__ = ["FolderSource", "FrameSource", "MemorySource", "VideoFileSource", "is_live", "open_visual"]

@@ -86,9 +86,8 @@ def test_result_does_not_share_memory(picture):
     ("source", "message"),
     [
         (np.zeros((0, 5, 3), np.uint8), r"pic: the picture is empty, its shape is \(0, 5, 3\)"),
-        (np.zeros((3, 5, 7), np.uint8), "looks like \\(C, H, W\\)"),
-        (np.zeros((5, 7, 2), np.uint8), r"got \(5, 7, 2\)"),
-        (torch.zeros(5, 7, 3), "permute"),
+        (np.zeros((5, 7, 2), np.uint8), r"a picture must be .* got shape \(5, 7, 2\)"),
+        (torch.zeros(5, 7, 2), r"got shape \(5, 7, 2\)"),
         (np.full((4, 4), 200.0), r"float64 values must lie in \[0, 1\], got \[200, 200\]"),
         (np.full((4, 4), np.nan), "must lie in"),
         (np.full((4, 4), -3), r"must lie in \[0, 255\]"),
@@ -191,7 +190,7 @@ def test_damaged_files_are_one_kind_of_error(tmp_path, picture, format):
 @pytest.mark.parametrize("source", [np.array(5), np.zeros(3), np.zeros((1, 2, 3, 4)), torch.tensor(5)])
 def test_arrays_of_other_dimensions_are_errors(source):
     """The hint of a message looked for channels that were not there: an IndexError."""
-    with pytest.raises(ValueError, match="pic: an array must be"):
+    with pytest.raises(ValueError, match="pic: a picture must be .* got shape"):
         load_image(source, "pic")
 
 
