@@ -23,6 +23,8 @@ from safetensors import SafetensorError
 from transformers import Trainer, TrainerState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput, rotate_checkpoints
 
+from .start_weights import StartWeights, check_start
+
 logger = logging.getLogger(__name__)
 OBJECTIVE_FILE = "objective.pt"
 STATE_FILE = "trainer_state.json"
@@ -89,9 +91,18 @@ def move_files(source: Path, target: Path, last: tuple[str, ...]) -> None:
 
 
 class CheckpointTrainer(Trainer):
-    """A `Trainer` whose checkpoints are whole: the objective's weights, and what transformers keeps beside them."""
+    """A `Trainer` whose checkpoints are whole: the objective's weights, and what transformers keeps beside them.
 
-    _writing: Path | None = None
+    Args:
+        start: the weights the model was loaded with; a checkpoint then holds only what is no longer as it was. `None`:
+            a checkpoint holds everything. kwargs: of `Trainer`.
+    """
+
+    def __init__(self, *args: Any, start: StartWeights | None = None, **kwargs: Any) -> None:
+        self.start = start
+        self._untouched: dict[str, str] | None = None
+        self._writing: Path | None = None
+        super().__init__(*args, **kwargs)
 
     def train(self, resume_from_checkpoint: str | None = None, **kwargs: Any) -> TrainOutput:
         """Stock training; a checkpoint of the last step is only loaded, the stock loop would take one step more."""
@@ -146,16 +157,32 @@ class CheckpointTrainer(Trainer):
         self.accelerator.wait_for_everyone()  # every process has written its part
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        """What learns, and what else is not as it was loaded; the rest by name and digest."""
         output_dir = output_dir or self.args.output_dir
-        if self.args.should_save:
-            os.makedirs(output_dir, exist_ok=True)
-            objective = self.accelerator.unwrap_model(self.model)
-            torch.save(objective.state_dict(), os.path.join(output_dir, OBJECTIVE_FILE))
+        if not self.args.should_save:
+            return
+        os.makedirs(output_dir, exist_ok=True)
+        objective = self.accelerator.unwrap_model(self.model)
+        if self.start is not None and self._untouched is None:
+            self._untouched = self.start.untouched(objective)
+        left_out = self._untouched or {}
+        state = {name: value for name, value in objective.state_dict().items() if name not in left_out}
+        torch.save(state, os.path.join(output_dir, OBJECTIVE_FILE))
+        if self.start is not None:
+            self.start.write(output_dir, left_out)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         path = os.path.join(resume_from_checkpoint, OBJECTIVE_FILE)
+        if not os.path.isfile(path):
+            raise FileNotFoundError(f"{resume_from_checkpoint} has no {OBJECTIVE_FILE}: it is no checkpoint of this")
         state = torch.load(path, map_location="cpu", weights_only=True)
-        self.accelerator.unwrap_model(model or self.model).load_state_dict(state)
+        found = self.accelerator.unwrap_model(model or self.model).load_state_dict(state, strict=False)
+        if found.unexpected_keys:
+            raise ValueError(
+                f"{resume_from_checkpoint} holds {len(found.unexpected_keys)} weights that this stage has not, e.g. "
+                f"{found.unexpected_keys[0]}: it is of another one"
+            )
+        check_start(resume_from_checkpoint, self.start, found.missing_keys)
 
     def _load_best_model(self) -> None:
         """The stock one looks for files of other names, and goes on with the last weights where it finds none."""

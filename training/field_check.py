@@ -135,6 +135,8 @@ def _number(text: str, options: tuple[Any, ...]) -> int | float | None:
 
 def _described(option: Any) -> str:
     origin = typing.get_origin(option) or option
+    if origin is typing.Literal:
+        return " or ".join(repr(value) for value in typing.get_args(option))
     if isinstance(origin, type) and issubclass(origin, Enum):
         return " or ".join(repr(member.value) for member in origin)
     names = {bool: "true or false", int: "an integer", float: "a number", str: "text", list: "a list"}

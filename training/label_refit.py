@@ -1,18 +1,20 @@
 """W_l fitted anew after a stage, so that the next stage's label reader says what this one's said (paper section 3.2).
 
-Enters: a trained model and the reader of its stage. Leaves: the model with another W_l, and how well it fits.
+Enters: a trained model, phrases of its stage and what W_l made of them at its start. Leaves: the model with another
+W_l, and how well it fits.
 """
 
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 
 from desa2va.modeling_desa2va.decoupling import Projection
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 
-from .label_states import LabelReader
+from .label_states import LabelReader, read_phrases
 from .warm_start import fit_projection
 
 FEWEST_PHRASES = 32
@@ -20,27 +22,40 @@ RIDGE = 1e-4
 
 
 @torch.no_grad()
-def refit_label_projection(model: DeSa2VAModel, reader: LabelReader, limit: int = 8192) -> float | None:
+def start_prompts(model: DeSa2VAModel, reader: LabelReader, phrases: list[str]) -> torch.Tensor:
+    """What W_l makes of phrases as the stage's reader reads them: (L, C), float32.
+
+    Not from the reader's memory: how the last bits of a state come out depends on the phrases it was read with, and
+    an interrupted stage has read others together.
+    """
+    return model.decoupling.label(reader.read(phrases)).float()
+
+
+@torch.no_grad()
+def refit_label_projection(
+    model: DeSa2VAModel, tokenizer: Any, phrases: list[str], prompts: torch.Tensor
+) -> float | None:
     """Lets W_l read the trained language model as it read the one the stage began with.
 
-    The paper's label reader is frozen; a stage's is a copy of the model it starts from. After a stage that moves the
+    The paper's label reader is frozen; a stage's is the language model it starts from. After a stage that moves the
     language model the next stage reads labels with other states, while W_l and the text decoder are the old ones,
     and the text mask's teacher gets worse from stage to stage. W_l is corrected by least squares until the new states
     of the phrases this stage has read give their old prompts.
 
     Args:
-        model: after the stage. reader: the stage's. limit: most phrases that are fitted.
+        model: after the stage. tokenizer: the model's. phrases: of the stage. prompts: their `start_prompts`.
 
     Returns:
         Share of the old prompts' variance that comes back on phrases left out of the fit; `None`, and no
         change, with fewer than 32 phrases.
     """
-    phrases = sorted(reader.memory)[:: len(reader.memory) // limit + 1]
     if len(phrases) < FEWEST_PHRASES:
         return None
     projection = model.decoupling.label
-    prompts = projection(reader(phrases)).float()
-    states = LabelReader(model, reader.tokenizer)(phrases).float().to(prompts.device)
+    layers = model.mllm.model.language_model
+    training = layers.training
+    states = read_phrases(layers.eval(), tokenizer, phrases).float().to(prompts.device)
+    layers.train(training)
     held_out = torch.arange(len(phrases), device=states.device) % 5 == 0
     trial = copy.deepcopy(projection)
     _correct(trial, states[~held_out], prompts[~held_out])
@@ -60,4 +75,4 @@ def _correct(projection: Projection, states: torch.Tensor, prompts: torch.Tensor
         value.add_(change)
 
 
-__all__ = ["refit_label_projection"]
+__all__ = ["refit_label_projection", "start_prompts"]

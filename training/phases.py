@@ -74,6 +74,12 @@ def free_parameters(model: DeSa2VAModel, prefixes: tuple[str, ...]) -> list[str]
     return learning
 
 
+def moves_language(model: DeSa2VAModel, prefixes: tuple[str, ...]) -> bool:
+    """Whether weights of the language layers are among those under `prefixes`."""
+    layers = {id(parameter) for parameter in model.mllm.model.language_model.parameters()}
+    return any(id(parameter) in layers and name.startswith(prefixes) for name, parameter in model.named_parameters())
+
+
 def build_objective(
     model: DeSa2VAModel,
     arguments: DeSa2VATrainingArguments,
@@ -104,4 +110,4 @@ def build_objective(
     )
 
 
-__all__ = ["PHASES_LEARN", "build_objective", "free_parameters", "trainable_prefixes"]
+__all__ = ["PHASES_LEARN", "build_objective", "free_parameters", "moves_language", "trainable_prefixes"]

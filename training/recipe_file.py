@@ -12,7 +12,7 @@ import re
 from functools import cache
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -174,7 +174,11 @@ def _check_part(config: Any, known: tuple[str, ...], where: str) -> dict[str, An
 def model_fields() -> dict[str, Any]:
     """What section `model` may change: DeSa2VA's own fields, not those of the two models inside."""
     declared = declared_fields(DeSa2VAConfig)
-    return {"preset": str, **{name: hint for name, hint in declared.items() if not name.endswith("_config")}}
+    return {
+        "preset": str,
+        "dtype": Literal["float32", "bfloat16"],
+        **{name: hint for name, hint in declared.items() if not name.endswith("_config")},
+    }
 
 
 def _check_model(values: Any, where: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import torch
 from desa2va.configuration.presets import preset_config
 from desa2va.hub import resolve
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
+from desa2va.modeling_desa2va.precision import HALF_DTYPES
 from desa2va.processing.processing_desa2va import DeSa2VAProcessor
 
 from .objectives.base import Objective
@@ -28,14 +29,25 @@ def start_model(config: dict[str, Any]) -> tuple[DeSa2VAModel, DeSa2VAProcessor]
     `model`.
     """
     fields = dict(config.get("model", {}))
-    preset = fields.pop("preset", "tiny")
+    preset, dtype = fields.pop("preset", "tiny"), getattr(torch, fields.pop("dtype", "float32"))
     source = config.get("init_from")
     if source:
         source = resolve(source)
-        return DeSa2VAModel.from_pretrained(source, dtype=torch.float32), DeSa2VAProcessor.from_pretrained(source)
+        return DeSa2VAModel.from_pretrained(source, dtype=dtype), DeSa2VAProcessor.from_pretrained(source)
     processor = preset_processor(preset, fields)
     model = DeSa2VAModel(preset_config(preset, seg_token_ids=processor.seg_token_ids, **fields))
-    return model, processor
+    return model.to(dtype), processor
+
+
+def check_precision(model: DeSa2VAModel) -> None:
+    """Raises `ValueError` where something in half precision would learn: its steps would be rounded away."""
+    half = [name for name, value in model.named_parameters() if value.requires_grad and value.dtype in HALF_DTYPES]
+    if half:
+        raise ValueError(
+            f"model.dtype is a half precision in which {len(half)} weights would learn, e.g. {half[0]}: set "
+            "training.language_model to lora or frozen (and trainable accordingly), or model.dtype to float32 with "
+            "training.bf16=true"
+        )
 
 
 def trained_reprompts(phase: str, num_reprompts: int) -> int:
@@ -57,7 +69,7 @@ def with_fields(model: DeSa2VAModel, fields: dict[str, Any]) -> DeSa2VAModel:
     for name, value in fields.items():
         setattr(config, name, value)
     config.check()
-    changed = DeSa2VAModel(config)
+    changed = DeSa2VAModel(config).to(model.dtype)
     own = changed.state_dict()
     kept = {
         name: value for name, value in model.state_dict().items() if name in own and own[name].shape == value.shape
@@ -87,4 +99,12 @@ def save_heads(objective: Objective, folder: Path) -> None:
         torch.save(heads, folder / HEADS_FILE)
 
 
-__all__ = ["HEADS_FILE", "load_heads", "save_heads", "start_model", "trained_reprompts", "with_fields"]
+__all__ = [
+    "HEADS_FILE",
+    "check_precision",
+    "load_heads",
+    "save_heads",
+    "start_model",
+    "trained_reprompts",
+    "with_fields",
+]

@@ -29,14 +29,15 @@ from .checkpoints import STATE_FILE, move_files, newest_checkpoint, writing
 from .data.build import build_dataset
 from .disentangling import AuxiliaryNetworks
 from .folder_lock import folder_lock
-from .label_refit import refit_label_projection
+from .label_refit import refit_label_projection, start_prompts
 from .label_states import LabelReader
 from .language_adapters import attach_lora, merge_lora
 from .monitors import TrainingMonitor, warnings_of
-from .phases import build_objective, free_parameters, trainable_prefixes
+from .phases import build_objective, free_parameters, moves_language, trainable_prefixes
 from .processors import switch_seg_design
 from .recipe_file import apply_overrides, check_config, check_stage, read_config, resolve_stages
-from .stage_model import load_heads, save_heads, start_model, trained_reprompts, with_fields
+from .stage_model import check_precision, load_heads, save_heads, start_model, trained_reprompts, with_fields
+from .start_weights import StartWeights
 from .trainer import DeSa2VATrainer
 from .warm_start import run_warm_start
 
@@ -81,31 +82,27 @@ def _train_stage(config: dict[str, Any], folder: Path) -> None:
     data = DataArguments(**{"seed": seed, **config.get("data", {})})
     mask_loss = MaskLossArguments(**config.get("mask_loss", {}))
     model, processor = start_model(config)
+    source = config.get("init_from")
+    start = StartWeights(str(source), model) if source else None
     model.to(arguments.device)
     dataset = build_dataset(data, arguments)
-    reader = LabelReader(model, processor.tokenizer) if _needs_reader(model, arguments) else None
     with arguments.main_process_first(local=False):
         checkpoint = newest_checkpoint(folder)
-    if checkpoint is None:
-        run_warm_start(model, processor, dataset, reader, arguments)
-    fields = {name: value for name, value in config.get("model", {}).items() if name != "preset"}
-    if fields and config.get("init_from"):
-        switch_seg_design(processor, model, fields)
-        model = with_fields(model, fields)
-    if "num_reprompts" not in fields:
-        model.config.num_reprompts = trained_reprompts(arguments.phase, model.config.num_reprompts)
-    model.isolate_text(arguments.text_gradient == "isolated")
-    prefixes = trainable_prefixes(arguments)
-    learning = free_parameters(model, prefixes)
+    model, reader = _warm_model(config, model, processor, dataset, arguments, warm=checkpoint is None)
+    learning = free_parameters(model, trainable_prefixes(arguments))
     adapters = None
     if arguments.phase in ("decoupling", "fusion") and arguments.language_model == "lora":
         adapters = attach_lora(model, arguments)
+        if reader is not None:
+            reader.without(adapters)
+    check_precision(model)
     objective = build_objective(model, arguments, mask_loss, processor, reader)
-    load_heads(objective, config.get("init_from"))
+    load_heads(objective, source)
     trainer = DeSa2VATrainer(
         model=objective,
         args=arguments,
         auxiliary=_auxiliary(model, arguments),
+        start=start,
         train_dataset=dataset,
         data_collator=processor.collate,
         callbacks=[TrainingMonitor()],
@@ -117,14 +114,57 @@ def _train_stage(config: dict[str, Any], folder: Path) -> None:
             f"{folder}: stopped after step {trainer.state.global_step} of {trainer.state.max_steps}; repeat the "
             "command to go on"
         )
-    cpu_seconds = time.process_time() - cpu_started
-    merge_lora(model, adapters)
+    facts = {"seconds": round(time.time() - started, 1), "cpu_seconds": round(time.process_time() - cpu_started, 1)}
+    facts |= _merge(model, reader, adapters, arguments)
     if trainer.is_world_process_zero():
-        facts = {"seconds": round(time.time() - started, 1), "cpu_seconds": round(cpu_seconds, 1)}
-        if reader is not None and model.config.prompt_mode == "desa2va" and arguments.phase != "text_pretraining":
-            facts["label_refit"] = refit_label_projection(model, reader)
         _finish(folder, model, processor, trainer, config, learning, facts, result)
     trainer.accelerator.wait_for_everyone()
+
+
+def _warm_model(
+    config: dict[str, Any],
+    model: DeSa2VAModel,
+    processor: Any,
+    dataset: Any,
+    arguments: DeSa2VATrainingArguments,
+    warm: bool,
+) -> tuple[DeSa2VAModel, LabelReader | None]:
+    """The model with start values (where nothing goes on) and the configuration's fields, and who reads its labels."""
+    shared = not moves_language(model, trainable_prefixes(arguments))
+    reader = LabelReader(model, processor.tokenizer, shared=shared) if _needs_reader(model, arguments) else None
+    if warm:
+        run_warm_start(model, processor, dataset, reader, arguments)
+    fields = {name: value for name, value in config.get("model", {}).items() if name not in ("preset", "dtype")}
+    if fields and config.get("init_from"):
+        switch_seg_design(processor, model, fields)
+        model = with_fields(model, fields)
+    if "num_reprompts" not in fields:
+        model.config.num_reprompts = trained_reprompts(arguments.phase, model.config.num_reprompts)
+    model.isolate_text(arguments.text_gradient == "isolated")
+    if reader is None or not _needs_reader(model, arguments):
+        return model, None
+    if shared:  # what the warm start changed is read anew, and the model may be another one
+        seen = reader.seen
+        reader = LabelReader(model, processor.tokenizer, shared=True)
+        reader.seen = seen
+    return model, reader
+
+
+def _merge(
+    model: DeSa2VAModel, reader: LabelReader | None, adapters: Any, arguments: DeSa2VATrainingArguments
+) -> dict[str, float | None]:
+    """Puts adapters into the weights; W_l is corrected where the language model was moved. A collective call."""
+    if reader is None or not reader.is_moved or arguments.phase == "text_pretraining":
+        merge_lora(model, adapters)
+        return {}
+    reader.seen.gather()
+    phrases = reader.seen.phrases()
+    if arguments.process_index > 0 or not phrases:
+        merge_lora(model, adapters)
+        return {"label_refit": None}
+    prompts = start_prompts(model, reader, phrases)
+    merge_lora(model, adapters)
+    return {"label_refit": refit_label_projection(model, reader.tokenizer, phrases, prompts)}
 
 
 def _training_arguments(config: dict[str, Any], folder: Path, seed: int) -> DeSa2VATrainingArguments:

@@ -9,8 +9,10 @@ cannot contain them.
 
 from __future__ import annotations
 
+import json
 import os
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,10 +21,12 @@ import torch.distributed as dist
 from .arguments import DeSa2VATrainingArguments
 from .checkpoints import CheckpointTrainer
 from .disentangling import AuxiliaryNetworks
+from .label_states import LabelReader
 from .objectives.base import Objective
 from .optimizers import build_optimizer
 
 AUXILIARY_FILE = "auxiliary.pt"
+PHRASES_FILE = "phrases.json"
 # What a term is the mean of: label tokens, non-empty masks, object-frame pairs. Others are means over the batch.
 COUNTED_BY = {
     "language": "tokens",
@@ -193,6 +197,11 @@ class DeSa2VATrainer(CheckpointTrainer):
         if self.auxiliary is not None and self.args.should_save:
             state = {"networks": self.auxiliary.state_dict(), "optimizer": self.auxiliary_optimizer.state_dict()}
             torch.save(state, os.path.join(output_dir, AUXILIARY_FILE))
+        if self._reader() is not None:
+            self._reader().seen.gather()
+            if self.args.should_save:
+                phrases = self._reader().seen.phrases()
+                Path(output_dir, PHRASES_FILE).write_text(json.dumps(phrases, indent=0) + "\n", encoding="utf-8")
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
@@ -201,6 +210,15 @@ class DeSa2VATrainer(CheckpointTrainer):
             state = torch.load(path, map_location="cpu", weights_only=True)
             self.auxiliary.load_state_dict(state["networks"])
             self.auxiliary_optimizer.load_state_dict(state["optimizer"])
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        path = Path(resume_from_checkpoint, PHRASES_FILE)
+        if self._reader() is not None and path.is_file():
+            self._reader().seen.add(json.loads(path.read_text(encoding="utf-8")))
+
+    def _reader(self) -> LabelReader | None:
+        return self.accelerator.unwrap_model(self.model).reader
 
 
 def _counts(batch: dict[str, Any]) -> tuple[int, int, int]:

@@ -109,7 +109,7 @@ def collect(
     """
     data = RefShapes(split, level, seed=seed, length=scenes, conversations=CONVERSATIONS, kinds=KINDS)
     has_text = model.config.prompt_mode == "desa2va"
-    reader = LabelReader(model, processor.tokenizer) if has_text else None
+    reader = LabelReader(model, processor.tokenizer, shared=True) if has_text else None
     states, truth = [], []
     for start in range(0, scenes, batch_size):
         numbers = range(start, min(start + batch_size, scenes))

@@ -16,17 +16,18 @@ import torch
 from desa2va.training import checkpoints, train
 
 CONFIG = {
-    "model": {"preset": "tiny"},
+    "init_from": "desa2va-tiny",
     "mask_loss": {"mask_target_size": 32},
     "data": {"options": {"conversations": 4}},
     "training": {
         "phase": "decoupling",
-        "language_model": "full",
+        "language_model": "lora",
+        "lora_rank": 4,
         "weights": {"visual_mask": 1.0, "fused_mask": 1.0, "text_mask": 0.5, "alignment": 0.1, "club": 0.1},
         "max_steps": 2,
         "save_steps": 1,
         "save_total_limit": 1,
-        "per_device_train_batch_size": 4,
+        "per_device_train_batch_size": 8,
         "learning_rate": 1e-2,
         "warm_start": ["copy_decoders"],
         "use_cpu": True,
@@ -102,7 +103,11 @@ def main(base):
     straight = base / "straight"
     assert forked(straight) == 0
     weights = (straight / "model.safetensors").read_bytes()
-    report = {"contents": sorted(path.name for path in straight.iterdir())}
+    report = {
+        "contents": sorted(path.name for path in straight.iterdir()),
+        "stored": list(torch.load(straight / SECOND / checkpoints.OBJECTIVE_FILE)),
+        "label_refit": json.loads((straight / train.STAGE_FILE).read_text())["label_refit"],
+    }
     for number, (way, prepare) in enumerate(WAYS.items()):
         folder = base / str(number)
         first = forked(folder, prepare)

@@ -59,6 +59,20 @@ def test_what_lies_there_after_the_end_is_whole(report, way):
     assert "stage.json" not in seen["left"]
 
 
+def test_a_checkpoint_holds_what_is_not_as_it_was_loaded(report):
+    """The frozen language model and SAM-2 are in the folder the stage started from; a warm start changed a decoder."""
+    stored = report["stored"]
+    for part in ("lora_A", "token_adapter.trainable", "decoupling.text", "visual_decoder", "text_decoder"):
+        assert any(part in name for name in stored), part
+    frozen = ("base_layer.weight", "sam.vision_encoder", "vision_tower.encoder", "decoupling.label")
+    assert not [name for name in stored if any(part in name for part in frozen)]
+
+
+def test_the_corrected_label_projection_is_compared_too(report):
+    """It read the phrases since the last start only, so an interrupted training left another one."""
+    assert report["label_refit"] is not None
+
+
 def checkpoint(folder, step):
     place = folder / f"checkpoint-{step}"
     place.mkdir()

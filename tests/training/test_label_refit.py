@@ -4,7 +4,7 @@ import itertools
 
 import torch
 
-from desa2va.training.label_refit import refit_label_projection
+from desa2va.training.label_refit import refit_label_projection, start_prompts
 from desa2va.training.label_states import LabelReader
 
 WORDS = (("small", "large", "tiny"), ("red", "green", "blue", "white", "pink"), ("circle", "square", "star", "ring"))
@@ -28,7 +28,8 @@ def test_old_prompts_come_back_from_the_new_language_model(make_model, processor
         moved = LabelReader(model, processor.tokenizer)(PHRASES)
         spread = before.var(dim=0).mean()
         drift = (model.decoupling.label(moved) - before).square().mean() / spread
-        explained = refit_label_projection(model, reader)
+        prompts = start_prompts(model, reader, PHRASES)
+        explained = refit_label_projection(model, processor.tokenizer, PHRASES, prompts)
         error = (model.decoupling.label(moved) - before).square().mean() / spread
     assert drift > 0.2
     assert error < 0.05 * drift
@@ -41,7 +42,8 @@ def test_a_language_model_that_stayed_keeps_its_prompts(make_model, processor):
     reader = LabelReader(model, processor.tokenizer)
     with torch.no_grad():
         before = model.decoupling.label(reader(PHRASES))
-        assert refit_label_projection(model, reader) > 0.999
+        prompts = start_prompts(model, reader, PHRASES)
+        assert refit_label_projection(model, processor.tokenizer, PHRASES, prompts) > 0.999
         after = model.decoupling.label(reader(PHRASES))
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5)
 
@@ -50,8 +52,8 @@ def test_too_few_phrases_change_nothing(make_model, processor):
     """Five labels do not determine a map of 128 x 64 numbers."""
     model = make_model()
     reader = LabelReader(model, processor.tokenizer)
-    reader(PHRASES[:5])
     weight = model.decoupling.label.layers[0].weight.detach().clone()
+    prompts = start_prompts(model, reader, PHRASES[:5])
     move(model, 0.5)
-    assert refit_label_projection(model, reader) is None
+    assert refit_label_projection(model, processor.tokenizer, PHRASES[:5], prompts) is None
     assert torch.equal(model.decoupling.label.layers[0].weight, weight)

@@ -2,9 +2,11 @@
 
 import torch
 
-from desa2va.training.arguments import MaskLossArguments
-from desa2va.training.label_states import LabelReader
+from desa2va.training.arguments import DeSa2VATrainingArguments, MaskLossArguments
+from desa2va.training.label_states import LabelReader, PhraseSample, read_phrases
+from desa2va.training.language_adapters import attach_lora
 from desa2va.training.objectives.masks import TextPretrainingObjective
+from desa2va.training.phases import free_parameters, trainable_prefixes
 
 
 def test_padding_does_not_change_a_phrase(model, processor):
@@ -53,3 +55,41 @@ def test_the_reader_goes_where_the_trained_model_goes(make_model, processor):
     objective.to("meta")
     assert {value.device.type for value in objective._reader[0].parameters()} == {"meta"}
     assert not any("reader" in name for name in names)
+
+
+def test_shared_layers_with_adapters_off_read_what_a_copy_reads(make_model, processor, tmp_path):
+    """A copy of a 4B language model takes 12 GB in every process."""
+    arguments = DeSa2VATrainingArguments(output_dir=str(tmp_path), use_cpu=True, lora_rank=4)
+    model = make_model()
+    copied = LabelReader(model, processor.tokenizer)
+    free_parameters(model, trainable_prefixes(arguments))
+    shared = LabelReader(model, processor.tokenizer, shared=True)
+    shared.without(attach_lora(model, arguments))
+    assert not list(shared.parameters())
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name or "trainable_tokens_delta" in name:
+                parameter.add_(1.0)
+    phrases = ["small red circle", "star", "a b c d e"]
+    model.train()
+    flags = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    assert torch.equal(shared(phrases), copied(phrases))
+    assert not torch.equal(read_phrases(shared.layers, processor.tokenizer, phrases), copied(phrases))
+    assert all(module.training for module in shared.layers.modules())
+    assert {name: parameter.requires_grad for name, parameter in model.named_parameters()} == flags
+
+
+def test_no_phrase_is_no_state(make_model, processor):
+    assert LabelReader(make_model(), processor.tokenizer, shared=True)([]).shape == (0, 128)
+
+
+def test_a_sample_of_phrases_does_not_depend_on_their_order():
+    """Interrupted, resumed, or read by several processes: the same phrases correct W_l."""
+    phrases = [f"phrase {number}" for number in range(100)]
+    straight, parts = PhraseSample(8), [PhraseSample(8), PhraseSample(8)]
+    straight.add(phrases)
+    for number, phrase in enumerate(reversed(phrases)):
+        parts[number % 2].add([phrase, phrase])
+    parts[0].add(parts[1].phrases())
+    assert len(straight.phrases()) == 8
+    assert parts[0].phrases() == straight.phrases() == sorted(straight.phrases())

@@ -57,6 +57,11 @@ class Objective(nn.Module):
         self.model = model
         self._reader = [reader]  # in a list: not a part of the trained module
 
+    @property
+    def reader(self) -> LabelReader | None:
+        """What reads the ground-truth phrases."""
+        return self._reader[0]
+
     def _apply(self, function: Callable, recurse: bool = True) -> Objective:
         """What every move goes through."""
         for reader in filter(None, self._reader):
