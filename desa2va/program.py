@@ -48,7 +48,7 @@ def run_program(name: str, work: Callable[[], int | None], debug: bool = False) 
     Args:
         name: what stands before an error, e.g. `"desa2va segment"`.
         work: the command; returns its exit code, `None` for 0.
-        debug: let errors through with their traceback.
+        debug: let errors through with their traceback; the variable DESA2VA_DEBUG does the same.
 
     Returns:
         The exit code of `work`; 2 after an error that was told; 130 after Ctrl-C, 128 plus the number of another
@@ -74,7 +74,7 @@ def run_program(name: str, work: Callable[[], int | None], debug: bool = False) 
         return 128 + 13  # SIGPIPE: whoever read the output has enough, as `head` does
     except Exception as error:
         line = error_line(error)
-        if debug or line is None:
+        if debug or line is None or os.environ.get("DESA2VA_DEBUG"):
             raise
         _say(f"{name}: {line}")
         return 2

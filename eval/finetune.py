@@ -16,6 +16,7 @@ import logging
 import os
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from desa2va.argument_types import Parser, integer
 from desa2va.hub import load
-from desa2va.processing.files import check_file_target, overlay_masks, write_file, write_json
+from desa2va.processing.files import check_file_target, output_folder, overlay_masks, write_file, write_json
 from desa2va.program import run_program
 from desa2va.training.data.finetune import read_frames, segment_request
 from desa2va.training.data.finetune_records import Record, check_file
@@ -153,12 +154,15 @@ def _caption(text: str, iou: float) -> Image.Image:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; see the module docstring."""
-    parser = Parser(prog="desa2va eval finetune", description=__doc__.splitlines()[0])
+    parser = Parser(prog="python -m desa2va.eval.finetune", description=__doc__.splitlines()[0])
     parser.add_argument("--model", required=True, help="a model folder, desa2va-tiny, or a Hub id")
     parser.add_argument("--data", required=True, help="the fine-tune JSON")
     parser.add_argument("--images", help="where its file names start from; default: images/ beside it, or its folder")
     parser.add_argument("--json", help="where the figures go")
-    parser.add_argument("--overlays", help="folder for pictures: truth above, prediction below")
+    parser.add_argument(
+        "--overlays",
+        help="folder for pictures: truth above, prediction below",
+    )
     parser.add_argument("--limit", type=integer(1), metavar="N", help="only the first records")
     parser.add_argument("--device", help="cpu, cuda, ...; default: cuda when present")
     options = parser.parse_args(arguments)
@@ -168,9 +172,13 @@ def main(arguments: list[str] | None = None) -> int:
     report = check_file(options.data, options.images)
     if report.problems:
         raise ValueError(f"{options.data}: {len(report.problems)} wrong records, the first: {report.problems[0]}")
-    model, processor = load(options.model, device=options.device)
-    started = time.time()
-    figures = evaluate(model, processor, report.records[: options.limit], options.overlays)
+    read = [options.model, options.data, *(path for record in report.records for path in record.paths[:1])]
+    # A sheet is named by the number of its record, as pictures often are: it must not land among the user's own.
+    sheets = output_folder(options.overlays, replace=True, sources=read) if options.overlays else nullcontext()
+    with sheets as folder:
+        model, processor = load(options.model, device=options.device)
+        started = time.time()
+        figures = evaluate(model, processor, report.records[: options.limit], folder)
     about = {
         "model": options.model,
         "data": options.data,

@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import platform
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ import transformers
 from transformers import set_seed
 
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
+from desa2va.program import run_program
 
 from .arguments import DataArguments, DeSa2VATrainingArguments, MaskLossArguments
 from .checkpoints import STATE_FILE, move_files, newest_checkpoint, writing
@@ -254,4 +256,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_program("desa2va.training.train", main))

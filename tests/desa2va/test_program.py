@@ -64,9 +64,13 @@ def test_a_fault_of_this_package_keeps_its_traceback(error):
         run_program("desa2va segment", fail(error))
 
 
-def test_debug_lets_everything_through():
+@pytest.mark.parametrize("way", ["option", "variable"])
+def test_debug_lets_everything_through(way, monkeypatch):
+    """Programs of `accelerate launch` have no option for it."""
+    if way == "variable":
+        monkeypatch.setenv("DESA2VA_DEBUG", "1")
     with pytest.raises(ValueError, match="no"):
-        run_program("desa2va segment", fail(ValueError("no")), debug=True)
+        run_program("desa2va segment", fail(ValueError("no")), debug=way == "option")
 
 
 @pytest.mark.parametrize(

@@ -121,3 +121,24 @@ def test_wrong_data_is_refused(data):
     data.write_text(json.dumps([{"image": "b.png", "text": [], "mask": []}]), encoding="utf-8")
     with pytest.raises(ValueError, match="record 0 .*no file"):
         finetune.main(["--model", "desa2va-tiny", "--data", str(data)])
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "word"),
+    [
+        (["--json", "nowhere/scores.json"], FileNotFoundError, "does not exist"),
+        (["--json", "."], IsADirectoryError, "is a folder"),
+        (["--overlays", "images"], ValueError, "is or holds the input"),
+        (["--overlays", "train.json"], FileExistsError, "exists"),
+        (["--limit", "0"], ValueError, "at least 1"),
+    ],
+)
+def test_targets_are_looked_at_before_the_work(data, words, error, word, tmp_path, monkeypatch):
+    """`--json` into nowhere failed after the last record; a sheet named 00000.png replaced a picture of that name."""
+    monkeypatch.chdir(tmp_path.parent)
+    places = [str(tmp_path / part) if not part.startswith("--") and part != "0" else part for part in words]
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setattr(finetune, "load", lambda *_, **__: pytest.fail("the model was loaded"))
+    with pytest.raises(error, match=word):
+        finetune.main(["--model", "desa2va-tiny", "--data", str(data), *places])
+    assert sorted(tmp_path.rglob("*")) == before
