@@ -1,8 +1,9 @@
 """Frames per second on a GPU: tracking with SAM-2.1 large shapes for 1, 5 and 20 objects, and the image encoder alone.
 
-Enters: a model with random weights on the GPU. Leaves: frames per second, eager or compiled, fp32 weights in bfloat16
-autocast. Pixels lie on the device already; decoding and resizing of video, the language model and the copy of masks to
-the CPU are left out, as in published tracking speeds. The memory bank is full before the clock starts.
+Enters: a model with random weights on the GPU. Leaves: frames per second, eager or compiled; fp32 weights, in
+bfloat16 autocast or without. Pixels lie on the device already; decoding and resizing of video, the language model and
+the copy of masks to the CPU are left out, as in published tracking speeds. The memory bank is full before the clock
+starts.
 """
 
 from __future__ import annotations
@@ -26,19 +27,24 @@ COMPILED = ("vision_encoder", "memory_attention", "mask_decoder", "memory_encode
 
 
 def gpu_fps(
-    model: DeSa2VAModel, compiled: bool, done: Callable[[dict], None], timed_frames: int = TIMED_FRAMES
+    model: DeSa2VAModel,
+    compiled: bool,
+    done: Callable[[dict], None],
+    timed_frames: int = TIMED_FRAMES,
+    dtype: torch.dtype = torch.bfloat16,
 ) -> dict[str, object]:
     """Frames per second of the encoder and of tracking.
 
     Args:
         model: on the device to be measured. compiled: `torch.compile` the four networks of a followed frame.
         done: called with what there is so far after every figure; compiling takes minutes.
+        timed_frames: frames that are timed. dtype: what is computed in, autocast unless it is float32.
 
     Returns:
         `encoder`: images per call -> frames per second; `tracking`: objects -> frames per second; `warm_up_seconds`.
     """
     segmenter = model.segmenter
-    segmenter.set_precision(torch.bfloat16)
+    segmenter.set_precision(dtype)
     if compiled:
         for name in COMPILED:
             getattr(segmenter.sam, name).compile()

@@ -13,11 +13,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import sys
-import time
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +26,7 @@ from .encoder_calls import count_encodings
 from .flat_time import banked_time, walked_time
 from .gpu_speed import gpu_fps
 from .memory_growth import FRAME_COUNTS, measure_growth
+from .parts import PartRunner, SkippedPartError
 from .path_check import car_shadow
 from .random_models import SIZES, random_model
 from .tracking_cost import encoder_seconds, peer_ratio, stage_shares, together_ratio
@@ -43,10 +41,6 @@ TARGETS = (
     (("seconds_per_frame_1000_vs_50", "ratio"), "at most", 1.1),
     (("rss_ratio",), "at most", 1.1),
 )
-
-
-class SkippedPartError(Exception):
-    """A part that can not be measured here; the message says why."""
 
 
 def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -65,7 +59,7 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
-class Benchmark:
+class Benchmark(PartRunner):
     """Runs the parts asked for, one after the other, in this process.
 
     Args:
@@ -73,15 +67,9 @@ class Benchmark:
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
+        super().__init__(options.parts, options.threads)
         self.options, self.large = options, options.size == "large"
-        self.report: dict[str, Any] = {
-            "size": options.size,
-            "complete": False,
-            "provenance": _provenance(options),
-            "part_seconds": {},
-            "skipped": {},
-            "failed": {},
-        }
+        self.report = {"size": options.size, **self.report}
 
     @cached_property
     def model(self) -> DeSa2VAModel:
@@ -92,25 +80,6 @@ class Benchmark:
     def encoding(self) -> float | None:
         """CPU seconds of one encoding where runs are composed, see `tracking_cost`."""
         return encoder_seconds(self.model) if self.large else None
-
-    def run(self) -> dict[str, Any]:
-        """All parts; a part that fails is noted and the others go on."""
-        for part in self.options.parts:
-            print(f"{part} ...", file=sys.stderr, flush=True)
-            start = time.perf_counter(), time.process_time()
-            try:
-                self.report.update(getattr(self, part)())
-            except SkippedPartError as reason:
-                self.report["skipped"][part] = str(reason)
-            except Exception as error:
-                self.report["failed"][part] = f"{type(error).__name__}: {error}"
-            wall, cpu = time.perf_counter() - start[0], time.process_time() - start[1]
-            self.report["part_seconds"][part] = {"wall": round(wall, 1), "cpu": round(cpu, 1)}
-            self.write()
-            print(f"{part}: {wall:.0f} s", file=sys.stderr, flush=True)
-        self.report["complete"] = not self.report["failed"]
-        self.write()
-        return self.report
 
     def write(self) -> None:
         """Replaces the JSON file by what there is."""
@@ -191,28 +160,6 @@ def _compare(report: dict[str, Any]) -> list[dict[str, Any]]:
             met = value >= number if how == "at least" else value <= number
             rows.append({"figure": ".".join(keys), "value": value, "target": f"{how} {number}", "met": met})
     return rows
-
-
-def _provenance(options: argparse.Namespace) -> dict[str, Any]:
-    """Machine and versions."""
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {
-        "weights": "random, seed 0",
-        "processor": _processor_name(),
-        "cores": os.cpu_count(),
-        "threads": options.threads,
-        "gpu": gpu,
-        "python": platform.python_version(),
-        **{name: metadata.version(name) for name in ("torch", "transformers", "numpy")},
-    }
-
-
-def _processor_name() -> str:
-    """The processor's name, where the system tells."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def main(arguments: list[str] | None = None) -> int:

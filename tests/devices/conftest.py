@@ -1,6 +1,8 @@
-"""The shipped model, once; devices that are only names; and what every scenario gives on the CPU."""
+"""The shipped model, once; devices that are only names; and what every scenario of the benchmarks gives on the CPU."""
 
 import copy
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +10,8 @@ import desa2va
 from desa2va.modeling_desa2va.tracking import encoder_batches
 
 from .logical_devices import LogicalDevices
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # of `benchmarks`, which is not installed
 
 
 @pytest.fixture

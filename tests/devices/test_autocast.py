@@ -1,27 +1,22 @@
 """A caller's autocast around everything: what must be exact stays exact, and nothing meets a dtype it cannot take."""
 
-import numpy as np
 import pytest
 import torch
 
-from .scenarios import (
+from benchmarks.scenarios import (
     SCENARIOS,
     Outcome,
     assert_same,
     camera,
     clicks_on_a_video,
+    overlap,
     pictures,
     refined,
+    request,
     session,
     video_consistent,
     video_memory,
 )
-
-
-def overlap(one, other):
-    """Mean IoU of the masks of two outcomes; two empty masks agree."""
-    pairs = [(left & right, left | right) for left, right in zip(one.masks, other.masks, strict=True)]
-    return np.mean([shared.sum() / union.sum() if union.any() else 1.0 for shared, union in pairs])
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
@@ -47,8 +42,8 @@ def test_the_other_half_precision(scenario, shipped, expected):
 def test_results_are_made_in_float32(shipped):
     """Nothing of a network runs there, so not a pixel may change."""
     model, processor = shipped
-    _, images, texts = pictures()
-    inputs = processor(images=images, text=texts, task="segment")
+    images, texts = zip(*((sample.frames[0], request(sample)) for sample in pictures()), strict=True)
+    inputs = processor(images=list(images), text=list(texts), task="segment")
     output = model.generate(**inputs, max_new_tokens=24, return_branches=True)
     wanted = Outcome().add_results(processor.post_process(output, inputs, max_hole_area=20, max_speckle_area=20))
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from .scenarios import SCENARIOS, assert_same, picture, probe, session
+from benchmarks.scenarios import SCENARIOS, assert_same, picture, probe, session
 
 PARTS = ("mllm", "segmenter", "decoupling", "fusion")
 

@@ -6,8 +6,7 @@ import accelerate
 import pytest
 
 import desa2va
-
-from .scenarios import assert_same, clicks_on_a_picture, picture, session, stream, video_consistent
+from benchmarks.scenarios import assert_same, clicks_on_a_picture, picture, session, stream, video_consistent
 
 PARTS = ("mllm", "segmenter", "decoupling", "fusion")
 MIB = 2**20
