@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,7 +68,8 @@ def segment_video(
         summaries = summarise(records, answers)
         write_answers(folder / "answers.json", requests, summaries)
         write_coco(records, folder / "coco.json")
-        _write_result(records, folder / "result.json", summaries, video)
+        spans = answers[0].spans if len(answers) == 1 else ()
+        _write_result(records, folder / "result.json", summaries, video, spans)
         frames = tqdm(video.iterate(), total=len(video), desc="overlay", unit="frame")
         write_overlay(records, video, folder / "overlay.mp4", frames)
     return summaries
@@ -145,6 +147,7 @@ def _write_result(
     path: Path,
     summaries: list[RequestSummary],
     video: FrameSource,
+    spans: Sequence[tuple[int, int] | None],
 ) -> None:
     """Write all requests as one `SegmentationResult`."""
     from desa2va.processing.results import write_result
@@ -161,7 +164,7 @@ def _write_result(
         "fps": video.fps,
         "name": video.name,
     }
-    write_result(records, path, head)
+    write_result(records, path, head, spans)
 
 
 __all__ = ["VideoSettings", "finished_frames", "segment_video", "write_answers"]

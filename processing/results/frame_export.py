@@ -120,13 +120,19 @@ def _coco_image(result: FrameResult) -> dict[str, Any]:
     }
 
 
-def write_result(records: FrameRecords, path: str | os.PathLike, head: dict[str, Any]) -> None:
+def write_result(
+    records: FrameRecords,
+    path: str | os.PathLike,
+    head: dict[str, Any],
+    spans: Sequence[tuple[int, int] | None] = (),
+) -> None:
     """Writes a file that `SegmentationResult.from_json` reads; the frames are read once per object and list.
 
     Args:
         records: every frame of the video.
         path: the file.
         head: every field of `SegmentationResult.to_dict` but `objects` and `options`.
+        spans: of the objects, in order of their numbers, where `text` is one answer.
 
     Raises:
         FileExistsError: `path` exists.
@@ -138,13 +144,14 @@ def write_result(records: FrameRecords, path: str | os.PathLike, head: dict[str,
             file.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "objects": [')
             for place, number in enumerate(sorted(records.objects)):
                 file.write(", " if place else "")
-                _write_object(file, records, records.objects[number])
+                span = spans[place] if place < len(spans) else None
+                _write_object(file, records, records.objects[number], span)
             file.write("]}")
 
     write_file(path, write)
 
 
-def _write_object(file: TextIO, records: FrameRecords, summary: ObjectSummary) -> None:
+def _write_object(file: TextIO, records: FrameRecords, summary: ObjectSummary, span: tuple[int, int] | None) -> None:
     """One entry of `objects` in `SegmentationResult.to_dict`."""
     status, reason = summary.status(records.options)
     head = {
@@ -152,7 +159,7 @@ def _write_object(file: TextIO, records: FrameRecords, summary: ObjectSummary) -
         "status": status,
         "reason": reason,
         "phrase": summary.phrase,
-        "span": None,
+        "span": span,
         "seg_probability": summary.seg_probability,
         "forced": summary.forced,
     }

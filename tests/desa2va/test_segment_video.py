@@ -21,7 +21,7 @@ class Stream:
     """Frames in walking order: forwards from the second, then back; `error` is raised in place of frame 3."""
 
     def __init__(self, video, requests, error):
-        self.answers = [SimpleNamespace(text=f"{request}: it is.", raw_text="[SEG]") for request in requests]
+        self.answers = [SimpleNamespace(text=f"{request}: it is.", raw_text="[SEG]", spans=[]) for request in requests]
         self.frames = self.walk(video, error)
         self.closed = False
 

@@ -2,7 +2,6 @@
 the same masks in the end.
 """
 
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from transformers import Sam2VideoConfig, Sam2VideoInferenceSession
 
 from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
 from desa2va.modeling_desa2va.answering.answering import AnsweringMixin
-from desa2va.modeling_desa2va.conversion import load_sa2va
+from desa2va.modeling_desa2va.conversion import load_sa2va, sa2va_processor
 from desa2va.modeling_desa2va.outputs import ClipPrediction
 from desa2va.modeling_desa2va.segmenter import DeSa2VASegmenter
 from desa2va.modeling_desa2va.tracking.frame_encoding import encode_lazily
@@ -162,13 +161,7 @@ def published():
 
     def load(layout):
         if layout not in known:
-            ids = json.loads((GOLDEN / layout / "added_tokens.json").read_text())
-            names = {value: name for name, value in ids.items()}
-            tokenizer = SimpleNamespace(
-                encode=lambda text, add_special_tokens: [ids[text]],
-                convert_ids_to_tokens=names.__getitem__,
-                name_or_path=layout,
-            )
+            tokenizer = sa2va_processor(GOLDEN / layout, 256).tokenizer
             known[layout] = load_sa2va(GOLDEN / layout, tokenizer, dtype=torch.float32)
         return known[layout]
 

@@ -107,6 +107,9 @@ def test_files_equal_those_of_a_whole_result(records, clip, tmp_path):
     head = {name: value for name, value in merged.to_dict().items() if name != "objects"}
     write_result(records, tmp_path / "result.json", head)
     assert SegmentationResult.from_json(tmp_path / "result.json").to_dict() == merged.to_dict()
+    spans = [(0, 1), None]
+    write_result(records, tmp_path / "spans.json", head, spans)
+    assert [entry.span for entry in SegmentationResult.from_json(tmp_path / "spans.json").objects] == spans
     write_coco(records, tmp_path / "coco.json")
     expected = result_to_coco(merged)
     written = json.loads((tmp_path / "coco.json").read_text())

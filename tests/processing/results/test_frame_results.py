@@ -144,3 +144,45 @@ def test_missing_and_repeated_frames_are_refused(clip):
     answered = frame_result(0, 0.0, (20, 30), prediction(upper_half()[None], [1.0]), [ObjectLabel(0, request=1)])
     with pytest.raises(ValueError, match="answers request 1 of 1"):
         collect_frames([answered], [ParsedAnswer()], clip)
+
+
+def test_half_precision_decides_no_pixel():
+    """1000.1 is 1000 in half precision, which the threshold would have turned into background."""
+    made = prediction(torch.full((1, 8, 8), 1000.1), [1.0])
+    options = MaskOptions(mask_threshold=1000.05, keep_logits=True)
+    (entry,) = frame_result(0, 0.0, (20, 30), made, [ObjectLabel(0)], options).objects
+    assert entry.area == 600
+    assert (entry.source_logits() > 1000.05).all()
+
+
+def test_status_follows_the_mask_where_absent_objects_are_drawn():
+    """Sa2VA draws what its object score denies: such a mask has pixels, so its status must not say there are none."""
+    logits = torch.stack([upper_half(), blob(slice(0, 0), slice(0, 0))])
+    made, options = prediction(logits, [-2.0, -2.0]), MaskOptions(empty_absent=False)
+    drawn, blank = frame_result(0, 0.0, (20, 30), made, [ObjectLabel(0), ObjectLabel(1)], options).objects
+    assert (drawn.status, drawn.area) == ("ok", 300)
+    assert (blank.status, blank.area) == ("no_target", 0)
+    emptied = frame_result(0, 0.0, (20, 30), made, [ObjectLabel(0), ObjectLabel(1)]).objects
+    assert [entry.status for entry in emptied] == ["no_target", "no_target"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("logits", "mask"), ("iou", "predicted IoU"), ("object_score", "score")]
+)
+def test_nan_is_an_error_and_not_an_absent_object(name, message):
+    """No comparison holds for NaN, so broken weights read as "nothing found", with NaN in the files."""
+    made = prediction(upper_half()[None], [1.0])
+    getattr(made, name).flatten()[0] = float("nan")
+    with pytest.raises(ValueError, match=f"frame 3: the {message} is not a number"):
+        frame_result(3, 0.0, (20, 30), made, [ObjectLabel(0)])
+
+
+def test_frames_of_different_options_are_not_put_together(clip):
+    made = prediction(upper_half()[None], [1.0])
+    frames = [
+        frame_result(t, 0.0, (20, 30), made, [ObjectLabel(0)], MaskOptions(mask_threshold=float(t > 1)))
+        for t in range(3)
+    ]
+    with pytest.raises(ValueError, match="frame 2 was made with"):
+        collect_frames(frames, [ParsedAnswer()], clip)
+    assert FrameResult.from_dict(frames[2].to_dict()).options.mask_threshold == 1.0

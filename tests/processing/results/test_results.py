@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from desa2va.processing.files.mask_cleanup import MaskOptions
 from desa2va.processing.results.results import SegmentationResult
 
 
@@ -213,3 +214,21 @@ def test_logits_at_source_size(tiny, two_texts):
     logits = entry.source_logits()
     assert (logits.shape, logits.dtype) == ((20, 30), np.float32)
     np.testing.assert_allclose(1 / (1 + np.exp(-logits)), entry.probabilities(), atol=1e-6)
+
+
+def test_thresholds_travel_with_the_outputs(tiny, two_texts, tmp_path):
+    """Without a model at hand `post_process` knows no configuration but the one its outputs carry."""
+    answers, logits = ["It is [SEG].", "No."], [blob(slice(0, 4), slice(0, 8))]
+    made = MaskOptions(3.0, -5.0, empty_absent=True, two_step_resize=False)
+    outputs = outputs_for(tiny, answers, [0], logits, [[-0.44]], mask_options=made)
+    result = tiny.post_process(outputs, two_texts)[0]
+    assert (result.status, result.options) == ("ok", made)
+    result.to_json(tmp_path / "r.json")
+    assert SegmentationResult.from_json(tmp_path / "r.json").options == made
+    absent = tiny.post_process(outputs, two_texts, object_score_threshold=0.0)[0]
+    assert absent.status == "no_target"
+    assert "highest object score -0.44 on frame 0, threshold 0; logits" in absent.reason
+    assert absent.options.mask_threshold == 3.0
+    outputs.track_logits[0][0, 0, 0] = float("nan")
+    with pytest.raises(ValueError, match="object 0 of .*: the mask is not a number"):
+        tiny.post_process(outputs, two_texts)
