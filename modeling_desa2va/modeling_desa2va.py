@@ -19,7 +19,7 @@ from transformers import AutoModelForImageTextToText, PreTrainedModel
 from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
 from desa2va.flat_export import FlatExportMixin
 
-from .answering import StreamingMixin
+from .answering import PredictForwardMixin, StreamingMixin
 from .decoupling import Decoupling, MotionProjection, Prompts
 from .devices import execution_device
 from .fusion import MaskFusion
@@ -73,7 +73,7 @@ class DeSa2VAPreTrainedModel(FlatExportMixin, PreTrainedModel):
         return super().save_pretrained(save_directory, *args, state_dict=state_dict, **kwargs)
 
 
-class DeSa2VAModel(StreamingMixin, DeSa2VAPreTrainedModel):
+class DeSa2VAModel(PredictForwardMixin, StreamingMixin, DeSa2VAPreTrainedModel):
     """Language model, decoupling, segmenter and fusion.
 
     Args:
@@ -131,6 +131,7 @@ class DeSa2VAModel(StreamingMixin, DeSa2VAPreTrainedModel):
         image_index: torch.Tensor | None = None,
         num_tiles: torch.Tensor | None = None,
         image_features: torch.Tensor | None = None,
+        region_cells: torch.Tensor | None = None,
         **vision: Any,
     ) -> dict[str, Any]:
         """What the language model reads.
@@ -141,7 +142,9 @@ class DeSa2VAModel(StreamingMixin, DeSa2VAPreTrainedModel):
         Args:
             input_ids: (B, N). image_index: (M,) image shown by each placeholder run, in reading order.
             num_tiles: (images,) tiles of each image (InternVL). image_features: (tiles, L, D) the images encoded
-                already, instead of pixels. vision: the backbone's inputs (`LANGUAGE_INPUTS`), without `image_index`
+                already, instead of pixels. region_cells: (K, 2) run and cell: tokens of a run's last tile that are
+                shown once more after it, region by region (InternVL; Sa2VA's visual prompts). vision: the backbone's
+                inputs (`LANGUAGE_INPUTS`), without `image_index`
                 one image per run.
         """
         pixel_values, grids = vision.get("pixel_values"), vision.get("image_grid_thw")
@@ -153,7 +156,14 @@ class DeSa2VAModel(StreamingMixin, DeSa2VAPreTrainedModel):
         ends = num_tiles.cumsum(0).tolist()
         starts = [0, *ends[:-1]]
         rows = [torch.arange(starts[image], ends[image]) for image in image_index.tolist()]
-        shown = features[torch.cat(rows).to(features.device)].flatten(0, 1)
+        parts = [features[row.to(features.device)].flatten(0, 1) for row in rows]
+        if region_cells is not None:
+            last = [features[int(row[-1])] for row in rows]
+            parts = [
+                torch.cat([part, last[run][region_cells[region_cells[:, 0] == run, 1].to(part.device)]])
+                for run, part in enumerate(parts)
+            ]
+        shown = torch.cat(parts)
         embeddings = self.get_input_embeddings()(input_ids)
         places = input_ids == self.config.mllm_config.image_token_id
         if int(places.sum()) != len(shown):

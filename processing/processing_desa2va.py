@@ -6,6 +6,7 @@ Paper section 3.1: the picture goes both to the language model and, at its own r
 
 from __future__ import annotations
 
+import math
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -19,6 +20,7 @@ from desa2va.flat_export import FlatExportMixin
 from .batch import (
     PLACEHOLDERS,
     BatchAssembler,
+    BatchPlan,
     ChatEncoder,
     DeSa2VABatch,
     check_aspect_ratio,
@@ -28,6 +30,8 @@ from .batch import (
     plan_requests,
     plan_training,
     prompts_of_visuals,
+    region_cells,
+    sa2va_sequence,
 )
 from .files import MaskOptions
 from .inputs import parse_messages, sam_prompts
@@ -262,6 +266,42 @@ class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
             batch.update(self._prompt_tensors(prompts, visuals))
         texts = [None] * len(visuals) if prompts_alone else [request.text for request in requests]
         return DeSa2VABatch({**batch, **self._stops(), "visuals": visuals, "task": task, "texts": texts})
+
+    def sa2va_inputs(
+        self, image: Any, video: Any, text: str | None, past_text: str = "", mask_prompts: Any = None
+    ) -> DeSa2VABatch:
+        """Inference batch for one request in the words of Sa2VA's `predict_forward`.
+
+        Args:
+            image, video: one of them, or neither. text: with `<image>` where the picture belongs (InternVL).
+            past_text: what was said before. mask_prompts: see `region_cells`.
+
+        Raises:
+            ValueError: no text, both a picture and a video, a model that does not follow Sa2VA's rules, or what
+                `sa2va_sequence` refuses.
+        """
+        if self.prompt_rule != "sa2va":
+            raise ValueError("predict_forward is for Sa2VA's published models; call processor(...) and generate(...)")
+        if not text:
+            raise ValueError("text= is missing: say what is asked, e.g. text='<image>Please segment the dog.'")
+        if image is not None and video is not None:
+            raise ValueError("give image= or video=, not both")
+        visuals = describe_visuals(
+            open_visuals(image, video if video is None else [video], []), "first", 5, self.sam_image_processor
+        )
+        plan = BatchPlan()
+        frames = visuals[0].source.read(visuals[0].key_frames) if visuals else []
+        plan.add_sam_frames(frames, 0)
+        images = [plan.add_image(frame, self.max_tiles if image is not None else 1) for frame in frames]
+        side = math.isqrt(self.image_seq_length)
+        regions = None if mask_prompts is None else region_cells(mask_prompts, side)
+        sequence = sa2va_sequence(self.assembler, images, text, past_text or "", regions)
+        plan.sequences.append(sequence)
+        batch = self.assembler.assemble(plan, training=False)
+        # Sa2VA's Qwen-VL models also look for [SEG] in the prompt.
+        seg = torch.isin(batch["input_ids"], torch.tensor(self.seg_token_ids)).any()
+        more = {"prompt_objects": True} if self.mllm_type != "internvl" and images and bool(seg) else {}
+        return DeSa2VABatch({**batch, **self._stops(), **more, "visuals": visuals, "task": "auto", "texts": [text]})
 
     def frame_groups(self, video: Any, text: str | list[str], groups: list[list[int]], task: str) -> DeSa2VABatch:
         """Batch that asks every text about every group of frames of one video, as if each group were a video.

@@ -1,7 +1,14 @@
 """From a request to masks on every frame, at once or frame by frame."""
 
 from .key_frame_choice import choose_key_frames
+from .predict_forward import PredictForwardMixin
 from .refinement import refine_result, refine_small_objects
 from .streaming import StreamingMixin
 
-__all__ = ["StreamingMixin", "choose_key_frames", "refine_result", "refine_small_objects"]
+__all__ = [
+    "PredictForwardMixin",
+    "StreamingMixin",
+    "choose_key_frames",
+    "refine_result",
+    "refine_small_objects",
+]

@@ -13,12 +13,13 @@ import torch
 from torch import nn
 
 from desa2va.modeling_desa2va.devices import execution_device
+from desa2va.modeling_desa2va.objects import find_objects
 
 from .generation import SegmentationTokenControl, StopAfterStates, StreamerUntilEnd, record_last_states
 from .generation_settings import GenerationSettings, generation_settings
 from .shared_vision import shared_images
 
-VISION_INPUTS = ("pixel_values", "image_index", "num_tiles", "image_grid_thw", "mm_token_type_ids")
+VISION_INPUTS = ("pixel_values", "image_index", "num_tiles", "image_grid_thw", "mm_token_type_ids", "region_cells")
 
 
 @dataclass
@@ -56,7 +57,11 @@ class LanguageAnswerMixin(nn.Module):
         task: str,
         inputs: dict[str, Any],
     ) -> Answer:
-        """Answers every sequence; those without a picture or video (`has_visual` (B,)) yield no object."""
+        """Answers every sequence; those without a picture or video (`has_visual` (B,)) yield no object.
+
+        With `prompt_objects` among the inputs the `[SEG]` of the prompts are objects too, before the answers'.
+        """
+        prompt_objects = inputs.pop("prompt_objects", False)
         vision = {name: inputs.pop(name, None) for name in VISION_INPUTS}
         settings = generation_settings(self.mllm, input_ids.shape[1], inputs)
         device = execution_device(self.get_input_embeddings())
@@ -64,7 +69,27 @@ class LanguageAnswerMixin(nn.Module):
         language = self.language_inputs(input_ids.to(device), **vision)
         language["attention_mask"] = None if attention_mask is None else attention_mask.to(device)
         with shared_images(self.mllm, vision.get("image_grid_thw"), vision.get("image_index")):
-            return self._generate_answer(language, has_visual.to(device), task, settings)
+            answer = self._generate_answer(language, has_visual.to(device), task, settings)
+            if prompt_objects:
+                self._add_prompt_objects(answer, input_ids.to(device), language)
+        return answer
+
+    def _add_prompt_objects(self, answer: Answer, input_ids: torch.Tensor, language: dict[str, Any]) -> None:
+        """Puts the `[SEG]` of prompts (B, N) before those of the answers; costs a second reading of the prompts."""
+        with record_last_states(self.seg_state_reader()) as recorder:
+            states = self.mllm.model(**language, use_cache=False).last_hidden_state
+        if self.config.seg_states == "raw":
+            states = recorder.states
+        found = find_objects(input_ids, self.config.seg_token_ids, self.config.num_seg_frames, None, None)
+        asked = states[found.sequence[:, None], found.positions]
+        owners = torch.cat([found.sequence, answer.object_sequence])
+        order = owners.argsort(stable=True)
+        count = len(found.sequence)
+        given = torch.ones(count), torch.zeros(count, dtype=torch.bool)
+        answer.object_sequence = owners[order]
+        answer.seg_states = torch.cat([asked, answer.seg_states])[order]
+        answer.seg_probability = torch.cat([given[0], answer.seg_probability])[order.cpu()]
+        answer.seg_forced = torch.cat([given[1], answer.seg_forced])[order.cpu()]
 
     def _generate_answer(
         self, language: dict[str, Any], has_visual: torch.Tensor, task: str, settings: GenerationSettings

@@ -33,6 +33,8 @@ class SequencePlan:
         visual: index of the visual, -1 for text alone.
         is_video: the images are frames of a video, headed `Frame1: `, `Frame2: `, ...; a single one is a picture.
         name: named in errors.
+        prompt: the whole prompt in place of `messages`, encoded in one piece; one image token for every run of them.
+        region_cells: for each region of the first image the cells of its last tile that are shown again, after it.
     """
 
     messages: list[tuple[str, str]]
@@ -40,6 +42,8 @@ class SequencePlan:
     visual: int = -1
     is_video: bool = False
     name: str = ""
+    prompt: str | None = None
+    region_cells: list[list[int]] = field(default_factory=list)
 
 
 @dataclass
@@ -131,6 +135,11 @@ class BatchAssembler:
 
     def encode(self, sequence: SequencePlan, counts: list[int], training: bool) -> EncodedChat:
         """Ids and labels of one sequence whose images have `counts` tokens."""
+        if sequence.prompt is not None:
+            shown = [*counts, *(len(cells) for cells in sequence.region_cells if cells)]
+            chat = EncodedChat()
+            chat.extend(self.encoder.whole(sequence.prompt, self.context_id, shown))
+            return chat
         texts = [text for _, text in sequence.messages]
         if training or self.prompt_rule == "native" or any(self.encoder.has_control(text) for text in texts):
             return self.encoder.encode(sequence.messages, self.placeholder(counts, sequence.is_video), not training)
@@ -200,9 +209,19 @@ class BatchAssembler:
         shown = [index for sequence in plan.sequences for index in sequence.images]
         shared = {"pixel_values": rows.pixel_values, "image_index": torch.tensor(shown)}
         if self.mllm_type == "internvl":
+            shared |= _region_cells(plan)
             return {**shared, "num_tiles": torch.tensor(rows.rows_per_image)}
         token_types = (input_ids == self.context_id).long()
         return {**shared, "image_grid_thw": rows.grid_thw, "mm_token_type_ids": token_types}
+
+
+def _region_cells(plan: BatchPlan) -> dict[str, torch.Tensor]:
+    """Long `(K, 2)`, run and cell, where sequences show regions."""
+    cells, run = [], 0
+    for sequence in plan.sequences:
+        cells += [[run, cell] for region in sequence.region_cells for cell in region]
+        run += len(sequence.images)
+    return {"region_cells": torch.tensor(cells)} if cells else {}
 
 
 def _pad(sequences: list[list[int]], value: int, right: bool) -> torch.Tensor:
