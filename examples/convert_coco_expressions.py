@@ -14,6 +14,8 @@ import json
 import shutil
 from pathlib import Path
 
+from desa2va.processing.files import output_folder
+
 
 def convert(folder: Path, captions: bool) -> tuple[list[dict], list[str]]:
     """Fine-tune records, and the names of the pictures they show.
@@ -52,13 +54,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="target; must be absent or empty")
     parser.add_argument("--captions", action="store_true", help="also learn the captions as answers to a chat")
     options = parser.parse_args()
-    if options.out.exists() and any(options.out.iterdir()):
-        parser.error(f"{options.out} is not empty")
-    records, pictures = convert(options.folder, options.captions)
-    (options.out / "images").mkdir(parents=True, exist_ok=True)
-    for name in sorted(set(pictures)):
-        shutil.copyfile(options.folder / "images" / name, options.out / "images" / name)
-    (options.out / "train.json").write_text(json.dumps(records), encoding="utf-8")
+    with output_folder(options.out, sources=[options.folder]) as out:
+        records, pictures = convert(options.folder, options.captions)
+        (out / "images").mkdir()
+        for name in sorted(set(pictures)):
+            shutil.copyfile(options.folder / "images" / name, out / "images" / name)
+        (out / "train.json").write_text(json.dumps(records), encoding="utf-8")
     expressions = [mask for record in records for mask in record["mask"]]
     print(
         f"{options.out / 'train.json'}: {len(records)} records, {len(expressions)} expressions, "

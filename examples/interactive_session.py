@@ -13,6 +13,7 @@ from pathlib import Path
 from PIL import Image
 
 import desa2va
+from desa2va.processing.files import output_folder
 
 
 def count_encodings(model) -> list[int]:
@@ -41,11 +42,13 @@ def main() -> None:
     parser.add_argument("--model", default="desa2va-tiny")
     parser.add_argument("--out", type=Path, default=Path("session_demo"))
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
     model, processor = desa2va.load(args.model)
     encoded = count_encodings(model)
 
-    with desa2va.DeSa2VASession(model, processor, args.video) as session:
+    with (
+        output_folder(args.out, replace=True, sources=[args.video]) as out,
+        desa2va.DeSa2VASession(model, processor, args.video) as session,
+    ):
         video = session.video
         frame = len(video) // 2 if args.frame is None else args.frame
         x, y = args.click or (video.width / 2, video.height / 2)
@@ -62,8 +65,8 @@ def main() -> None:
 
         for number in sorted({0, frame, len(video) - 1}):
             picture = session.result(number).overlay(video.read([number])[0])
-            Image.fromarray(picture).save(args.out / f"{number:05d}.png")
-        session.save(args.out / "session.desa2va", overwrite=True)
+            Image.fromarray(picture).save(out / f"{number:05d}.png")
+        session.save(out / "session.desa2va")
 
     with desa2va.DeSa2VASession.load(args.out / "session.desa2va", model, processor, args.video) as session:
         session.remove(clicked[0])

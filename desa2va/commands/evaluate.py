@@ -27,9 +27,12 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score, write, and print the main figures."""
+    from transformers.utils.logging import disable_progress_bar
+
     from desa2va.eval.refshapes import run as run_refshapes
     from desa2va.eval.refshapes import summarise
 
+    disable_progress_bar()
     print(summarise(run_refshapes(args)))
     if args.json is not None:
         print(f"written to {args.json}")

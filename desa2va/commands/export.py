@@ -28,8 +28,11 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export and say what was written."""
+    from transformers.utils.logging import disable_progress_bar
+
     from desa2va.hub import export_model
 
+    disable_progress_bar()
     folder = export_model(args.folder, args.model)
     files = sorted(path.name for path in folder.iterdir())
     size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())

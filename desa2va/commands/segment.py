@@ -116,7 +116,8 @@ def run(args: argparse.Namespace) -> int:
     """Segment, write, and say what was found."""
     kind = input_kind(args.input)
     _check(args, kind)
-    out = Path(args.out or f"{Path(args.input.rstrip('/')).stem or 'input'}_masks")
+    usual = f"{Path(args.input.rstrip('/')).stem or 'input'}_masks"
+    out = Path(usual if args.out is None else args.out)
     if kind == "video":
         run_video(args, out)
     else:

@@ -32,8 +32,8 @@ def run(args: argparse.Namespace) -> list[str]:
         The tables as Markdown, one per plan.
     """
     grids = [Grid(read_plan(name), args.out, args.recipe_dir, args.seeds) for name in args.plans]
-    args.out.mkdir(parents=True, exist_ok=True)
     if not args.report_only:
+        args.out.mkdir(parents=True, exist_ok=True)
         run_grids(grids, args.jobs)
     return [report(grid) for grid in grids]
 

@@ -71,6 +71,8 @@ def test_the_nearest_name_is_told():
         (["segment", "PICTURE", "it", "--device", "foo"], "this machine has cpu"),
         (["segment", "caf\udce9.png", "it"], "is not UTF-8"),
         (["segment", "PICTURE", "it", "--out", "caf\udce9"], "is not UTF-8"),
+        (["segment", "PICTURE", "it", "--out", ""], "the working directory"),
+        (["ablate", "baseline", "--report-only", "--out", "new"], "no run of plan 'baseline' is finished in new"),
         (["segment"], "INPUT, WHAT"),
         (["segmnet"], "segment"),
     ],
