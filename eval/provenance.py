@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 import desa2va
+from desa2va.modeling_desa2va.devices import execution_device
 
 _LIBRARIES = ("torch", "transformers", "numpy")
 
@@ -26,7 +27,7 @@ def describe_run(model: Any) -> dict[str, Any]:
         model: a `DeSa2VAModel`.
     """
     parameters = list(model.parameters())
-    device = parameters[0].device
+    device = execution_device(model)
     hardware = (
         torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     )

@@ -51,6 +51,11 @@ class DeSa2VAPreTrainedModel(FlatExportMixin, PreTrainedModel):
     # Half precision is the language model's; what is around it computes in autocast (`Float32Module`).
     _keep_in_fp32_modules_strict = {"segmenter", "decoupling", "fusion"}
 
+    @property
+    def device(self) -> torch.device:
+        """Where inputs go: the device it computes on, also while its weights are offloaded."""
+        return execution_device(self)
+
     def _init_weights(self, module: nn.Module) -> None:
         """The start values of transformers; W_m starts at zero, also where a checkpoint lacks it."""
         if isinstance(module, MotionProjection):
