@@ -1,7 +1,8 @@
 """Where a module computes, which is not always where its weights lie.
 
-Enters: a module. Leaves: the device its inputs belong on. Weights may be offloaded (accelerate, `device_map`): between
-calls they lie on the meta device, and a hook brings them, and the inputs of `forward`, to an execution device.
+Enters: a module. Leaves: the device its inputs belong on, and its weights. These may be offloaded (accelerate,
+`device_map`): between calls they lie on the meta device, and a hook brings them, and the inputs of `forward`, to an
+execution device.
 """
 
 from __future__ import annotations
@@ -26,6 +27,16 @@ def execution_device(module: nn.Module) -> torch.device:
         if weight is not None:
             return weight.device
     raise ValueError(f"{type(module).__name__} has no weights, so it computes where its inputs are")
+
+
+def whole_state_dict(module: nn.Module) -> dict[str, torch.Tensor]:
+    """`module.state_dict()`, also of weights that are offloaded just now; these come to the CPU's memory."""
+    state = module.state_dict()
+    if not any(value.is_meta for value in state.values()):
+        return state
+    from accelerate.utils.modeling import get_state_dict_offloaded_model
+
+    return state | get_state_dict_offloaded_model(module)
 
 
 def _hook_device(hook: object) -> torch.device | None:
@@ -54,4 +65,4 @@ def bring_small_weights(module: nn.Module) -> None:
                 one.offload = False
 
 
-__all__ = ["bring_small_weights", "execution_device"]
+__all__ = ["bring_small_weights", "execution_device", "whole_state_dict"]

@@ -21,7 +21,7 @@ from desa2va.flat_export import FlatExportMixin
 
 from .answering import PredictForwardMixin, StreamingMixin
 from .decoupling import Decoupling, MotionProjection, Prompts
-from .devices import execution_device
+from .devices import execution_device, whole_state_dict
 from .fusion import MaskFusion
 from .language import record_last_states, shared_images
 from .objects import ObjectIndex, Pairs, find_objects
@@ -69,8 +69,9 @@ class DeSa2VAPreTrainedModel(FlatExportMixin, PreTrainedModel):
         """Saves as `FlatExportMixin` does. A checkpoint has one dtype, the language model's: weights that are kept in
         float32 while a half-precision model computes are rounded in the file.
         """
+        if state_dict is None:
+            state_dict = whole_state_dict(self)
         if self.dtype in HALF_DTYPES:
-            state_dict = self.state_dict() if state_dict is None else state_dict
             state_dict = {
                 name: value.to(self.dtype) if value.dtype == torch.float32 else value
                 for name, value in state_dict.items()

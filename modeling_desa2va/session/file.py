@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from desa2va.modeling_desa2va.devices import whole_state_dict
 from desa2va.modeling_desa2va.segmenter import DeSa2VASegmenter
 from desa2va.processing.files import parse_json, write_file
 
@@ -221,7 +222,7 @@ def _describe(segmenter: DeSa2VASegmenter, core: SessionCore) -> tuple[dict[str,
 def _weights_sum(segmenter: DeSa2VASegmenter) -> str:
     """SHA-256 of the segmenter's weights as fp32, so that a lossless change of dtype keeps it."""
     digest = hashlib.sha256()
-    for name, value in sorted(segmenter.state_dict().items()):
+    for name, value in sorted(whole_state_dict(segmenter).items()):
         digest.update(f"{name} {tuple(value.shape)}".encode())
         digest.update(value.detach().float().cpu().contiguous().numpy())
     return digest.hexdigest()

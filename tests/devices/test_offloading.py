@@ -4,9 +4,10 @@ import copy
 
 import accelerate
 import pytest
+import torch
 
 import desa2va
-from benchmarks.scenarios import assert_same, clicks_on_a_picture, picture, session, stream, video_consistent
+from benchmarks.scenarios import assert_same, clicks_on_a_picture, clip, picture, session, stream, video_consistent
 
 PARTS = ("mllm", "segmenter", "decoupling", "fusion")
 MIB = 2**20
@@ -40,3 +41,17 @@ def test_answers_are_those_without_offloading(load, shipped, expected, tmp_path)
     for scenario in USED:
         assert_same(scenario(model, processor), expected(scenario))
     assert numbers_away(model) > 0.7 * away > 0
+
+
+@pytest.mark.parametrize("load", [segmenter_on_disk, little_memory, offloaded_to_the_cpu])
+def test_what_is_saved_holds_every_weight(load, shipped, tmp_path):
+    """A session file knows its model by the sum of its weights, and a model is its weights: none may be missing."""
+    model, processor = load(shipped, str(tmp_path / "offload"))
+    with desa2va.DeSa2VASession(model, processor, list(clip().frames)) as work:
+        work.add(points=[[64, 64]])
+        work.save(tmp_path / "work.session")
+    desa2va.DeSa2VASession.load(tmp_path / "work.session", *shipped, video=list(clip().frames)).close()
+    model.save_pretrained(tmp_path / "saved")
+    again, _ = desa2va.load(tmp_path / "saved", device="cpu")
+    for name, value in shipped[0].state_dict().items():
+        assert torch.equal(again.state_dict()[name], value), name
