@@ -29,6 +29,7 @@ from desa2va.program import run_program
 from .arguments import DataArguments, DeSa2VATrainingArguments, MaskLossArguments
 from .checkpoints import STATE_FILE, move_files, newest_checkpoint, writing
 from .data.build import build_dataset
+from .data.finetune_lengths import check_lengths
 from .disentangling import AuxiliaryNetworks
 from .folder_lock import folder_lock
 from .label_refit import refit_label_projection, start_prompts
@@ -88,6 +89,7 @@ def _train_stage(config: dict[str, Any], folder: Path) -> None:
     start = StartWeights(str(source), model) if source else None
     model.to(arguments.device)
     dataset = build_dataset(data, arguments)
+    check_lengths(dataset, processor)
     with arguments.main_process_first(local=False):
         checkpoint = newest_checkpoint(folder)
     model, reader = _warm_model(config, model, processor, dataset, arguments, warm=checkpoint is None)

@@ -16,6 +16,7 @@ _EXAMPLES = """
   desa2va data refshapes --out mevis --format mevis --seed 3           videos, in the layout of MeViS
   desa2va data check photos/train.json                                 what a fine-tune file holds, and what is wrong
 """
+SHOWN_OF_A_KIND = 20
 _FORMATS = ("finetune", "refcoco", "mevis", "gcg")
 
 
@@ -55,6 +56,12 @@ def add_parser(subparsers: Any) -> None:
     check.add_argument(
         "--images", metavar="DIR", help="where its file names start from; default: images/ beside it, or its folder"
     )
+    check.add_argument(
+        "--model",
+        default="desa2va-tiny",
+        metavar="M",
+        help="whose sequences the texts have to fit into: a folder or a Hub id; default: %(default)s",
+    )
     check.set_defaults(run=run_check)
 
 
@@ -76,12 +83,24 @@ def run(args: argparse.Namespace) -> int:
 
 def run_check(args: argparse.Namespace) -> int:
     """Read every record, mask and pixel; say what is there and what is wrong. Returns 1 where anything is."""
+    from desa2va.model_files import resolve
+    from desa2va.processing.processing_desa2va import DeSa2VAProcessor
+    from desa2va.training.data.finetune_lengths import too_long
     from desa2va.training.data.finetune_records import check_file, unreadable
 
+    processor = DeSa2VAProcessor.from_pretrained(resolve(args.model))
     report = check_file(args.file, args.images)
-    problems = report.problems + [problem for record in report.records for problem in unreadable(record)]
-    for problem in problems:
-        print(problem)
+    problems = list(report.problems)
+    for record in report.records:
+        problems += unreadable(record) or too_long(record, processor)
+    kinds: dict[str, list[Any]] = {}
+    for problem in sorted(problems, key=lambda problem: problem.number):
+        kinds.setdefault(problem.field.split()[0], []).append(problem)
+    for kind, found in kinds.items():
+        for problem in found[:SHOWN_OF_A_KIND]:
+            print(problem)
+        if len(found) > SHOWN_OF_A_KIND:
+            print(f"... and {len(found) - SHOWN_OF_A_KIND} more records whose {kind} is wrong")
     counts = ", ".join(f"{count} {name}" for name, count in report.counts().items())
     print(f"{args.file}: {counts}; {len(problems) or 'no'} problem{'s' * (len(problems) != 1)}")
     return int(bool(problems))

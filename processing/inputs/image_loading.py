@@ -144,7 +144,7 @@ def _from_pil(image: Image.Image, label: str) -> np.ndarray:
             white = Image.new("RGBA", image.size, (255, 255, 255, 255))
             image = Image.alpha_composite(white, image)
         return np.array(image.convert("RGB"), dtype=np.uint8)
-    except MemoryError:
+    except (MemoryError, Warning):  # a warning that is to be an error is not one of the decoder
         raise
     except Exception as error:  # PIL's decoders raise whatever a broken file makes them stumble over
         raise ValueError(f"{label}: the picture is truncated or broken ({error})") from error

@@ -67,7 +67,7 @@ class FineTuneDataset:
                 raise ValueError(f"{name}={value!r} must be an integer of at least 1")
         report = check_file(path, image_root)
         if report.problems:
-            shown = "; ".join(report.problems[:SHOWN_PROBLEMS])
+            shown = "; ".join(map(str, report.problems[:SHOWN_PROBLEMS]))
             more = len(report.problems) - SHOWN_PROBLEMS
             rest = f"; and {more} more: `desa2va data check {path}` lists all" if more > 0 else ""
             raise ValueError(f"{path}: {len(report.problems)} of its records are wrong: {shown}{rest}")
@@ -99,7 +99,7 @@ class FineTuneDataset:
         except ValueError as error:
             raise ValueError(f"{self.path}, record {record.number}: {error}") from error
         said = self._draw(len(record.texts) + len(record.turns), rng)
-        conversations = [self._conversation(record, which, frames) for which in said]
+        conversations = [self.conversation(record, which, frames) for which in said]
         if self.image_size is not None and max(record.size) > self.image_size:
             pixels, conversations = _shrink(pixels, conversations, self.image_size)
         return Sample(pixels, tuple(conversations), record.is_video, f"{self.path}, {record.name}")
@@ -117,7 +117,7 @@ class FineTuneDataset:
         return sorted(rng.permutation(count)[: self.conversations].tolist())
 
     @staticmethod
-    def _conversation(record: Record, which: int, frames: list[int]) -> Conversation:
+    def conversation(record: Record, which: int, frames: list[int]) -> Conversation:
         """Expression number `which`, or the chat that many after the last expression."""
         if which >= len(record.texts):
             masks = np.zeros((0, len(frames), *record.size), bool)

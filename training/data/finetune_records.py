@@ -19,7 +19,6 @@ Sa2VA's `{image, mask: [object][polygon][coordinates], text}` is a special case.
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from dataclasses import dataclass, field
@@ -31,11 +30,9 @@ import numpy as np
 from desa2va.processing.files import decode_mask
 from desa2va.processing.inputs import IMAGE_EXTENSIONS, image_size, load_image, open_visual
 
+from .finetune_json import FieldError, Problem, Unreadable, named_field, read_entries
 from .finetune_masks import Code, picture_codes, video_codes
-from .sample import SEG
-
-USERS = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant"}
-PLACEHOLDERS = ("<image>", "<video>")
+from .finetune_texts import dialogues, expressions
 
 
 @dataclass(frozen=True)
@@ -82,10 +79,10 @@ class Record:
 
 @dataclass
 class Report:
-    """Checked records and what is wrong with the others: one line per problem."""
+    """Checked records, and what is wrong with the others."""
 
     records: list[Record] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
 
     def counts(self) -> dict[str, int]:
         """Numbers of pictures, videos, frames, expressions, expressions without target, and chat turns."""
@@ -106,38 +103,6 @@ def default_root(path: str | os.PathLike) -> Path:
     return folder / "images" if (folder / "images").is_dir() else folder
 
 
-def read_entries(path: str | os.PathLike) -> list[Any]:
-    """The raw records of a JSON list or of JSON lines.
-
-    Raises:
-        FileNotFoundError: no such file. ValueError: no JSON (the line is named), no list, or no records.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no fine-tune file {path}")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 text ({error})") from error
-    if path.suffix == ".jsonl" or text.lstrip().startswith("{"):
-        entries = []
-        for number, line in enumerate(text.splitlines(), 1):
-            if line.strip():
-                entries.append(_parse(line, f"{path}, line {number}"))
-    else:
-        entries = _parse(text, str(path))
-    if not isinstance(entries, list) or not entries:
-        raise ValueError(f"{path} must hold a list of records, and at least one")
-    return entries
-
-
-def _parse(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{where}: not valid JSON ({error})") from error
-
-
 def check_file(path: str | os.PathLike, image_root: str | os.PathLike | None = None) -> Report:
     """Reads and checks a whole file. Pictures are opened for their size, not decoded; masks are decoded.
 
@@ -153,34 +118,32 @@ def check_file(path: str | os.PathLike, image_root: str | os.PathLike | None = N
     for number, entry in enumerate(read_entries(path)):
         try:
             report.records.append(_Checker(number, root).record(entry))
-        except (ValueError, FileNotFoundError) as error:
-            label = _label(entry)
-            report.problems.append(f"record {number}{f' ({label})' if label else ''}: {error}")
+        except FieldError as error:
+            report.problems.append(Problem(number, _label(entry), error.field, str(error)))
     return report
 
 
-def unreadable(record: Record) -> list[str]:
+def unreadable(record: Record) -> list[Problem]:
     """Decodes every frame of a record: the problems found, none where all is well."""
-    problems = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)
-        try:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
             if record.of_pictures or not record.is_video:
                 for path in record.paths:
                     load_image(path)
             else:
                 for _ in open_visual(record.paths[0]).iterate():
                     pass
-        except (ValueError, UserWarning) as error:
-            problems.append(f"{record.name}: {error}")
-    return problems
+    except (ValueError, OSError, UserWarning) as error:
+        return [Problem(record.number, record.paths[0], "video" if record.is_video else "image", str(error))]
+    return []
 
 
 def _label(entry: Any) -> str:
     """The file a raw record names, where it does."""
     value = entry.get("image", entry.get("video")) if isinstance(entry, dict) else None
     value = value[0] if isinstance(value, list) and value else value
-    return value if isinstance(value, str) else ""
+    return value[:200] if isinstance(value, str) else ""
 
 
 class _Checker:
@@ -192,28 +155,23 @@ class _Checker:
 
     def record(self, entry: Any) -> Record:
         """A raw record, checked."""
-        if not isinstance(entry, dict):
-            raise ValueError(f"a record is a JSON object, got {type(entry).__name__}")
-        paths, is_video = self.paths(entry)
-        size, num_frames = self.measure(paths, is_video)
-        texts, masks = entry.get("text", []), entry.get("mask", [])
-        for name, value in (("text", texts), ("mask", masks)):
-            if not isinstance(value, list):
-                raise ValueError(f"{name!r} is a list with one entry per object, got {type(value).__name__}")
-        if len(texts) != len(masks):
-            raise ValueError(f"{len(texts)} texts but {len(masks)} masks; every expression needs its mask, or null")
+        with named_field("record"):
+            if isinstance(entry, Unreadable):
+                raise ValueError(entry.reason)
+            if not isinstance(entry, dict):
+                raise ValueError(f"a record is a JSON object, got {type(entry).__name__}")
+        with named_field("video" if "video" in entry else "image"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # `unreadable` tells them, with all pixels read
+            paths, is_video = self.paths(entry)
+            size, num_frames = self.measure(paths, is_video)
+        texts, masks = expressions(entry)
         codes = []
-        for index, (text, mask) in enumerate(zip(texts, masks, strict=True)):
-            _check_text(text, f"text {index}")
-            if SEG in text:
-                raise ValueError(f"text {index} holds {SEG}, which only answers hold: {text!r}")
-            try:
+        for index, mask in enumerate(masks):
+            with named_field(f"mask {index}"):
                 codes.append(video_codes(mask, size, num_frames) if is_video else picture_codes(mask, size))
-            except ValueError as error:
-                raise ValueError(f"mask {index} ({text!r}): {error}") from error
-        turns = _turns(entry)
+        turns = dialogues(entry)
         if not texts and not turns:
-            raise ValueError("nothing to learn: neither text with mask, nor caption, nor conversations")
+            raise FieldError("record", "nothing to learn: neither text with mask, nor caption, nor conversations")
         cleaned = tuple(text.strip() for text in texts)
         return Record(self.number, paths, is_video, size, num_frames, cleaned, tuple(codes), turns)
 
@@ -259,40 +217,4 @@ def _is_picture(path: str) -> bool:
     return Path(path).suffix.lower() in set(IMAGE_EXTENSIONS) - {".gif"}
 
 
-def _check_text(text: Any, name: str) -> None:
-    if not isinstance(text, str) or not text.strip(" .\t\r\n"):
-        raise ValueError(f"{name} must be an expression such as 'the dog on the left', got {text!r}")
-
-
-def _turns(entry: dict[str, Any]) -> tuple[tuple[tuple[str, str], ...], ...]:
-    """The caption and the chat of a record as `(user, assistant)` turns."""
-    dialogues = []
-    if entry.get("caption") is not None:
-        _check_text(entry["caption"], "caption")
-        dialogues.append((("Describe the image.", entry["caption"].strip()),))
-    if entry.get("conversations"):
-        dialogues.append(_chat(entry["conversations"]))
-    for _, answer in (turn for turns in dialogues for turn in turns):
-        if SEG in answer:
-            raise ValueError(f"the answer {answer!r} holds {SEG}, for which there is no mask; use text and mask")
-    return tuple(dialogues)
-
-
-def _chat(messages: Any) -> tuple[tuple[str, str], ...]:
-    """LLaVA's list of messages as turns; placeholders of the picture are dropped, the processor puts its own."""
-    if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
-        raise ValueError("conversations is a list of objects with 'from' and 'value'")
-    roles = [USERS.get(str(message.get("from", message.get("role")))) for message in messages]
-    if roles != ["user", "assistant"] * (len(roles) // 2) or not roles:
-        raise ValueError(f"conversations must alternate between human and gpt and end with gpt, got {roles}")
-    texts = []
-    for index, message in enumerate(messages):
-        text = message.get("value", message.get("content"))
-        for placeholder in PLACEHOLDERS:
-            text = text.replace(placeholder, "") if isinstance(text, str) else text
-        _check_text(text, f"conversations[{index}]")
-        texts.append(text.strip())
-    return tuple(zip(texts[::2], texts[1::2], strict=True))
-
-
-__all__ = ["Record", "Report", "check_file", "default_root", "read_entries", "unreadable"]
+__all__ = ["Record", "Report", "check_file", "default_root", "unreadable"]

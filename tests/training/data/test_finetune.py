@@ -1,6 +1,7 @@
 """The fine-tune JSON: every right spelling gives the right pixels, every wrong one is named at once."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ from pycocotools import mask as coco_mask
 from desa2va.cli import main
 from desa2va.training.arguments import DeSa2VATrainingArguments, MaskLossArguments
 from desa2va.training.data.finetune import FineTuneDataset, bare_phrase, segment_request
+from desa2va.training.data.finetune_lengths import check_lengths, too_long
 from desa2va.training.data.finetune_records import check_file, unreadable
 from desa2va.training.data.mask_codes import encode_mask
+from desa2va.training.data.mixture import Mixture
 from desa2va.training.data.refshapes.dataset import RefShapes
 from desa2va.training.data.refshapes.disk import DEFAULT_KINDS, write_refshapes
 from desa2va.training.label_states import LabelReader
@@ -192,7 +195,7 @@ def test_large_pictures_shrink_with_their_masks(folder):
         (record(image=""), "file name"),
         (record(video="clip"), "either one"),
         (record(text=["one", "two"]), "2 texts but 1 masks"),
-        (record(text=[" "]), "text 0 must be an expression"),
+        (record(text=[" "]), "text 0: must be an expression"),
         (record(text=["the [SEG]"]), "only answers hold"),
         (record(text="the block"), "'text' is a list"),
         (record(mask=[[]]), "null for no target"),
@@ -248,7 +251,15 @@ def test_many_problems_are_counted_not_poured_out(folder):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("[", "not valid JSON"), ("[]", "at least one"), ('{"image": "a.png"}\n{', "line 2"), ("7", "list of records")],
+    [
+        ("[", "not valid JSON"),
+        ("[]", "at least one"),
+        ("", "at least one"),
+        ("7", "list of records"),
+        ("[{},,{}]", "record 1: not valid JSON"),
+        ("[{} {}]", "after record 0: not valid JSON"),
+        ("[{}] 5", "text after the list"),
+    ],
 )
 def test_files_that_are_no_list_of_records(folder, content, message):
     """Guards against a traceback of the JSON parser without the file's name."""
@@ -280,7 +291,7 @@ def test_truncated_picture_is_found_by_the_check_and_named_in_training(folder):
     path.write_bytes(path.read_bytes()[:400])
     data = dataset(folder, record())
     (problem,) = unreadable(data.records[0])
-    assert "a.png" in problem
+    assert "a.png" in str(problem)
     with pytest.raises(ValueError, match=r"record 0.*truncated or broken"):
         data[0]
 
@@ -296,7 +307,7 @@ def test_check_command(folder, capsys):
     path = write(folder, record(), record(image="b.png"), record(image="clip/0.png"))
     assert main(["data", "check", str(path)]) == 1
     out = capsys.readouterr().out
-    assert "record 1 (b.png): no file" in out
+    assert "record 1 (b.png), image: no file" in out
     assert "record 2" in out
     assert "clip/0.png: the picture is truncated" in out.replace("(", "").replace(")", "")
     assert "2 problems" in out
@@ -346,3 +357,82 @@ def test_coco_mask_of_a_record_decodes_as_pycocotools_does(folder):
     sample = dataset(folder, record(mask=[[polygon]]))[0]
     expected = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects([polygon], HEIGHT, WIDTH)))
     assert np.array_equal(sample.conversations[0].masks[0, 0], expected.astype(bool))
+
+
+TURNS = [{"from": "human", "value": "a" * 900}, {"from": "gpt", "value": "b"}]
+HOSTILE = {
+    "size": ('{"image": "a.png", "text": ["x"], "mask": [{"size": 5, "counts": "12"}]}', "mask 0: the size of a run"),
+    "number": ('{"image": "a.png", "text": ["x"], "mask": [[[1MANY, 1, 2, 2, 3, 3]]]}', "mask 0: polygon x"),
+    "depth": ('{"image": "a.png", "text": ["x"], "mask": [DEEP]}', "record: .*too deeply"),
+    "surrogate name": (r'{"image": "\ud800.png", "caption": "a block"}', r"image: no file .*\\ud800.png"),
+    "zero byte": (r'{"image": "\u0000.png", "caption": "a block"}', "image: no file"),
+    "long name": ('{"image": "LONG.png", "caption": "a block"}', "image: "),
+    "folder": ('{"image": "clip", "caption": "a block"}', "image: .*no such file"),
+    "exif": ('{"image": "exif.png", "caption": "a block"}', "image: .*EXIF"),
+    "surrogate text": (r'{"image": "a.png", "caption": "a \ud800 block"}', "caption: is no Unicode text"),
+    "long text": ('{"image": "a.png", "caption": "LONGLONGLONGLONG"}', "caption: 80000 bytes"),
+    "too long for the model": ('{"image": "a.png", "text": ["LONG"], "mask": [null]}', r"text 0: .*max_length=2048"),
+    "chat too long for the model": (
+        json.dumps({"image": "a.png", "conversations": 3 * TURNS}),
+        "conversations: .*max_length=2048",
+    ),
+    "null": ("null", "record: a record is a JSON object, got NoneType"),
+}
+FILLED = {"MANY": "0" * 5000, "DEEP": "[" * 99999 + "]" * 99999, "LONG": "block " * 3333 + "ab"}
+
+
+@pytest.mark.parametrize("lines", [True, False], ids=["jsonl", "json"])
+def test_every_record_is_checked_on_its_own(folder, capsys, lines):
+    """One hostile record ended the check of all others, unnamed; some passed and stopped training in hour nine."""
+    exif = b"Exif\0\0no block"
+    Image.new("RGB", (8, 8)).save(folder / "images" / "exif.png", exif=exif)
+    good = json.dumps({"image": "a.png", "caption": "a block\u2028and a line"}, ensure_ascii=False)
+    records = [re.sub("MANY|DEEP|LONG", lambda word: FILLED[word[0]], text) for text, _ in HOSTILE.values()]
+    path = folder / ("all.jsonl" if lines else "all.json")
+    parts = [part for text in records for part in (text, good)]
+    path.write_text("\n".join(parts) if lines else f"[{', '.join(parts)}]", encoding="utf-8")
+    assert main(["data", "check", str(path)]) == 1
+    out = capsys.readouterr().out
+    for number, (name, (_, message)) in enumerate(HOSTILE.items()):
+        found = [line for line in out.splitlines() if re.match(rf"record {2 * number}[ ,]", line)]
+        assert len(found) == 1, name
+        assert re.search(message, found[0]), (name, found)
+        assert len(found[0]) < 510
+    assert f"{len(records) + 3} pictures" in out  # three are wrong only when they are decoded or encoded
+    assert f"{len(records)} problems" in out
+    assert out.isascii()
+
+
+def test_a_line_that_is_no_json_is_one_problem(folder):
+    (folder / "a.jsonl").write_text(json.dumps(record()) + "\n{\n" + json.dumps(record()))
+    report = check_file(folder / "a.jsonl")
+    assert [str(problem)[:40] for problem in report.problems] == ["record 1, record: line 2 is not valid JS"]
+    assert len(report.records) == 2
+
+
+def test_problems_are_counted_by_kind(folder, capsys):
+    """20,000 lines were printed where twenty and a count tell the same."""
+    path = write(folder, *[record(image="b.png")] * 50, *[record(text=[""])] * 3)
+    assert main(["data", "check", str(path)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("no file" in line for line in lines) == 20
+    assert lines[20] == "... and 30 more records whose image is wrong"
+    assert sum("text 0: must be" in line for line in lines) == 3
+    assert lines[-1].endswith("; 53 problems")
+
+
+def test_what_passes_is_learned(processor, folder):
+    """A text of 100,000 letters passed the check and stopped training when its turn came."""
+    short, long = "☃ " * 400, "☃ " * 600
+    data = dataset(
+        folder, record(text=[short.strip()]), record(text=[long.strip()]), {"image": "a.png", "caption": long}
+    )
+    assert too_long(data.records[0], processor) == []
+    assert processor.collate([data[0]])["input_ids"].shape[1] > 1500
+    for number, named in ((1, "text 0"), (2, "conversations")):
+        (problem,) = too_long(data.records[number], processor)
+        assert str(problem).startswith(f"record {number} ({data.records[number].paths[0]}), {named}: ")
+        with pytest.raises(ValueError, match="max_length=2048"):
+            processor.collate([data[number]])
+    with pytest.raises(ValueError, match=r"train.json: record 1 .*max_length=2048"):
+        check_lengths(Mixture([data], [1.0], 4), processor)
