@@ -9,8 +9,12 @@ from __future__ import annotations
 import glob
 import os
 import secrets
+import signal
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 try:
     import fcntl
@@ -68,26 +72,43 @@ def hidden_sibling(target: Path, purpose: str) -> Path:
     return target.with_name(f".{target.name}.{purpose}-{secrets.token_hex(4)}{target.suffix}")
 
 
-def new_folder(target: Path, purpose: str) -> tuple[Path, Claim]:
-    """A new folder under a hidden name beside `target`, held; with the permissions any new folder gets."""
+def make_folder(path: Path) -> Claim:
+    """Makes a folder, with the permissions any new folder gets, and holds it."""
     while True:
-        path = hidden_sibling(target, purpose)
         path.mkdir()
         claim = Claim(path)
         if claim.is_of(path):  # another run may have taken it for a leftover before it was held
-            return path, claim
+            return claim
         claim.release()
 
 
-def new_file(target: Path, purpose: str) -> tuple[Path, Claim]:
+def make_file(path: Path) -> Claim:
     """The same for an empty file."""
     while True:
-        path = hidden_sibling(target, purpose)
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         claim = Claim(path)
         if claim.is_of(path):
-            return path, claim
+            return claim
         claim.release()
+
+
+@contextmanager
+def signals_wait() -> Iterator[None]:
+    """Lets the block end before a signal that asks to end is heard: half a clean-up is none."""
+    came: list[int] = []
+    usual: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and callable(signal.getsignal(number)):
+                usual[number] = signal.signal(number, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+        for number in came[:1]:
+            signal.raise_signal(number)
 
 
 def siblings(target: Path, purpose: str) -> Iterator[Path]:
@@ -95,4 +116,4 @@ def siblings(target: Path, purpose: str) -> Iterator[Path]:
     return target.parent.glob(f".{glob.escape(target.name)}.{purpose}-{'[0-9a-f]' * 8}{glob.escape(target.suffix)}")
 
 
-__all__ = ["Claim", "hidden_sibling", "new_file", "new_folder", "siblings"]
+__all__ = ["Claim", "hidden_sibling", "make_file", "make_folder", "siblings", "signals_wait"]

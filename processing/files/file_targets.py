@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from .claims import Claim, new_file, siblings
+from .claims import Claim, hidden_sibling, make_file, siblings
 
 
 def check_file_target(option: str, path: str | os.PathLike) -> None:
@@ -53,8 +53,9 @@ def write_file(path: str | os.PathLike, write: Callable[[Path], None], overwrite
     if path.exists() and not path.is_file():
         raise ValueError(f"{path} is no file that could be replaced")
     target = Path(os.path.realpath(path))
-    temporary, claim = new_file(target, "writing")
+    temporary, claim = hidden_sibling(target, "writing"), None
     try:
+        claim = make_file(temporary)
         write(temporary)
         move_file(temporary, target, overwrite)
     except OSError as error:
@@ -64,7 +65,8 @@ def write_file(path: str | os.PathLike, write: Callable[[Path], None], overwrite
         raise
     finally:
         temporary.unlink(missing_ok=True)
-        claim.release()
+        if claim is not None:
+            claim.release()
 
 
 def move_file(temporary: Path, path: Path, overwrite: bool = False) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .claims import Claim, hidden_sibling, new_folder, siblings
+from .claims import Claim, hidden_sibling, make_folder, siblings, signals_wait
 
 MARKER = ".desa2va"
 _OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
@@ -47,22 +47,28 @@ def output_folder(
     _clear_leftovers(place, rescue)
     before = _occupant(place, replace)
     parents = [parent for parent in place.parents if not parent.exists()]
+    temporary, claim = hidden_sibling(place, "writing"), None
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        temporary, claim = new_folder(place, "writing")
-        with claim:
-            try:
-                yield temporary
-                _finish(temporary, place, replace, before)
-            except BaseException:
-                if temporary.exists() and not (rescue is not None and rescue(temporary)):
-                    shutil.rmtree(temporary, ignore_errors=True)
-                raise
+        claim = make_folder(temporary)
+        yield temporary
+        _finish(temporary, place, replace, before)
     except BaseException:
-        for parent in parents:
-            with suppress(OSError):  # somebody else has put something there
-                parent.rmdir()
+        with signals_wait():
+            _clean_up(temporary, parents, rescue)
         raise
+    finally:
+        if claim is not None:
+            claim.release()
+
+
+def _clean_up(temporary: Path, parents: list[Path], rescue: Callable[[Path], bool] | None) -> None:
+    """Removes what a run made, but for what is worth keeping."""
+    if temporary.exists() and not (rescue is not None and rescue(temporary)):
+        shutil.rmtree(temporary, ignore_errors=True)
+    for parent in parents:
+        with suppress(OSError):  # somebody has put something there
+            parent.rmdir()
 
 
 def _checked_place(target: str | os.PathLike, sources: Iterable[str | os.PathLike]) -> Path:
@@ -158,7 +164,7 @@ def _move_folder(temporary: Path, place: Path) -> None:
 def _swap(temporary: Path, place: Path, before: os.stat_result) -> None:
     """Puts a complete folder where the old result stands, which goes when the new one is there."""
     old = hidden_sibling(place, "replaced")
-    with Claim(place):
+    with signals_wait(), Claim(place):
         if not place.is_dir() or not os.path.samestat(place.stat(), before):
             raise FileExistsError(f"{place} was changed by another run meanwhile and stays; choose another")
         _check_ours(place)

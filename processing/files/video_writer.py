@@ -16,7 +16,7 @@ from typing import Any
 import av
 import numpy as np
 
-from .claims import new_file
+from .claims import hidden_sibling, make_file
 from .file_targets import move_file
 
 CODECS = ("libx264", "libopenh264", "mpeg4")
@@ -78,7 +78,8 @@ class VideoWriter:
         self._overwrite = overwrite
         if os.path.lexists(self.path) and not overwrite:
             raise FileExistsError(f"{self.path} exists; pass overwrite=True to replace it")
-        self._temporary, self._claim = new_file(self.path, "writing")
+        self._temporary = hidden_sibling(self.path, "writing")
+        self._claim = make_file(self._temporary)
         self._container = av.open(str(self._temporary), "w")
         self._stream: av.VideoStream | None = None
         self._size: tuple[int, ...] = ()

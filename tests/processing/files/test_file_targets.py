@@ -5,7 +5,7 @@ import os
 import pytest
 
 from desa2va.processing.files import check_file_target, write_file
-from desa2va.processing.files.claims import new_file
+from desa2va.processing.files.claims import hidden_sibling, make_file
 
 
 def fill(path):
@@ -75,9 +75,9 @@ def test_a_link_keeps_pointing(tmp_path):
 def test_the_next_run_clears_what_a_kill_left(tmp_path):
     """What another run is writing right now stays."""
     target = tmp_path / "a.json"
-    left, claim = new_file(target, "writing")
-    claim.release()
-    held, claim = new_file(target, "writing")
+    left, held = hidden_sibling(target, "writing"), hidden_sibling(target, "writing")
+    make_file(left).release()
+    claim = make_file(held)
     check_file_target("--json", target)
     assert not left.exists()
     assert held.exists()

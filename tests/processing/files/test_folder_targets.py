@@ -3,13 +3,14 @@
 import json
 import os
 import shutil
+import signal
 import threading
 from pathlib import Path
 
 import pytest
 
 from desa2va.processing.files import folder_targets, output_folder
-from desa2va.processing.files.claims import Claim, new_folder
+from desa2va.processing.files.claims import Claim, hidden_sibling, make_folder, signals_wait
 from desa2va.processing.files.folder_targets import MARKER
 
 
@@ -189,8 +190,8 @@ def test_a_swap_that_fails_brings_the_old_result_back(tmp_path, monkeypatch):
 
 def leave_behind(target, purpose, text):
     """What a killed run leaves."""
-    path, claim = new_folder(target, purpose)
-    claim.release()
+    path = hidden_sibling(target, purpose)
+    make_folder(path).release()
     (path / "result.json").write_text(text)
     return path
 
@@ -247,3 +248,34 @@ def test_a_claim_is_held_by_one(tmp_path):
         with pytest.raises(BlockingIOError):
             Claim(tmp_path)
     assert Claim(tmp_path / "nowhere").held is False
+
+
+def test_signals_wait_for_a_clean_up():
+    """Ctrl-C while the old result was being removed left half of it behind under a hidden name."""
+    done = []
+
+    def clean_up():
+        with signals_wait():
+            signal.raise_signal(signal.SIGINT)
+            done.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        clean_up()
+    assert done == [True]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interrupt_while_the_old_result_goes_leaves_nothing(tmp_path, monkeypatch):
+    target = tmp_path / "out"
+    write(target, "old", replace=False)
+    usual = shutil.rmtree
+
+    def interrupted(path, **options):
+        signal.raise_signal(signal.SIGINT)
+        usual(path, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write(target, replace=True)
+    assert content(target) == {"result.json": "new"}
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
