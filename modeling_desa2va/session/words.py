@@ -101,7 +101,7 @@ def ask_for_objects(
             reply.status = "empty_mask" if any(present for _, _, present in missing) else "no_target"
         frames = ", ".join(str(frame) for frame in seen.key_frames)
         reply.reason = "; ".join(
-            f"{name} has no mask on the key frames {frames} (highest object score {best:.2f})"
+            f"{name} has no mask on the key frames {frames} (highest object score {best:.2f}, a logit)"
             for name, best, _ in missing
         )
     if answer.seg_forced.any():

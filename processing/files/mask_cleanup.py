@@ -6,7 +6,6 @@ asks for. Everything but the threshold is off by default: METHOD section 6 hands
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -17,6 +16,8 @@ import torch
 from desa2va.configuration.integers import as_integer
 
 from .mask_codec import encode_mask, resize_logits
+
+MAX_LOGIT = 1024  # what the tracker reports lies within; -1024: nothing looked there
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,13 @@ class MaskOptions:
     def __post_init__(self) -> None:
         for name in ("mask_threshold", "object_score_threshold"):
             value = getattr(self, name)
-            if value is not None and (isinstance(value, str) or not math.isfinite(value)):
-                raise ValueError(f"{name}={value!r}: a finite logit, or None for the model's own")
+            if value is None:
+                continue
+            if isinstance(value, str) or not abs(float(value)) <= MAX_LOGIT:
+                raise ValueError(
+                    f"{name}={value!r}: a logit from {-MAX_LOGIT} to {MAX_LOGIT}, or None for the model's own"
+                )
+            object.__setattr__(self, name, float(value))
         for name in ("max_hole_area", "max_speckle_area"):
             area = as_integer(getattr(self, name), name)
             if area < 0:

@@ -98,3 +98,17 @@ def test_a_filled_hole_yields_to_the_object_inside_it():
 def test_negative_areas_are_refused():
     with pytest.raises(ValueError, match="max_hole_area=-1"):
         MaskOptions(max_hole_area=-1)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "0.5", 2000])
+def test_a_threshold_is_a_logit(value):
+    """NaN called every object absent; infinity is no JSON, so its result could not be read again."""
+    with pytest.raises(ValueError, match="mask_threshold=.*a logit from -1024 to 1024"):
+        MaskOptions(mask_threshold=value)
+
+
+def test_what_is_left_open_comes_from_the_model():
+    asked, configured = MaskOptions(object_score_threshold=np.float32(2)), MaskOptions(0.5, -5.0, empty_absent=False)
+    complete = asked.completed(configured)
+    assert complete == MaskOptions(0.5, 2.0, empty_absent=False, two_step_resize=False)
+    assert type(complete.object_score_threshold) is float
