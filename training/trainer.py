@@ -218,7 +218,7 @@ class DeSa2VATrainer(CheckpointTrainer):
             self._reader().seen.add(json.loads(path.read_text(encoding="utf-8")))
 
     def _reader(self) -> LabelReader | None:
-        return self.accelerator.unwrap_model(self.model).reader
+        return self.accelerator.unwrap_model(self.model).label_reader
 
 
 def _counts(batch: dict[str, Any]) -> tuple[int, int, int]:

@@ -10,7 +10,7 @@ from benchmarks.training_steps import STEPS, take_step
 from desa2va.training import warm_start
 from desa2va.training.arguments import DeSa2VATrainingArguments
 from desa2va.training.data.refshapes.dataset import RefShapes
-from desa2va.training.label_refit import refit_label_projection
+from desa2va.training.label_refit import refit_label_projection, start_prompts
 from desa2va.training.label_states import LabelReader
 
 from .logical_devices import label_of
@@ -61,4 +61,5 @@ def test_labels_are_read_and_refitted_where_the_model_is(placed, on_cuda):
     words = (("small", "large", "tiny"), ("red", "green", "blue", "white"), ("circle", "square", "star"))
     phrases = [" ".join(parts) for parts in itertools.product(*words)]
     assert label_of(reader(phrases)) == CUDA
-    assert refit_label_projection(model, reader) > 0.9
+    prompts = start_prompts(model, reader, phrases)
+    assert refit_label_projection(model, processor.tokenizer, phrases, prompts) > 0.9

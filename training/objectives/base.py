@@ -58,7 +58,7 @@ class Objective(nn.Module):
         self._reader = [reader]  # in a list: not a part of the trained module
 
     @property
-    def reader(self) -> LabelReader | None:
+    def label_reader(self) -> LabelReader | None:
         """What reads the ground-truth phrases."""
         return self._reader[0]
 

@@ -48,7 +48,7 @@ class TextPretrainingObjective(Objective):
         pairs = pair_with_frames(sequence, 1, batch["sam_frame_visual"], batch["sequence_visual"])
         with torch.no_grad():
             features = segmenter.encode_frames(batch["sam_pixel_values"])
-        prompts = model.decoupling.label(self.reader(batch["object_labels"]))
+        prompts = model.decoupling.label(self.label_reader(batch["object_labels"]))
         prediction = segmenter.decode(segmenter.text_decoder, features, pairs.frame, prompts[pairs.object][:, None])
         targets = mask_targets(batch["mask_labels"], self.mask_loss_arguments.mask_target_size, prompts.device)
         present = targets.flatten(1).any(dim=1)
@@ -92,7 +92,7 @@ class DecouplingObjective(Objective):
         has_text = self.model.segmenter.text_decoder is not None
         # Labels are read where something is made of them: a teacher, a target, or the discriminators' real text.
         read = has_text and any(self.weights.get(name, 0) for name in ("text_mask", "alignment", "adversarial"))
-        label_states = self.reader(batch["object_labels"]) if read and batch["object_labels"] else None
+        label_states = self.label_reader(batch["object_labels"]) if read and batch["object_labels"] else None
         output = self.model(**model_inputs(batch), label_states=label_states, num_reprompts=self.num_reprompts)
         terms = {"language": output.loss}
         features: dict[str, torch.Tensor] = {}
