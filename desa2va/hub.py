@@ -33,6 +33,7 @@ def load(
     *,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
+    torch_dtype: str | torch.dtype | None = None,
     **kwargs: Any,
 ) -> tuple[DeSa2VAModel, DeSa2VAProcessor]:
     """Load a model in evaluation mode, and its processor.
@@ -41,7 +42,9 @@ def load(
         name: See `resolve`.
         device: Where the model goes; `None` takes CUDA when present, else the CPU. Ignored when `device_map` is given.
         dtype: Of the weights, e.g. `"bfloat16"`; `None` takes float32 on the CPU and the stored one elsewhere.
-        **kwargs: Passed to `DeSa2VAModel.from_pretrained` (`attn_implementation`, `device_map`, `revision`, ...).
+        torch_dtype: transformers' older name of `dtype`.
+        **kwargs: Passed to `DeSa2VAModel.from_pretrained` (`attn_implementation`, `device_map`, `revision`,
+            `quantization_config`, ...).
 
     Returns:
         `(model, processor)`; the processor is also attached as `model.processor`, so `model.save_pretrained` saves
@@ -49,11 +52,12 @@ def load(
 
     Raises:
         FileNotFoundError: See `resolve`; or a Hub id that can not be read.
-        ValueError: If the checkpoint lacks weights of the model (the message names them), holds a damaged file, is of
-            parts that do not belong together (see `model_checks`), or this machine has no such device or dtype.
+        ValueError: If `dtype` and `torch_dtype` differ, the checkpoint lacks weights of the model (the message names
+            them), holds a damaged file, is of parts that do not belong together (see `model_checks`), or this machine
+            has no such device or dtype.
     """
     path = resolve(name)
-    device, dtype = checked_device(device), checked_dtype(dtype)
+    device, dtype = checked_device(device), checked_dtype(_one_dtype(dtype, torch_dtype))
     if dtype is None:
         dtype = torch.float32 if device.type == "cpu" else "auto"
     hub_options = {key: kwargs[key] for key in ("revision", "token", "cache_dir", "local_files_only") if key in kwargs}
@@ -62,6 +66,8 @@ def load(
             check_configuration(Path(path))
     else:
         check_hub(path, **hub_options)
+    if kwargs.get("quantization_config") is not None and kwargs.get("device_map") is None:
+        kwargs["device_map"] = {"": device}  # quantised weights are made where they stay
     with named_in_errors(path, "model"), _no_report():
         loading = {"ignore_mismatched_sizes": True, **kwargs, "output_loading_info": True}
         model, info = DeSa2VAModel.from_pretrained(path, dtype=dtype, **loading)
@@ -77,10 +83,19 @@ def load(
         processor = DeSa2VAProcessor.from_pretrained(path, **hub_options)
     with named_in_errors(path, "model"):
         check_together(model, processor, path)
-    if "device_map" not in kwargs:
+    if kwargs.get("device_map") is None:
         model = model.to(device)
     model.processor = processor
     return model.eval(), processor
+
+
+def _one_dtype(dtype: str | torch.dtype | None, torch_dtype: str | torch.dtype | None) -> str | torch.dtype | None:
+    """What both names of one argument say."""
+    if dtype is None or torch_dtype is None:
+        return torch_dtype if dtype is None else dtype
+    if str(dtype).removeprefix("torch.") != str(torch_dtype).removeprefix("torch."):
+        raise ValueError(f"dtype={dtype!s} and torch_dtype={torch_dtype!s} differ; they are one argument, give one")
+    return dtype
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import AutoModelForImageTextToText, PreTrainedModel
+from transformers import AutoModelForImageTextToText, GenerationConfig, PreTrainedModel
 
 from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
 from desa2va.flat_export import FlatExportMixin
@@ -27,6 +27,7 @@ from .language import record_last_states, shared_images
 from .objects import ObjectIndex, Pairs, find_objects
 from .outputs import DeSa2VAOutput, ImageFeatures, MaskPass, MaskPrediction
 from .precision import HALF_DTYPES
+from .quantization import without_own_parts
 from .segmenter import DeSa2VASegmenter
 
 LANGUAGE_INPUTS = ("pixel_values", "image_grid_thw", "mm_token_type_ids")
@@ -63,6 +64,13 @@ class DeSa2VAPreTrainedModel(FlatExportMixin, PreTrainedModel):
         else:
             super()._init_weights(module)
 
+    @classmethod
+    def from_pretrained(cls, *args: Any, quantization_config: Any = None, **kwargs: Any) -> Any:
+        """Loads as transformers does; of a quantised model our own parts stay as they are (`without_own_parts`)."""
+        if quantization_config is not None:
+            kwargs["quantization_config"] = without_own_parts(quantization_config)
+        return super().from_pretrained(*args, **kwargs)
+
     def save_pretrained(
         self, save_directory: str | os.PathLike, *args: Any, state_dict: dict[str, Any] | None = None, **kwargs: Any
     ) -> Any:
@@ -72,8 +80,10 @@ class DeSa2VAPreTrainedModel(FlatExportMixin, PreTrainedModel):
         if state_dict is None:
             state_dict = whole_state_dict(self)
         if self.dtype in HALF_DTYPES:
+            # Other values in float32 are scales of quantised weights.
+            kept = self._keep_in_fp32_modules_strict
             state_dict = {
-                name: value.to(self.dtype) if value.dtype == torch.float32 else value
+                name: value.to(self.dtype) if value.dtype == torch.float32 and name.split(".")[0] in kept else value
                 for name, value in state_dict.items()
             }
         return super().save_pretrained(save_directory, *args, state_dict=state_dict, **kwargs)
@@ -118,6 +128,24 @@ class DeSa2VAModel(PredictForwardMixin, StreamingMixin, DeSa2VAPreTrainedModel):
     def set_output_embeddings(self, value: nn.Module) -> None:
         """Replaces the language model's output head."""
         self.mllm.set_output_embeddings(value)
+
+    @classmethod
+    def can_generate(cls) -> bool:
+        """Not by transformers' own loop: `generate` here hands over to `mllm`, whose settings are the model's."""
+        return False
+
+    @property
+    def generation_config(self) -> GenerationConfig:
+        """The language model's stored settings; what of them is followed says `generation_settings`."""
+        return self.mllm.generation_config
+
+    @generation_config.setter
+    def generation_config(self, value: GenerationConfig) -> None:
+        self.mllm.generation_config = value
+
+    def prepare_inputs_for_generation(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """The language model's, which is what generates (peft asks the composite for it)."""
+        return self.mllm.prepare_inputs_for_generation(*args, **kwargs)
 
     # ------------------------------------------------------------------------------------------------ language
 

@@ -77,8 +77,10 @@ class AnsweringMixin(LanguageAnswerMixin):
 
         Raises:
             ValueError: an unknown task or argument, or one that masks can not be made with, such as beams.
-            TypeError: a limit that is no integer.
+            TypeError: a limit that is no integer, or a batch that is not unpacked.
         """
+        if input_ids is not None and not isinstance(input_ids, torch.Tensor):
+            raise TypeError("generate takes the entries of a batch, as tensors: model.generate(**inputs)")
         self._check_mode(task)
         shown = batch_visuals(visuals, sam_frame_visual)
         if input_ids is None:

@@ -41,6 +41,7 @@ _REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
     "prompt_lookup_num_tokens": ((), _ONE_STEP),
     "assistant_early_exit": ((), _ONE_STEP),
     "use_mtp": ((False,), _ONE_STEP),
+    "prefill_chunk_size": ((), "a prompt with pictures is read at once"),
     "token_healing": ((False,), "the prompt is the processor's and is not changed"),
     "forced_eos_token_id": ((), "an answer ends at its limit without an end token"),
     "output_attentions": ((False,), _NOT_KEPT),

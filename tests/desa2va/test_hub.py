@@ -197,3 +197,11 @@ def test_push_uploads_the_whole_folder(saved_model, monkeypatch):
     model.push_to_hub("toy", token="t", commit_message="hello")
     assert (calls["repo_id"], calls["token"], calls["commit_message"]) == ("me/toy", "t", "hello")
     assert {"README.md", "model.safetensors", "processor_config.json", "modeling_desa2va.py"} <= calls["files"]
+
+
+def test_the_older_name_of_dtype_is_heard():
+    """`torch_dtype=torch.bfloat16` silently gave float32."""
+    assert desa2va.load(torch_dtype=torch.bfloat16)[0].dtype == torch.bfloat16
+    assert desa2va.load(dtype="bfloat16", torch_dtype=torch.bfloat16)[0].dtype == torch.bfloat16
+    with pytest.raises(ValueError, match="dtype=float16 and torch_dtype=torch.bfloat16 differ"):
+        desa2va.load(dtype="float16", torch_dtype=torch.bfloat16)

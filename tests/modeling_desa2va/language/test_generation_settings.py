@@ -102,6 +102,20 @@ def test_what_masks_can_not_be_made_with_is_refused_by_name(talker, batch, optio
         length(talker, batch, **options)
 
 
+def test_a_batch_is_unpacked(talker, batch):
+    with pytest.raises(TypeError, match=r"model.generate\(\*\*inputs\)"):
+        talker.generate(batch)
+
+
+def test_the_stored_settings_are_the_models(make_model, batch):
+    """`model.generation_config` did not exist; peft and users reach for it."""
+    model = make_model(8)
+    model.generation_config = GenerationConfig(eos_token_id=[EOS, 20], pad_token_id=0)
+    assert model.mllm.generation_config.eos_token_id == [EOS, 20]
+    model.mllm.lm_head.register_forward_hook(lambda m, args, out: out.index_fill(-1, torch.tensor([20]), 1e4))
+    assert length(model, batch, max_new_tokens=5) == 1
+
+
 def test_unknown_arguments_are_refused_by_name(talker, batch):
     with pytest.raises(ValueError, match="no argument 'max_new_token'; is 'max_new_tokens' meant"):
         length(talker, batch, max_new_token=3)

@@ -1,0 +1,45 @@
+"""Which parts of the model stay as they are when it is loaded quantised.
+
+Enters: a quantisation configuration of transformers, of any method. Leaves: the same, with our own parts left out.
+Quantised are the linears of the language model alone: projections, gate and SAM-2 compute in float32 with weights that
+other code reads (`precision`), and the output head is where the states of `[SEG]` are taken.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from transformers.quantizers import AutoQuantizationConfig
+
+# Names that quantisers look for in a module's path.
+NOT_QUANTISED = ("segmenter", "decoupling", "fusion", "lm_head")
+# Every method has a list of its own of what it leaves alone.
+_LISTS = ("modules_to_not_convert", "llm_int8_skip_modules", "skip_modules", "linear_weights_not_to_quantize")
+
+
+def without_own_parts(quantization_config: Any) -> Any:
+    """A copy of a quantisation configuration that leaves our parts alone too.
+
+    Args:
+        quantization_config: of transformers, or its dictionary. The caller's own list is extended, not replaced.
+
+    Raises:
+        ValueError: a method without such a list, which would quantise everything.
+    """
+    if isinstance(quantization_config, dict):
+        quantization_config = AutoQuantizationConfig.from_dict(quantization_config)
+    left_out = copy.deepcopy(quantization_config)
+    names = [name for name in _LISTS if hasattr(left_out, name)]
+    if not names:
+        raise ValueError(
+            f"{type(left_out).__name__} has no list of modules that stay as they are, and {', '.join(NOT_QUANTISED)} "
+            "must; use one that has, such as BitsAndBytesConfig"
+        )
+    for name in names:
+        own = list(getattr(left_out, name) or [])
+        setattr(left_out, name, own + [part for part in NOT_QUANTISED if part not in own])
+    return left_out
+
+
+__all__ = ["NOT_QUANTISED", "without_own_parts"]
