@@ -21,7 +21,7 @@ STEPS: dict[str, dict[str, Any]] = {
     "segmenter": {"training": {"phase": "segmenter", "weights": SEGMENTER}, "data": CLIPS},
     "grounding": {"training": {"phase": "grounding", "weights": GROUNDING}},
     "text_pretraining": {"training": {"phase": "text_pretraining", "weights": {"label_mask": 1.0, "iou": 0.1}}},
-    "decoupling": {"training": {"phase": "decoupling", "weights": EXTRAS, "language_model": "full"}},
+    "decoupling": {"training": {"phase": "decoupling", "weights": EXTRAS, "language_model": "full", "max_steps": 2}},
     "baseline": {"training": {"phase": "decoupling", "weights": BASELINE}, "model": {"prompt_mode": "sa2va"}},
     "lora": {"training": {"phase": "decoupling", "weights": MASKS, "language_model": "lora", "lora_rank": 4}},
     "fusion": {"training": {"phase": "fusion", "weights": EXTRAS}, "model": {"fusion": "pixel"}},
@@ -30,7 +30,7 @@ STEPS: dict[str, dict[str, Any]] = {
 
 
 def take_step(name: str, folder: Path, **training: Any) -> dict[str, Any]:
-    """One step of `STEPS[name]` in `folder`.
+    """One step of `STEPS[name]` in `folder`, or two: discriminators see what the first one left.
 
     Args:
         name: of the step. folder: absent or empty. training: further training arguments, such as `bf16`.

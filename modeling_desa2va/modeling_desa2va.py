@@ -202,7 +202,8 @@ class DeSa2VAModel(PredictForwardMixin, StreamingMixin, DeSa2VAPreTrainedModel):
         places = input_ids == self.config.mllm_config.image_token_id
         if int(places.sum()) != len(shown):
             raise ValueError(f"{int(places.sum())} image tokens in the text but {len(shown)} image features")
-        return {"inputs_embeds": embeddings.masked_scatter(places[..., None], shown.to(embeddings.dtype))}
+        places = places.to(embeddings.device)[..., None]
+        return {"inputs_embeds": embeddings.masked_scatter(places, shown.to(embeddings))}
 
     # ------------------------------------------------------------------------------------------------ masks
 

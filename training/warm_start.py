@@ -143,7 +143,7 @@ def read_seg_states(model: DeSa2VAModel, batches: Iterable[dict[str, Any]], read
     """
     names = ("input_ids", "attention_mask", "pixel_values", "image_index", "num_tiles")
     states, labels, clicks = [], [], []
-    device = execution_device(model.mllm)
+    device = execution_device(model.get_input_embeddings())
     for batch in batches:
         inputs = {name: batch[name].to(device) for name in names if batch.get(name) is not None}
         visible = torch.tensor([bool(masks[0].any()) for masks in batch["mask_labels"]])

@@ -135,7 +135,7 @@ def collect(
 
 def _read(model: Any, batch: dict[str, Any], reader: LabelReader | None) -> dict[str, torch.Tensor]:
     """One batch -> states by name, (O, width) float64 on the CPU."""
-    device, dtype = execution_device(model.mllm), model.mllm.dtype
+    device, dtype = execution_device(model.get_input_embeddings()), model.mllm.dtype
     inputs = {}
     for name, value in model_inputs(batch, "sam_pixel_values").items():
         inputs[name] = value.to(device, dtype if value.is_floating_point() else None)

@@ -1,7 +1,10 @@
 """Every way to use a model, with its parts on other devices: whatever meets must be on one of them."""
 
+import copy
+
 import pytest
 import torch
+from accelerate.hooks import AlignDevicesHook, add_hook_to_module
 
 from benchmarks.scenarios import SCENARIOS, Outcome, assert_same, picture, pictures, probe, request, session
 
@@ -19,6 +22,21 @@ def test_a_model_in_pieces_says_what_it_says_on_the_cpu(scenario, placed, expect
 def test_a_model_on_one_device_says_what_it_says_on_the_cpu(scenario, placed, expected, devices):
     wanted = expected(scenario)
     assert_same(scenario(*placed(**dict.fromkeys(PARTS, "cuda"))), wanted)
+
+
+@pytest.mark.parametrize("scenario", [picture, probe], ids=lambda scenario: scenario.__name__)
+def test_a_language_model_over_several_devices(scenario, placed, expected, devices):
+    """A map that accelerate makes for itself may part the vision tower, the layers and the output head."""
+    wanted = expected(scenario)
+    model, processor = placed(mllm="cuda:1", segmenter="cuda:2", decoupling="cuda:2", fusion="cuda:2")
+    model.mllm.lm_head = copy.deepcopy(model.mllm.lm_head)  # tied weights stay together
+    parts = model.mllm.model
+    parts.vision_tower.to("cuda:0")
+    parts.multi_modal_projector.to("cuda:0")
+    hooked = ((parts.vision_tower, 0), (parts.get_input_embeddings(), 1), (parts.language_model, 1))
+    for part, device in (*hooked, (model.mllm.lm_head, 3)):
+        add_hook_to_module(part, AlignDevicesHook(f"cuda:{device}", place_submodules=True))
+    assert_same(scenario(model, processor), wanted)
 
 
 def test_inputs_may_lie_anywhere(placed, shipped, devices):
