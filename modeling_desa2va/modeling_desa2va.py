@@ -9,6 +9,7 @@ tracker. Leaves: an answer and masks.
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -112,6 +113,26 @@ class DeSa2VAModel(PredictForwardMixin, StreamingMixin, DeSa2VAPreTrainedModel):
         for module in (self.decoupling, self.segmenter, self.fusion):
             module.float().set_precision(self.mllm.dtype)
         self.post_init()
+
+    @classmethod
+    def from_parts(cls, mllm: Any, sam2: Any, tokenizer: Any = None, **fields: Any) -> DeSa2VAModel:
+        """Pairs any language model with any SAM-2: both language decoders start as SAM-2's, projections and gate anew.
+
+        Args:
+            mllm: folder or loaded model: InternVL2.5 / 3 / 3.5 (either layout), Qwen2.5-VL, Qwen3-VL, Qwen3.5.
+            sam2: folder, original `.pt` file or loaded `Sam2VideoModel`. tokenizer: of the language model, which gets
+                `[SEG]` and its companions in place; read from the folder when omitted.
+            fields: of `DeSa2VAConfig`, and options of `from_pretrained` (`dtype`, `device_map`, ...).
+
+        Returns:
+            The model in evaluation mode, to be trained. `desa2va.load(name, sam2=...)` gives its processor too.
+
+        Raises:
+            ValueError: another architecture, damaged or incomplete weights. FileNotFoundError: no weights.
+            ImportError: published layouts are read by the installed package, not by a copy of this file.
+        """
+        conversion = import_module("desa2va.modeling_desa2va.conversion")
+        return conversion.load_pair(mllm, sam2, tokenizer, **fields)
 
     def get_input_embeddings(self) -> nn.Module:
         """The language model's token embeddings."""

@@ -4,116 +4,134 @@ peer's code is imported.
 
 from __future__ import annotations
 
-import re
+import logging
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from transformers import GenerationConfig, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedTokenizerBase, Sam2VideoConfig
 
+from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 
 from .checkpoint import read_json_object, weight_files
+from .loading import Part, arrange, below, load_complete
 from .names import Place, internvl_places, prefixed, sam_places
+from .parts import sam_state
 from .sa2va_config import read_sa2va_config, sa2va_backbone
 from .sa2va_processor import TEMPLATES
+from .sam2 import Source as SamSource
+from .sam2 import open_sam2
 from .sam2_config import recognise_hiera, sam2_config, stated_sizes
-from .tensors import LazyTensor, StoredTensor, open_tensors
+from .tensors import LazyTensor, Tensors, open_tensors
+from .tokens import IMAGE_CONTEXT, SEG, single_token
+
+logger = logging.getLogger(__name__)
 
 SAM_PREFIX = "grounding_encoder.sam2_model."
-SEG, IMAGE_CONTEXT = "[SEG]", "<IMG_CONTEXT>"
-# Tables that are computed anew; older versions of the peer's language models stored them.
-DROPPED = re.compile(r".*\.rotary_emb\.inv_freq$")
 
 
-def load_sa2va(folder: Path, tokenizer: PreTrainedTokenizerBase, **options: Any) -> DeSa2VAModel:
+def load_sa2va(
+    folder: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    sam2: SamSource | None = None,
+    init_desa2va: bool = False,
+    **options: Any,
+) -> DeSa2VAModel:
     """The model of a published Sa2VA.
 
     Args:
-        folder: with `config.json` and safetensors. tokenizer: of the same folder. options: of
-            `DeSa2VAModel.from_pretrained` (`dtype`, `device_map`, `quantization_config`, ...).
+        folder: with `config.json` and safetensors. tokenizer: of the same folder.
+        sam2: untouched weights for the tracker, of the size that Sa2VA tuned; its own decoder stays with the language.
+            Strategy `consistent` is the default then.
+        init_desa2va: read it as the start of a DeSa2VA instead: both decoders are the tuned one, W_v and W_t its
+            projection; W_l is new.
+        options: of `DeSa2VAModel.from_pretrained` (`dtype`, `device_map`, `quantization_config`, ...).
 
     Returns:
-        The model in evaluation mode, strategy `memory` (Sa2VA's own) as default.
+        The model in evaluation mode, strategy `memory` (Sa2VA's own) as default where `sam2` is not given.
 
     Raises:
         ValueError: a file that is damaged, a tensor that has no place here, or a parameter that no tensor fills; the
             message names it. FileNotFoundError: weights are absent.
     """
-    stated = read_json_object(folder / "config.json")
-    with open_tensors(weight_files(folder)) as tensors:
-        config = read_sa2va_config(
-            stated, sam2_config(_sam_sizes(stated, tensors)), _token(tokenizer, SEG), _image_token(tokenizer, stated)
-        )
+    file = folder / "config.json"
+    stated = read_json_object(file)
+    with ExitStack() as stack:
+        tensors = stack.enter_context(open_tensors(weight_files(folder)))
+        try:
+            config = _config(stated, tensors, tokenizer)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{file} can not be read as a Sa2VA: {error}") from error
         text = config.get_text_config()
-        state = arrange(tensors, text.num_attention_heads, text.num_key_value_heads)
-        model = load_complete(folder, config, state, **options)
+        if len(tokenizer) > text.vocab_size:
+            raise ValueError(f"{file} has {text.vocab_size} embedding rows, the tokenizer {len(tokenizer)} tokens")
+        state = arrange(tensors, lambda name: sa2va_places(name, text.num_attention_heads, text.num_key_value_heads))
+        pristine = None if sam2 is None else stack.enter_context(open_sam2(sam2))
+        if init_desa2va:
+            config = _as_desa2va(config)
+        state = _with_sam2(config, state, pristine)
+        if init_desa2va:
+            visual = "decoupling.visual."
+            copies = {name.removeprefix(visual): value for name, value in state.items() if name.startswith(visual)}
+            state |= below("decoupling.text.", copies)
+        fresh = ("decoupling.label.", "fusion.") if init_desa2va else ()
+        model = load_complete(DeSa2VAModel, folder, config, state, fresh, **options)
     model.mllm.generation_config = _generation_config(stated, tokenizer, text.eos_token_id)
     return model
 
 
-def _generation_config(stated: dict[str, Any], tokenizer: PreTrainedTokenizerBase, eos: int) -> GenerationConfig:
+def _generation_config(stated: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, eos: int) -> GenerationConfig:
     """Greedy, as the peer; an answer ends with the language model's end token or the one of the prompt format."""
     stop = TEMPLATES[stated["template"]][1] if sa2va_backbone(stated) == "internvl" else None
     ends = {eos} | ({tokenizer.convert_tokens_to_ids(stop)} if stop in tokenizer.get_vocab() else set())
     return GenerationConfig(do_sample=False, eos_token_id=sorted(ends), pad_token_id=tokenizer.pad_token_id)
 
 
-def load_complete(folder: Path, config: Any, state: dict[str, LazyTensor], **options: Any) -> DeSa2VAModel:
-    """Fills a model with `state`; every parameter must be filled and every tensor used.
-
-    Raises:
-        ValueError: naming the first parameters without a tensor, tensors without a parameter, or other shapes.
-    """
-    model, info = DeSa2VAModel.from_pretrained(
-        None, config=config, state_dict=state, output_loading_info=True, ignore_mismatched_sizes=True, **options
-    )
-    for kind, what in (
-        ("missing_keys", "no tensor fills"),
-        ("unexpected_keys", "there is no parameter for"),
-        ("mismatched_keys", "the shapes differ of"),
-    ):
-        names = sorted(str(name) for name in info[kind])
-        if names:
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            raise ValueError(f"{folder} is no complete checkpoint: {what} {', '.join(names[:3])}{more}")
-    return model.eval()
+def _config(stated: Mapping[str, Any], tensors: Tensors, tokenizer: PreTrainedTokenizerBase) -> DeSa2VAConfig:
+    image = single_token(tokenizer, IMAGE_CONTEXT) if sa2va_backbone(stated) == "internvl" else None
+    return read_sa2va_config(stated, sam2_config(_sam_sizes(stated, tensors)), single_token(tokenizer, SEG), image)
 
 
-def arrange(tensors: dict[str, StoredTensor], num_heads: int, num_kv_heads: int) -> dict[str, LazyTensor]:
-    """Stored tensors of a Sa2VA by the names of our parameters.
+def _as_desa2va(config: DeSa2VAConfig) -> DeSa2VAConfig:
+    """No re-prompt: an untrained one costs masks, and the last phase brings one back."""
+    config.prompt_mode, config.fusion = "desa2va", "gate"
+    config.check()
+    return config
 
-    Args:
-        tensors: of the checkpoint. num_heads, num_kv_heads: of the language model.
 
-    Raises:
-        ValueError: a tensor that has no place.
-    """
-    parts: dict[str, list[tuple[int, StoredTensor, Any]]] = {}
-    for name, stored in tensors.items():
-        if DROPPED.match(name):
-            continue
-        places = sa2va_places(name, num_heads, num_kv_heads)
-        if not places:
-            raise ValueError(f"{stored.file}: the tensor {name} has no place in the model")
-        for place in places:
-            parts.setdefault(place.name, []).append((place.order or 0, stored, place.take))
-    return {
-        target: LazyTensor([(stored, take) for _, stored, take in sorted(found, key=lambda part: part[0])])
-        for target, found in parts.items()
-    }
+def _with_sam2(config: DeSa2VAConfig, state: dict[str, LazyTensor], pristine: Part | None) -> dict[str, LazyTensor]:
+    """The state of the whole model, its SAM-2 replaced by untouched weights where there are any."""
+    prefix = "segmenter.sam."
+    tuned = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    others = {name: value for name, value in state.items() if not name.startswith(prefix)}
+    if pristine is None:
+        logger.warning(
+            "The tracker runs on the weights that Sa2VA tuned; give untouched ones (sam2=..., --sam2) for masks that "
+            "hold over a video"
+        )
+        return others | sam_state(tuned, config)
+    if _size(pristine.config) != _size(config.sam_config):
+        raise ValueError(
+            f"{pristine.where}: this SAM-2 has blocks {_size(pristine.config)}, Sa2VA tuned one with "
+            f"{_size(config.sam_config)}; its decoder reads that encoder alone"
+        )
+    if pristine.config.enable_occlusion_spatial_embedding != config.sam_config.enable_occlusion_spatial_embedding:
+        logger.warning("Sa2VA's decoder was tuned on SAM 2.0; on the encoder of SAM 2.1 its masks may be worse")
+    config.sam_config, config.track_strategy = pristine.config, "consistent"
+    return others | sam_state(pristine.state, config, tuned)
+
+
+def _size(config: Sam2VideoConfig) -> tuple[int, ...]:
+    backbone = config.vision_config.backbone_config
+    return backbone.hidden_size, *backbone.blocks_per_stage
 
 
 def sa2va_places(name: str, num_heads: int, num_kv_heads: int) -> list[Place]:
-    """Places in `DeSa2VAModel` of one tensor; the tuned mask decoder is SAM-2's and the visual decoder."""
+    """Places in `DeSa2VAModel` of one tensor."""
     if name.startswith(SAM_PREFIX):
-        places = prefixed("segmenter.sam.", sam_places(name.removeprefix(SAM_PREFIX)))
-        decoder = "segmenter.sam.mask_decoder."
-        copies = [
-            Place("segmenter.visual_decoder." + place.name.removeprefix(decoder), place.take, place.order)
-            for place in places
-            if place.name.startswith(decoder)
-        ]
-        return places + copies
+        return prefixed("segmenter.sam.", sam_places(name.removeprefix(SAM_PREFIX)))
     if name.startswith("text_hidden_fcs."):
         return [Place("decoupling.visual.layers." + name.removeprefix("text_hidden_fcs."))]
     if name.startswith("model."):  # Qwen-VL lies one level deeper, under the names of transformers
@@ -121,7 +139,7 @@ def sa2va_places(name: str, num_heads: int, num_kv_heads: int) -> list[Place]:
     return prefixed("mllm.", internvl_places(name, num_heads, num_kv_heads))
 
 
-def _sam_sizes(stated: dict[str, Any], tensors: dict[str, StoredTensor]) -> dict[str, Any]:
+def _sam_sizes(stated: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
     """SAM-2's sizes: stated in the file (`_sam_tiny`, or `_hiera_tiny` and `_sam_image_size`, which no published
     checkpoint has), else those of the published encoder that the tensors are.
     """
@@ -135,20 +153,4 @@ def _sam_sizes(stated: dict[str, Any], tensors: dict[str, StoredTensor]) -> dict
     return stated_sizes(recognise_hiera(shapes))
 
 
-def _image_token(tokenizer: PreTrainedTokenizerBase, stated: dict[str, Any]) -> int | None:
-    return _token(tokenizer, IMAGE_CONTEXT) if sa2va_backbone(stated) == "internvl" else None
-
-
-def _token(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
-    """The id of a control token.
-
-    Raises:
-        ValueError: the tokenizer has no such token, or spells it with several.
-    """
-    ids = tokenizer.encode(text, add_special_tokens=False)
-    if len(ids) != 1 or tokenizer.convert_ids_to_tokens(ids[0]) != text:
-        raise ValueError(f"the tokenizer must have {text} as one token, got {ids} ({tokenizer.name_or_path})")
-    return ids[0]
-
-
-__all__ = ["arrange", "load_complete", "load_sa2va", "sa2va_places"]
+__all__ = ["load_sa2va", "sa2va_places"]

@@ -71,7 +71,7 @@ def read_sa2va_config(
         ValueError: an unknown language model, vision tower or pixel shuffle; the message names the field.
     """
     backbone = sa2va_backbone(config)
-    mllm = _internvl_config(config, image_token_id) if backbone == "internvl" else _qwen_config(config, backbone)
+    mllm = internvl_config(config, image_token_id) if backbone == "internvl" else _qwen_config(config, backbone)
     return DeSa2VAConfig(
         mllm_config=mllm,
         sam_config=sam_config,
@@ -93,7 +93,15 @@ def _network(config: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in config.items() if name not in _NOT_THE_NETWORK}
 
 
-def _internvl_config(config: Mapping[str, Any], image_token_id: int | None) -> PreTrainedConfig:
+def internvl_config(config: Mapping[str, Any], image_token_id: int | None) -> PreTrainedConfig:
+    """The configuration of an InternVL, alone or in a Sa2VA, in the layout of its authors.
+
+    Args:
+        config: the parsed `config.json`. image_token_id: of `<IMG_CONTEXT>`.
+
+    Raises:
+        ValueError: an unknown language model, vision tower or pixel shuffle; the message names the field.
+    """
     config = _SA2VA_DEFAULTS | dict(config)
     for name, supported in (("ps_version", "v2"), ("select_layer", -1)):
         if config[name] != supported:
@@ -159,4 +167,4 @@ def _qwen_config(config: Mapping[str, Any], backbone: str) -> PreTrainedConfig:
     )
 
 
-__all__ = ["SA2VA_MODEL_TYPE", "is_sa2va", "read_sa2va_config", "sa2va_backbone"]
+__all__ = ["SA2VA_MODEL_TYPE", "internvl_config", "is_sa2va", "read_sa2va_config", "sa2va_backbone"]

@@ -9,7 +9,6 @@ from transformers import (
     GotOcr2ImageProcessor,
     LlamaTokenizer,
     PreTrainedTokenizerBase,
-    Qwen2Tokenizer,
     Qwen2VLImageProcessor,
     Sam2ImageProcessor,
 )
@@ -19,6 +18,7 @@ from desa2va.processing.processing_desa2va import DeSa2VAProcessor
 
 from .checkpoint import read_json_object
 from .sa2va_config import sa2va_backbone
+from .tokens import read_tokenizer
 
 # A user's turn and the opening of the answer, per `template`; and what ends an answer.
 _CHATML = (
@@ -87,20 +87,12 @@ def sa2va_tokenizer(folder: Path, stated: dict[str, Any]) -> PreTrainedTokenizer
     Raises:
         ValueError: a template or a tokenizer class that is unknown here.
     """
-    kind = read_json_object(folder / "tokenizer_config.json").get("tokenizer_class")
-    if kind in ("Qwen2Tokenizer", "Qwen2TokenizerFast"):
-        tokenizer = Qwen2Tokenizer.from_pretrained(folder)
-    elif kind in ("InternLM2Tokenizer", "InternLM2TokenizerFast"):
-        tokenizer = LlamaTokenizer.from_pretrained(folder, legacy=False)
-    else:
-        raise ValueError(
-            f"{folder}: tokenizer_class={kind!r} is unknown; known are Qwen2Tokenizer, InternLM2Tokenizer"
-        )
+    tokenizer = read_tokenizer(folder)
     if sa2va_backbone(stated) == "internvl":
         template = stated.get("template")
         if template not in TEMPLATES:
             raise ValueError(f"{folder}: template={template!r} is unknown; known are {', '.join(TEMPLATES)}")
-        begin = "{{ '" + tokenizer.bos_token + "' }}" if kind.startswith("InternLM2") else ""
+        begin = "{{ '" + tokenizer.bos_token + "' }}" if isinstance(tokenizer, LlamaTokenizer) else ""
         tokenizer.chat_template = begin + TEMPLATES[template][0]
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token

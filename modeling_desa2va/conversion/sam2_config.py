@@ -7,11 +7,14 @@ number of blocks and the width of the first do.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from transformers import Sam2VideoConfig
 from transformers.models.sam2_video.configuration_sam2_video import Sam2VideoMaskDecoderConfig
+
+from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
 
 # embed_dim, heads, blocks per stage, blocks with global attention, background of the window positions, windows.
 HIERA = {
@@ -20,6 +23,9 @@ HIERA = {
     "base_plus": (112, 2, [2, 3, 16, 3], [12, 16, 20], [14, 14], [8, 4, 14, 7]),
     "large": (144, 2, [2, 6, 36, 4], [23, 33, 43], [7, 7], [8, 4, 16, 8]),
 }
+_NOT_THE_NETWORK = ("architectures", "model_type", "dtype", "torch_dtype", "transformers_version")
+# What SAM 2.1 added.
+_NEWER = ("enable_temporal_pos_encoding_for_object_pointers", "enable_occlusion_spatial_embedding")
 _BLOCK = re.compile(r"image_encoder\.trunk\.blocks\.(\d+)\.")
 
 
@@ -57,6 +63,27 @@ def stated_sizes(hiera: str) -> dict[str, Any]:
             "window_spec": windows,
         },
     }
+
+
+def read_sam2_config(stated: Mapping[str, Any], names: Container[str], file: Path) -> Sam2VideoConfig:
+    """The configuration of a folder of the Hub.
+
+    Args:
+        stated: its `config.json`, of model type `sam2_video`, or `sam2`, which leaves the memory out. names: of the
+            stored tensors. file: for messages.
+
+    Raises:
+        ValueError: another model type.
+    """
+    kind = stated.get("model_type")
+    if kind not in ("sam2_video", "sam2"):
+        raise ValueError(f"{file}: model_type={kind!r} is no SAM-2; sam2_video and sam2 are")
+    fields = {name: value for name, value in stated.items() if name not in _NOT_THE_NETWORK}
+    if kind == "sam2":
+        newer = "occlusion_spatial_embedding_parameter" in names
+        fields |= dict.fromkeys(_NEWER, newer)
+        fields["image_size"] = fields.get("prompt_encoder_config", {}).get("image_size", 1024)
+    return DeSa2VAConfig(sam_config=fields).sam_config
 
 
 def sam2_config(sizes: Mapping[str, Any], version: str = "2.0") -> Sam2VideoConfig:
@@ -108,9 +135,8 @@ def sam2_config(sizes: Mapping[str, Any], version: str = "2.0") -> Sam2VideoConf
         memory_fuser_num_layers=sizes.get("fuser_layers", 2),
         memory_fuser_embed_dim=width,
         memory_fuser_intermediate_dim=4 * width,
-        enable_temporal_pos_encoding_for_object_pointers=version == "2.1",
-        enable_occlusion_spatial_embedding=version == "2.1",
+        **dict.fromkeys(_NEWER, version == "2.1"),
     )
 
 
-__all__ = ["HIERA", "recognise_hiera", "sam2_config", "stated_sizes"]
+__all__ = ["HIERA", "read_sam2_config", "recognise_hiera", "sam2_config", "stated_sizes"]

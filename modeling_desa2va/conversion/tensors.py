@@ -1,12 +1,14 @@
 """Stored tensors that are read when they are asked for, cut and joined on the way.
 
-Enters: safetensors files and places. Leaves: a state dictionary that `from_pretrained(state_dict=...)` takes: each
-value is read, alone, when the loader puts it into the model, so that a checkpoint is never in memory twice.
+Enters: safetensors files, `.pt` files or loaded modules, and places. Leaves: a state dictionary that
+`from_pretrained(state_dict=...)` takes: each value is read, alone, when the loader puts it into the model, so that a
+checkpoint is never in memory twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import pickle
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from .names import Take
+
+_DTYPES = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2,
+}  # fmt: skip
+_DTYPE_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
 @dataclass
@@ -35,6 +43,11 @@ class StoredTensor:
         """As stored."""
         return tuple(self.handle.get_slice(self.name).get_shape())
 
+    @property
+    def dtype_name(self) -> str:
+        """The name safetensors has for the dtype, e.g. `"BF16"`."""
+        return self.handle.get_slice(self.name).get_dtype()
+
     def read(self) -> torch.Tensor:
         """The tensor, on the CPU.
 
@@ -47,6 +60,36 @@ class StoredTensor:
             raise ValueError(f"{self.file}: the tensor {self.name} can not be read ({error})") from error
 
 
+@dataclass
+class HeldTensor:
+    """A tensor that is in memory, or mapped into it, already.
+
+    Attributes:
+        value: the tensor. name: of it. file: where it comes from, for messages.
+    """
+
+    value: torch.Tensor
+    name: str
+    file: Path | str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As it is."""
+        return tuple(self.value.shape)
+
+    @property
+    def dtype_name(self) -> str:
+        """The name safetensors has for the dtype."""
+        return _DTYPE_NAMES.get(self.value.dtype, "I64")
+
+    def read(self) -> torch.Tensor:
+        """A copy: the model must not share memory with a file, nor with another model."""
+        return self.value.detach().clone()
+
+
+Tensors = Mapping[str, StoredTensor | HeldTensor]
+
+
 class LazyTensor:
     """A parameter made of stored tensors, read with `lazy[...]` as the loader of transformers reads a slice.
 
@@ -54,7 +97,7 @@ class LazyTensor:
         parts: `(stored tensor, part to take)` in the order in which they are joined along axis 0.
     """
 
-    def __init__(self, parts: list[tuple[StoredTensor, Take | None]]) -> None:
+    def __init__(self, parts: list[tuple[StoredTensor | HeldTensor, Take | None]]) -> None:
         self.parts = parts
 
     def __getitem__(self, index: Any) -> torch.Tensor:
@@ -65,8 +108,18 @@ class LazyTensor:
 
     def get_dtype(self) -> str:
         """The name safetensors has for the dtype, e.g. `"BF16"`."""
-        stored, _ = self.parts[0]
-        return stored.handle.get_slice(stored.name).get_dtype()
+        return self.parts[0][0].dtype_name
+
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """The dtype, `None` for one that no weight has."""
+        return _DTYPES.get(self.get_dtype())
+
+    @property
+    def origin(self) -> str:
+        """File, name and shape of what it is made of, for messages."""
+        stored = self.parts[0][0]
+        return f"{stored.file}: {stored.name} {stored.shape}"
 
 
 @contextmanager
@@ -91,4 +144,52 @@ def open_tensors(files: Iterable[Path]) -> Iterator[dict[str, StoredTensor]]:
         yield tensors
 
 
-__all__ = ["LazyTensor", "StoredTensor", "open_tensors"]
+def torch_file_tensors(path: Path) -> dict[str, HeldTensor]:
+    """Tensors of a `.pt` file, mapped, not read. Nothing in the file is run.
+
+    Args:
+        path: holds a state dictionary, or one under the key `"model"`.
+
+    Raises:
+        ValueError: a file that is damaged, or holds anything but tensors.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"{path} holds more than tensors and is not read, since that could run code ({reason})"
+        ) from error
+    except (RuntimeError, OSError, EOFError) as error:
+        raise ValueError(f"{path} is no whole file of torch.save: {str(error).splitlines()[0]}") from error
+    state = content.get("model", content) if isinstance(content, dict) else content
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ValueError(f"{path} must hold tensors by name, alone or under 'model'")
+    return {name: HeldTensor(value, name, path) for name, value in state.items()}
+
+
+def module_tensors(module: torch.nn.Module) -> dict[str, HeldTensor]:
+    """Weights of a loaded module by name; tied ones under their first name.
+
+    Raises:
+        ValueError: a weight that is not at hand (offloaded) or not a plain one (quantised).
+    """
+    where, tensors, seen = f"the loaded {type(module).__name__}", {}, set()
+    for name, value in module.state_dict(keep_vars=True).items():
+        if value.is_meta or not value.is_floating_point():
+            raise ValueError(f"{where} has no plain weight {name} (offloaded or quantised); give its folder instead")
+        if id(value) not in seen:
+            tensors[name] = HeldTensor(value, name, where)
+        seen.add(id(value))
+    return tensors
+
+
+__all__ = [
+    "HeldTensor",
+    "LazyTensor",
+    "StoredTensor",
+    "Tensors",
+    "module_tensors",
+    "open_tensors",
+    "torch_file_tensors",
+]

@@ -6,13 +6,14 @@ Each writer returns the native model whose weights (random, rounded to bfloat16)
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoModelForImageTextToText, PreTrainedTokenizerFast, Sam2VideoModel
+from tokenizers import pre_tokenizers
+from transformers import AddedToken, AutoModelForImageTextToText, Qwen2Tokenizer, Sam2VideoModel
 
 from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
@@ -23,10 +24,12 @@ from .published_configs import (
     added_tokens,
     internvl_files,
     internvl_native,
+    qwen3_5_native,
     qwen_files,
     qwen_native,
     tiny_sam_config,
     token_id,
+    vocabulary_size,
 )
 from .published_names import INTERNVL_HF, QWEN2_5_VL, QWEN3_VL, publish_internvl, publish_sam, renamed
 
@@ -78,29 +81,59 @@ def write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def save_tokenizer(folder: Path, family: str, segmentation: bool = True) -> Any:
-    """A byte-level tokenizer with the published added tokens."""
+def save_tokenizer(folder: Path, family: str, segmentation: bool = True) -> None:
+    """Tokenizer files with bytes and the published added tokens."""
+    tokens = [AddedToken(token, normalized=False, special=True) for token in added_tokens(family, segmentation)]
+    if family == "internlm2":
+        (folder / "tokenizer.model").write_bytes(sentencepiece_model())
+        entries = {
+            str(260 + number): {"content": token.content, "normalized": False, "special": True}
+            for number, token in enumerate(tokens)
+        }
+        config = {"added_tokens_decoder": entries, "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+        remote = {"AutoTokenizer": ["tokenization_internlm2.InternLM2Tokenizer", None]}
+        more = {"auto_map": remote, "pad_token": "</s>", "tokenizer_class": "InternLM2Tokenizer"}
+        return write_json(folder / "tokenizer_config.json", config | more)
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE(vocab={symbol: index for index, symbol in enumerate(alphabet)}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokens = added_tokens(family, segmentation)
-    tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in tokens])
-    template = (
+    vocabulary = {symbol: index for index, symbol in enumerate(alphabet)}
+    tokenizer = Qwen2Tokenizer(vocab=vocabulary, merges=[])
+    tokenizer.add_tokens(tokens, special_tokens=True)
+    tokenizer.eos_token = "<|im_end|>"
+    tokenizer.chat_template = (
         "{% for message in messages %}"
         "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
         "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
     )
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<|endoftext|>", eos_token="<|im_end|>", chat_template=template
+    tokenizer.save_pretrained(folder)
+    assert [tokenizer.convert_tokens_to_ids(token.content) for token in tokens] == [*range(256, 256 + len(tokens))]
+    return None
+
+
+def sentencepiece_model() -> bytes:
+    """A SentencePiece model (protocol buffers, written by hand) of 260 pieces: three controls, the bytes, a blank."""
+
+    def field(number: int, value: bytes) -> bytes:
+        return bytes([number << 3 | 2, len(value)]) + value
+
+    def piece(text: str, kind: int) -> bytes:
+        return field(1, field(1, text.encode()) + b"\x15" + struct.pack("<f", 0.0) + bytes([3 << 3, kind]))
+
+    pieces = [piece("<unk>", 2), piece("<s>", 3), piece("</s>", 3)]
+    pieces += [piece(f"<0x{value:02X}>", 6) for value in range(256)]
+    bpe_with_bytes = field(2, bytes([3 << 3, 2]) + bytes([35 << 3 & 0x7F | 0x80, 35 >> 4, 1]))
+    no_prefix = field(3, bytes([3 << 3, 0]))
+    return b"".join([*pieces, piece("\u2581", 1), bpe_with_bytes, no_prefix])
+
+
+def save_image_processor(folder: Path, family: str) -> None:
+    """`preprocessor_config.json` of Qwen-VL."""
+    new = family == "qwen3_vl"
+    moments = (
+        ([0.5] * 3, [0.5] * 3) if new else ([0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711])
     )
-    fast.save_pretrained(folder)
-    return fast
-
-
-def vocabulary_size(family: str, segmentation: bool = True) -> int:
-    """Rows that the embedding needs."""
-    return 256 + len(added_tokens(family, segmentation))
+    config = {"image_processor_type": "Qwen2VLImageProcessorFast", "merge_size": 2, "patch_size": 16 if new else 14}
+    more = {"image_mean": moments[0], "image_std": moments[1], "resample": 3, "temporal_patch_size": 2}
+    write_json(folder / "preprocessor_config.json", config | more)
 
 
 # ------------------------------------------------------------------------------------------------ whole models
@@ -157,6 +190,8 @@ def write_sa2va(folder: Path, name: str, shards: int = 1) -> DeSa2VAModel:
     }
     write_json(folder / "config.json", config)
     save_tokenizer(folder, family)
+    if qwen:
+        save_image_processor(folder, family)
     save_weights(folder, sa2va_state(model, family, heads, kv_heads), shards)
     return model
 
@@ -195,10 +230,12 @@ def write_internvl(folder: Path, family: str = "qwen2", shards: int = 1, padding
 
 
 def write_transformers(folder: Path, family: str, tied: bool = False, padding: int = 0) -> torch.nn.Module:
-    """InternVL `-hf`, Qwen2.5-VL or Qwen3-VL as transformers wrote them when they were published."""
+    """InternVL `-hf`, Qwen2.5-VL, Qwen3-VL or Qwen3.5 as transformers wrote them when they were published."""
     folder.mkdir(parents=True, exist_ok=True)
     size = vocabulary_size(family, segmentation=False) + padding
-    if "vl" in family:
+    if family == "qwen3_5":
+        native, lines = qwen3_5_native(size), QWEN3_VL
+    elif "vl" in family:
         native, lines = qwen_native(family, 8, 2, size, tied), QWEN2_5_VL if family == "qwen2_5_vl" else QWEN3_VL
     else:
         native, lines = internvl_native(family, 8, 2, size, False), INTERNVL_HF
@@ -206,8 +243,17 @@ def write_transformers(folder: Path, family: str, tied: bool = False, padding: i
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(folder)
     save_tokenizer(folder, family, segmentation=False)
+    if "qwen" in family and family != "qwen2":
+        save_image_processor(folder, family)
     state = {name: value for name, value in model.state_dict().items() if not (tied and name == "lm_head.weight")}
-    save_weights(folder, {renamed(name, lines): value for name, value in state.items()})
+    published = {renamed(name, lines): value for name, value in state.items()}
+    if family == "qwen2_5_vl":  # published before there was a text_config
+        config = json.loads((folder / "config.json").read_text())
+        text = config.pop("text_config")
+        write_json(folder / "config.json", {name: text[name] for name in text if name != "model_type"} | config)
+    if family == "qwen3_5":
+        published["mtp.fc.weight"] = torch.zeros(2, 2)
+    save_weights(folder, published)
     return model
 
 

@@ -24,8 +24,10 @@ SA2VA = {
     "Sa2VA-Qwen2_5-VL-7B": ("qwen2_5_vl", 28, 4, "qwen_chat"),
     "Sa2VA-Qwen3-VL-4B": ("qwen3_vl", 32, 8, "qwen_chat"),
 }
-BYTES = 256
+# Ids below the added tokens: the bytes, in InternLM2 with four pieces more.
+PIECES = {"internlm2": 260}
 _CHAT = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+_INTERNLM2 = ["<|plugin|>", "<|interpreter|>", "<|action_end|>", "<|action_start|>", "<|im_end|>", "<|im_start|>"]
 _INTERN = ["<img>", "</img>", "<IMG_CONTEXT>", "<quad>", "</quad>", "<ref>", "</ref>", "<box>", "</box>"]
 _VISION = ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
 SEGMENTATION = ["[SEG]", "<p>", "</p>", "<vp>", "</vp>"]
@@ -33,12 +35,23 @@ SEGMENTATION = ["[SEG]", "<p>", "</p>", "<vp>", "</vp>"]
 
 def added_tokens(family: str, segmentation: bool = True) -> list[str]:
     """Added tokens in the order of their ids, the first of which follows the bytes."""
-    return _CHAT + (_VISION if "vl" in family else _INTERN) + SEGMENTATION * segmentation
+    vision = _VISION if "vl" in family or family == "qwen3_5" else _INTERN
+    return (_INTERNLM2 if family == "internlm2" else _CHAT) + vision + SEGMENTATION * segmentation
 
 
 def token_id(family: str, token: str) -> int:
     """The id of an added token."""
-    return BYTES + added_tokens(family).index(token)
+    return PIECES.get(family, 256) + added_tokens(family).index(token)
+
+
+def vocabulary_size(family: str, segmentation: bool = True) -> int:
+    """Rows that the embedding needs."""
+    return PIECES.get(family, 256) + len(added_tokens(family, segmentation))
+
+
+def begin_and_end(family: str) -> tuple[int, int]:
+    """Ids of the tokens that begin and end a text."""
+    return (1, 2) if family == "internlm2" else (256, 258)
 
 
 # ------------------------------------------------------------------------------------------------ SAM-2
@@ -46,7 +59,7 @@ def token_id(family: str, token: str) -> int:
 SAM_TINY = {
     "image_size": 256,
     "d_model": 64,
-    "mem_dim": 16,
+    "mem_dim": 64,
     "memory_attention_layers": 2,
     "memory_attention_ffn": 128,
     "fuser_layers": 2,
@@ -115,7 +128,7 @@ def tiny_sam_config(version: str = "2.0") -> Sam2VideoConfig:
         memory_attention_feed_forward_hidden_size=128,
         memory_attention_rope_feat_sizes=[16, 16],
         memory_encoder_hidden_size=64,
-        memory_encoder_output_channels=16,
+        memory_encoder_output_channels=64,
         mask_downsampler_embed_dim=64,
         memory_fuser_embed_dim=64,
         memory_fuser_intermediate_dim=256,
@@ -129,10 +142,11 @@ def tiny_sam_config(version: str = "2.0") -> Sam2VideoConfig:
 
 def internvl_files(family: str, heads: int, kv_heads: int, vocabulary: int, six_billion: bool) -> dict[str, Any]:
     """Fields of `config.json` that an InternVL and a Sa2VA on it share."""
+    begin, end = begin_and_end(family)
     same = {
         "hidden_size": 4 * heads, "intermediate_size": 8 * heads, "max_position_embeddings": 32768,
         "num_attention_heads": heads, "num_hidden_layers": 2, "num_key_value_heads": kv_heads,
-        "vocab_size": vocabulary, "bos_token_id": BYTES, "eos_token_id": BYTES + 2,
+        "vocab_size": vocabulary, "bos_token_id": begin, "eos_token_id": end,
     }  # fmt: skip
     llm = {
         "architectures": ["Qwen2ForCausalLM"], "attention_dropout": 0.0, "hidden_act": "silu",
@@ -143,7 +157,7 @@ def internvl_files(family: str, heads: int, kv_heads: int, vocabulary: int, six_
     if family == "internlm2":
         llm = {
             "_attn_implementation_autoset": True, "architectures": ["InternLM2ForCausalLM"],
-            "attn_implementation": "eager", "bias": False, "model_type": "internlm2", "pad_token_id": BYTES + 2,
+            "attn_implementation": "eager", "bias": False, "model_type": "internlm2", "pad_token_id": end,
             "rms_norm_eps": 1e-05, "rope_scaling": {"factor": 2.0, "type": "dynamic"}, "rope_theta": 1000000,
         }  # fmt: skip
     if family == "qwen3":
@@ -168,6 +182,7 @@ def internvl_files(family: str, heads: int, kv_heads: int, vocabulary: int, six_
 
 def internvl_native(family: str, heads: int, kv_heads: int, vocabulary: int, six_billion: bool) -> Any:
     """What `internvl_files` describes."""
+    begin, end = begin_and_end(family)
     text = {
         "vocab_size": vocabulary,
         "hidden_size": 4 * heads,
@@ -177,16 +192,17 @@ def internvl_native(family: str, heads: int, kv_heads: int, vocabulary: int, six
         "num_key_value_heads": kv_heads,
         "max_position_embeddings": 32768,
         "rms_norm_eps": 1e-6,
-        "bos_token_id": BYTES,
-        "eos_token_id": BYTES + 2,
-        "pad_token_id": BYTES,
+        "bos_token_id": begin,
+        "eos_token_id": end,
         "tie_word_embeddings": False,
+        "max_window_layers": 70,
         "model_type": "qwen2",
         "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
     }
     if family == "internlm2":
-        text |= {"model_type": "llama", "rms_norm_eps": 1e-5, "attention_bias": False, "pad_token_id": BYTES + 2}
+        text |= {"model_type": "llama", "rms_norm_eps": 1e-5, "attention_bias": False, "pad_token_id": end}
         text["rope_parameters"] = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e6}
+        del text["max_window_layers"]
     if family == "qwen3":
         text |= {"model_type": "qwen3", "head_dim": 8, "attention_bias": False}
     return AutoConfig.for_model(
@@ -217,7 +233,7 @@ def internvl_native(family: str, heads: int, kv_heads: int, vocabulary: int, six
 def _qwen_text(family: str, heads: int, kv_heads: int, vocabulary: int) -> dict[str, Any]:
     width = 64 if family == "qwen3_vl" else 8 * heads
     text = {
-        "attention_dropout": 0.0, "bos_token_id": BYTES, "dtype": "bfloat16", "eos_token_id": BYTES + 2,
+        "attention_dropout": 0.0, "bos_token_id": 256, "dtype": "bfloat16", "eos_token_id": 258,
         "hidden_act": "silu", "hidden_size": width, "initializer_range": 0.02, "intermediate_size": 2 * width,
         "max_position_embeddings": 128000, "model_type": f"{family}_text", "num_attention_heads": heads,
         "num_hidden_layers": 3, "num_key_value_heads": kv_heads, "rms_norm_eps": 1e-06, "use_cache": True,
@@ -275,3 +291,27 @@ def qwen_native(family: str, heads: int, kv_heads: int, vocabulary: int, tied: b
     return AutoConfig.for_model(
         family, text_config=text, vision_config=files["vision_config"], tie_word_embeddings=tied, **tokens
     )
+
+
+def qwen3_5_native(vocabulary: int) -> Any:
+    """Qwen3.5: a layer of linear attention and one of full attention."""
+    text = {
+        "vocab_size": vocabulary,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "layer_types": ["linear_attention", "full_attention"],
+        "linear_key_head_dim": 8,
+        "linear_value_head_dim": 8,
+        "linear_num_key_heads": 2,
+        "linear_num_value_heads": 4,
+    }
+    vision = {"depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "out_hidden_size": 64}
+    tokens = {
+        f"{name}_token_id": token_id("qwen3_vl", f"<|{name}{pad}|>")
+        for name, pad in (("image", "_pad"), ("video", "_pad"), ("vision_start", ""), ("vision_end", ""))
+    }
+    return AutoConfig.for_model("qwen3_5", text_config=text, vision_config=vision, tie_word_embeddings=False, **tokens)

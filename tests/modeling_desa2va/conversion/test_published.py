@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoTokenizer
 
-from desa2va.modeling_desa2va.conversion import load_sa2va
+from desa2va.modeling_desa2va.conversion import load_sa2va, sa2va_processor
 from tests.modeling_desa2va.conversion import published
-from tests.modeling_desa2va.conversion.published_configs import BYTES, SA2VA, token_id
+from tests.modeling_desa2va.conversion.published_configs import SA2VA, begin_and_end, token_id
 
 SHARED = Path(os.environ.get("DESA2VA_SHARED", Path(__file__).resolve().parents[4] / "shared"))
 
@@ -41,7 +40,7 @@ def question(name):
             "pixel_values": torch.randn(1, 3, 448, 448, generator=generator),
             "num_tiles": torch.ones(1, dtype=torch.long),
         }
-    ids = torch.tensor([[*image, *words, token_id(family, "[SEG]"), BYTES + 2]])
+    ids = torch.tensor([[*image, *words, token_id(family, "[SEG]"), begin_and_end(family)[1]]])
     if "vl" in family:
         inputs["mm_token_type_ids"] = (ids == token_id(family, "<|image_pad|>")).long()
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids), **inputs}
@@ -51,7 +50,7 @@ def question(name):
 def test_a_published_sa2va_gives_the_outputs_of_its_native_model(name, tmp_path):
     """Two tensors of one shape that change places (gate and up, k and v, two norms) load without a word."""
     native = published.write_sa2va(tmp_path, name, shards=3)
-    loaded = load_sa2va(tmp_path, AutoTokenizer.from_pretrained(tmp_path), dtype=torch.float32)
+    loaded = load_sa2va(tmp_path, sa2va_processor(tmp_path, 256).tokenizer, dtype=torch.float32)
     with torch.no_grad():
         expected, found = native(**question(name)), loaded(**question(name))
     assert expected.masks.logits.std() > 0.1
