@@ -6,6 +6,7 @@ Paper section 3.1: the picture goes both to the language model and, at its own r
 
 from __future__ import annotations
 
+import inspect
 import math
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -21,7 +22,9 @@ from .batch import (
     PLACEHOLDERS,
     BatchAssembler,
     BatchPlan,
+    CallOptions,
     ChatEncoder,
+    ChatTemplateMixin,
     DeSa2VABatch,
     check_aspect_ratio,
     describe_visuals,
@@ -30,7 +33,10 @@ from .batch import (
     plan_requests,
     plan_training,
     prompts_of_visuals,
+    read_options,
+    refuse_rendered,
     region_cells,
+    rendered_dialogues,
     sa2va_sequence,
 )
 from .files import MaskOptions
@@ -57,7 +63,7 @@ INTEGERS = {
 _ASSEMBLERS: WeakKeyDictionary[DeSa2VAProcessor, tuple[Any, BatchAssembler]] = WeakKeyDictionary()
 
 
-class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
+class DeSa2VAProcessor(ChatTemplateMixin, FlatExportMixin, ProcessorMixin):
     """Builds batches for `DeSa2VAModel`.
 
     Args:
@@ -186,8 +192,11 @@ class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
     @property
     def assembler(self) -> BatchAssembler:
         """What turns sequences and frames into tensors; kept until a field that it was built from changes."""
+        return self._assembler(self.chat_template)
+
+    def _assembler(self, chat_template: str | None) -> BatchAssembler:
         parts = (
-            (self.tokenizer, self.object_token_ids, self.chat_template, len(self.tokenizer.added_tokens_decoder)),
+            (self.tokenizer, self.object_token_ids, chat_template, len(self.tokenizer.added_tokens_decoder)),
             (
                 self.mllm_type,
                 self.image_processor,
@@ -207,8 +216,8 @@ class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
     def __call__(
         self,
         images: Any = None,
-        videos: Any = None,
         text: str | list[str] | None = None,
+        videos: Any = None,
         *,
         task: str = "auto",
         messages: list[Any] | None = None,
@@ -217,13 +226,16 @@ class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
         masks: Any = None,
         key_frames: Any = None,
         num_key_frames: int | None = None,
+        chat_template: str | None = None,
+        **options: Any,
     ) -> DeSa2VABatch:
         """Inference batch.
 
         Args:
-            images: one picture or a list: PIL image, numpy `(H, W, 3)`, torch `(3, H, W)`, path, http(s) address.
-            videos: one video or a list: path, folder of pictures, list of pictures, array with four dimensions.
-            text: one text for every visual, or a list: one per visual, or any number about one visual.
+            images: one picture or a list: PIL image, array, tensor, path, address, bytes, ... (docs/inputs.md).
+            text: one text for every visual, or a list: one per visual, or any number about one visual; or strings that
+                `apply_chat_template` returned.
+            videos: one video or a list: path, folder of pictures, list of pictures, array with four dimensions, ...
             task: `"auto"`, `"chat"`, `"segment"` (wraps bare phrases) or `"gcg"` (grounded caption); see `apply_task`.
             messages: earlier turns (then `text` is the next), or a whole dialogue that ends with the user; or a list
                 of these. See `parse_messages`.
@@ -233,6 +245,9 @@ class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
             key_frames: `"uniform"`, `"first"`, `"all"` or frame indices; the processor's own by default. (`"auto"` is
                 the model's choice: `model.stream`.)
             num_key_frames: how many; the processor's own by default.
+            chat_template: to be used in place of the processor's own.
+            options: arguments that processors of transformers take (`return_tensors="pt"`, `padding=True`, ...), as
+                far as they mean what is done anyway; see `read_options`.
 
         Returns:
             The tensors of `BatchAssembler.assemble` with left padding; `visuals`, `task`, `texts` (the last user
@@ -244,7 +259,14 @@ class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
             FileNotFoundError: a path without a file.
             TypeError: an input of an unknown kind.
         """
-        dialogues = None if messages is None else parse_messages(messages)
+        checks = self._options(options)
+        dialogues = rendered_dialogues(text)
+        if dialogues is not None and messages is not None:
+            raise ValueError("a rendered chat template is a whole conversation; give it as text= or give messages=")
+        if dialogues is not None:
+            text = None
+        elif messages is not None:
+            dialogues = parse_messages(messages)
         embedded = [dialogue.visual for dialogue in dialogues or () if dialogue.visual is not None]
         strategy = self.key_frames if key_frames is None else key_frames
         count = self.num_key_frames if num_key_frames is None else num_key_frames
@@ -252,14 +274,16 @@ class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
         if self.mllm_type != "internvl":
             check_aspect_ratio(visuals)
         prompts = prompts_of_visuals(points, boxes, masks, visuals)
-        prompts_alone = any(prompts) and text is None and messages is None and task != "gcg"
+        prompts_alone = any(prompts) and text is None and dialogues is None and task != "gcg"
         requests = []
         if not prompts_alone:
             kinds = [info.kind for info in visuals]
             requests = plan_requests(text, dialogues, kinds, task, self.gcg_instruction)
-        batch: dict[str, Any] = self.assembler.assemble(
-            plan_inference(visuals, requests, prompts, self.max_tiles), training=False
-        )
+        assembler = self._assembler(self.chat_template if chat_template is None else chat_template)
+        refuse_rendered(requests, assembler.encoder)
+        plan = plan_inference(visuals, requests, prompts, self.max_tiles)
+        batch: dict[str, Any] = assembler.assemble(plan, training=False)
+        checks.check(batch["attention_mask"].sum(dim=1).tolist() if requests else [])
         if prompts_alone:
             batch["sequence_visual"] = torch.arange(len(visuals))
         if any(prompts):
@@ -303,6 +327,12 @@ class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
         more = {"prompt_objects": True} if self.mllm_type != "internvl" and images and bool(seg) else {}
         return DeSa2VABatch({**batch, **self._stops(), **more, "visuals": visuals, "task": "auto", "texts": [text]})
 
+    @staticmethod
+    def _options(options: dict[str, Any]) -> CallOptions:
+        """The checked further arguments of a call; those of `__call__` itself are left out."""
+        own = set(inspect.signature(DeSa2VAProcessor.__call__).parameters) - {"self", "options"}
+        return read_options({name: value for name, value in options.items() if name not in own}, own)
+
     def frame_groups(self, video: Any, text: str | list[str], groups: list[list[int]], task: str) -> DeSa2VABatch:
         """Batch that asks every text about every group of frames of one video, as if each group were a video.
 
@@ -322,6 +352,7 @@ class DeSa2VAProcessor(FlatExportMixin, ProcessorMixin):
         texts = [text] if isinstance(text, str) else list(text)
         repeated = [entry for entry in texts for _ in groups]
         requests = plan_requests(repeated, None, ["video"], task, self.gcg_instruction)
+        refuse_rendered(requests, self.assembler.encoder)
         for index, request in enumerate(requests):
             request.visual = index % len(groups)
         plan = plan_inference(visuals, requests, [[] for _ in visuals], self.max_tiles)

@@ -1,9 +1,12 @@
 """Requests and plans to padded model inputs."""
 
 from .batch_assembly import PLACEHOLDERS, BatchAssembler, BatchPlan
+from .call_options import CallOptions, read_options
 from .chat_encoding import ChatEncoder
+from .chat_template import ChatTemplateMixin
 from .image_rows import sam_pixels
 from .inference_plan import check_aspect_ratio, describe_visuals, plan_inference, prompts_of_visuals
+from .rendered_chat import refuse_rendered, rendered_dialogues
 from .sa2va_pixels import PIXEL_RULE
 from .sa2va_prompts import region_cells, sa2va_sequence
 from .training_plan import plan_training
@@ -12,7 +15,9 @@ from .user_request import DeSa2VABatch, VisualInfo, apply_task, open_visuals, pl
 __all__ = [
     "BatchAssembler",
     "BatchPlan",
+    "CallOptions",
     "ChatEncoder",
+    "ChatTemplateMixin",
     "DeSa2VABatch",
     "PIXEL_RULE",
     "PLACEHOLDERS",
@@ -25,6 +30,9 @@ __all__ = [
     "plan_requests",
     "plan_training",
     "prompts_of_visuals",
+    "read_options",
+    "refuse_rendered",
+    "rendered_dialogues",
     "region_cells",
     "sa2va_sequence",
     "sam_pixels",

@@ -35,6 +35,7 @@ class SequencePlan:
         name: named in errors.
         prompt: the whole prompt in place of `messages`, encoded in one piece; one image token for every run of them.
         region_cells: for each region of the first image the cells of its last tile that are shown again, after it.
+        ending: see `Dialogue`; in training every sequence is closed.
     """
 
     messages: list[tuple[str, str]]
@@ -44,6 +45,7 @@ class SequencePlan:
     name: str = ""
     prompt: str | None = None
     region_cells: list[list[int]] = field(default_factory=list)
+    ending: str = "answer"
 
 
 @dataclass
@@ -141,8 +143,10 @@ class BatchAssembler:
             chat.extend(self.encoder.whole(sequence.prompt, self.context_id, shown))
             return chat
         texts = [text for _, text in sequence.messages]
-        if training or self.prompt_rule == "native" or any(self.encoder.has_control(text) for text in texts):
-            return self.encoder.encode(sequence.messages, self.placeholder(counts, sequence.is_video), not training)
+        ending = "closed" if training else sequence.ending
+        control = any(self.encoder.has_control(text) for text in texts)
+        if ending != "answer" or self.prompt_rule == "native" or control:
+            return self.encoder.encode(sequence.messages, self.placeholder(counts, sequence.is_video), ending)
         messages, first = list(sequence.messages), [role for role, _ in sequence.messages].index("user")
         messages[first] = ("user", self.visual_text(len(counts)) + messages[first][1])
         chat = EncodedChat()

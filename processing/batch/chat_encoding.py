@@ -62,6 +62,7 @@ class ChatEncoder:
         self._plain_cache: dict[str, list[int]] = {}
         self._cached = 0
         self._control_cache: dict[str, list[int]] = {}
+        self._beginnings: tuple[str, ...] | None = None
         self._added = {index: str(token.content) for index, token in tokenizer.added_tokens_decoder.items()}
         self._marker_ids = {"[SEG]": list(seg_ids)}
         for marker in ANSWER_MARKERS[1:]:
@@ -146,6 +147,21 @@ class ChatEncoder:
         """The prompt of `(role, text)` messages as one string that ends with the opening of an answer."""
         return self._render([{"role": role, "content": text} for role, text in messages], True)
 
+    def begins_template(self, text: str) -> bool:
+        """Whether a text begins as the template does before the first words of a system or user message."""
+        if self._beginnings is None:
+            starts = [self._beginning(roles) for roles in (("user",), ("system", "user"))]
+            self._beginnings = tuple(start.strip() for start in starts if self.has_control(start))
+        return text.lstrip().startswith(self._beginnings)
+
+    def _beginning(self, roles: tuple[str, ...]) -> str:
+        """What the template writes before the first text; nothing where it does not take these roles."""
+        messages = [{"role": role, "content": _MARKER.format(index)} for index, role in enumerate(roles)]
+        try:
+            return self._render(messages, False).split(_MARKER.format(0))[0]
+        except ValueError:
+            return ""
+
     def has_control(self, text: str) -> bool:
         """Whether a text holds the name of a control token."""
         return any(name in text for name in self._added.values())
@@ -177,15 +193,13 @@ class ChatEncoder:
         except Exception as error:  # a template is a program; it may raise anything
             raise ValueError(f"the chat template can not be rendered ({type(error).__name__}: {error})") from error
 
-    def encode(
-        self, messages: list[tuple[str, str]], visual_ids: list[int], add_generation_prompt: bool
-    ) -> EncodedChat:
+    def encode(self, messages: list[tuple[str, str]], visual_ids: list[int], ending: str) -> EncodedChat:
         """Encodes one conversation.
 
         Args:
             messages: `(role, text)`; roles `"system"`, `"user"`, `"assistant"`.
             visual_ids: placeholder ids put before the text of the first user message; empty for text alone.
-            add_generation_prompt: end with the opening of an assistant's answer.
+            ending: `"answer"` (with the opening of an answer), `"closed"` or `"unfinished"`; see `Dialogue`.
 
         Returns:
             `EncodedChat`; labels cover each assistant text and the token that closes it.
@@ -193,10 +207,10 @@ class ChatEncoder:
         Raises:
             ValueError: the template drops a message, or does not close an assistant's answer.
         """
-        pieces = self.template(tuple(role for role, _ in messages), add_generation_prompt)
+        pieces = self.template(tuple(role for role, _ in messages), ending == "answer")
         chat = EncodedChat()
         chat.extend(pieces[0])
-        for (role, text), after in zip(messages, pieces[1:], strict=True):
+        for number, ((role, text), after) in enumerate(zip(messages, pieces[1:], strict=True), 1):
             if role != "assistant":
                 if role == "user" and visual_ids:
                     chat.extend(visual_ids)
@@ -207,6 +221,8 @@ class ChatEncoder:
             if not after:
                 raise ValueError("the chat template writes no token after an assistant's answer; it never ends")
             chat.extend(self.answer(text), learn=True)
+            if ending == "unfinished" and number == len(messages):
+                break
             chat.extend(after[:1], learn=True)
             chat.extend(after[1:])
         return chat

@@ -116,7 +116,9 @@ def plan_inference(
     for request in requests:
         shown = images[request.visual] if request.visual >= 0 else []
         is_video = request.visual >= 0 and visuals[request.visual].kind == "video"
-        plan.sequences.append(SequencePlan(request.messages, shown, request.visual, is_video, request.name))
+        plan.sequences.append(
+            SequencePlan(request.messages, shown, request.visual, is_video, request.name, ending=request.ending)
+        )
     return plan
 
 

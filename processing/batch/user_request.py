@@ -122,8 +122,7 @@ class Request:
         messages: `(role, text)` in order.
         visual: index of the visual it is about, -1 for text alone.
         name: how errors call it.
-        ending: `"answer"`: the sequence ends with the opening of an answer; `"closed"`: with its last message;
-            `"unfinished"`: within the assistant's last message, which is to be continued.
+        ending: see `Dialogue`.
     """
 
     messages: list[tuple[str, str]]
@@ -238,7 +237,6 @@ def plan_requests(
     kinds: list[str],
     task: str,
     gcg_instruction: str,
-    ending: str = "answer",
 ) -> list[Request]:
     """Pairs texts with histories and visuals.
 
@@ -249,7 +247,6 @@ def plan_requests(
             visual where their messages hold it or mark its place; where none does, as texts are.
         task: one of `TASKS`. What is about no visual is answered as with `"auto"`.
         gcg_instruction: appended with `"gcg"`; the whole text where none is given.
-        ending: of the sequences, see `Request`.
 
     Raises:
         ValueError: unknown task, a task that needs a visual without one, empty text, numbers that do not match, or a
@@ -271,9 +268,9 @@ def plan_requests(
     requests = []
     for index, (dialogue, visual) in enumerate(zip(dialogues, _owners(dialogues, kinds), strict=True)):
         name = f"messages[{index}]" if text is None else f"text[{index}]"
-        request = Request(list(dialogue.messages), visual, name, ending)
+        request = Request(list(dialogue.messages), visual, name, dialogue.ending)
         _check_conversation(request)
-        if visual >= 0 and ending == "answer":
+        if visual >= 0 and dialogue.ending == "answer":
             request.messages[-1] = ("user", apply_task(request.text, task, gcg_instruction))
         requests.append(request)
     return requests

@@ -39,17 +39,20 @@ class Dialogue:
     Attributes:
         messages: `(role, text)` in order.
         visual: what it is about; `None`: its messages hold no picture or video.
+        ending: `"answer"`: it is followed by the opening of an answer; `"closed"`: it ends with its last message;
+            `"unfinished"`: within the assistant's last message, which is to be continued.
     """
 
     messages: list[tuple[str, str]]
     visual: VisualPart | None = None
+    ending: str = "answer"
 
 
 def parse_messages(messages: Any) -> list[Dialogue]:
     """Splits conversations into texts and visuals.
 
     Args:
-        messages: one conversation or a list of them.
+        messages: one conversation or a list of them; dialogues are returned as they are.
 
     Returns:
         A dialogue for each. A part such as `{"type": "image"}` without a source marks the place of a picture given
@@ -61,6 +64,8 @@ def parse_messages(messages: Any) -> list[Dialogue]:
     """
     if not isinstance(messages, (list, tuple)) or not messages:
         raise ValueError(f"messages must be a list of messages, or of conversations, got {shown(messages)}")
+    if all(isinstance(entry, Dialogue) for entry in messages):
+        return list(messages)
     single = isinstance(messages[0], dict) or not isinstance(messages[0], (list, tuple))
     return [_dialogue(entry, f"messages[{index}]") for index, entry in enumerate([messages] if single else messages)]
 

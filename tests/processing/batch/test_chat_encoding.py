@@ -45,13 +45,13 @@ def test_conversation_equals_the_rendered_template(encoder, tokenizer):
     rendered = tokenizer.apply_chat_template(
         [{"role": role, "content": text} for role, text in messages], tokenize=False, add_generation_prompt=True
     )
-    assert tokenizer.decode(encoder.encode(messages, [], True).input_ids) == rendered
+    assert tokenizer.decode(encoder.encode(messages, [], "answer").input_ids) == rendered
 
 
 def test_labels_cover_answers_and_their_end_only(encoder, tokenizer):
     """Labels on the question would teach the model to ask; without the end token it would never stop."""
     messages = [("user", "What is it?"), ("assistant", "It is red."), ("user", "What?"), ("assistant", "[SEG]")]
-    chat = encoder.encode(messages, encoder.control("<img></img>"), False)
+    chat = encoder.encode(messages, encoder.control("<img></img>"), "closed")
     learned = [index for index in chat.labels if index != -100]
     assert tokenizer.decode(learned) == "It is red.<|im_end|>[SEG]<|im_end|>"
     assert all(label in (-100, index) for label, index in zip(chat.labels, chat.input_ids, strict=True))
@@ -59,7 +59,7 @@ def test_labels_cover_answers_and_their_end_only(encoder, tokenizer):
 
 def test_visual_stands_before_the_first_user_text_only(encoder, tokenizer):
     chat = encoder.encode(
-        [("user", "What?"), ("assistant", "It"), ("user", "is")], encoder.control("<img></img>"), True
+        [("user", "What?"), ("assistant", "It"), ("user", "is")], encoder.control("<img></img>"), "answer"
     )
     assert tokenizer.decode(chat.input_ids).count("<img>") == 1
     assert tokenizer.decode(chat.input_ids).startswith("<|im_start|>user\n<img></img>What?")
@@ -68,13 +68,13 @@ def test_visual_stands_before_the_first_user_text_only(encoder, tokenizer):
 def test_template_that_drops_a_message_is_an_error(tokenizer):
     template = "{% for m in messages[-1:] %}{{ m['content'] }}{% endfor %}"
     with pytest.raises(ValueError, match="every message once"):
-        ChatEncoder(tokenizer, [6], template).encode([("user", "a"), ("assistant", "b")], [], False)
+        ChatEncoder(tokenizer, [6], template).encode([("user", "a"), ("assistant", "b")], [], "closed")
 
 
 def test_template_without_an_end_of_answer_is_an_error(tokenizer):
     template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
     with pytest.raises(ValueError, match="never ends"):
-        ChatEncoder(tokenizer, [6], template).encode([("user", "a"), ("assistant", "b")], [], False)
+        ChatEncoder(tokenizer, [6], template).encode([("user", "a"), ("assistant", "b")], [], "closed")
 
 
 def test_threads_do_not_share_how_special_tokens_are_read(encoder, tokenizer, monkeypatch):
