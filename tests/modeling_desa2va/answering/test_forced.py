@@ -32,7 +32,7 @@ def spoken(request, make_model):
         return logits.index_fill(-1, torch.tensor([SEG]), -1e4).index_fill(-1, torch.tensor([wanted]), 1e4)
 
     model.mllm.lm_head.register_forward_hook(speak)
-    model.config.object_score_threshold = -1e4  # random weights judge everything absent
+    model.config.object_score_threshold = -1000.0  # random weights judge everything absent
     return model, request.param
 
 
@@ -48,7 +48,7 @@ def test_pictures_and_their_files(spoken, processor, tmp_path, capsys):
     inputs = processor(images=PICTURE, text="the star", task="segment")
     output = model.generate(**inputs, max_new_tokens=2)
     assert output.seg_forced.tolist() == [forced] * len(output.object_sequence)
-    result = processor.post_process(output, inputs, mask_threshold=-1e4, object_score_threshold=-1e4)[0]
+    result = processor.post_process(output, inputs, mask_threshold=-1000.0, object_score_threshold=-1000.0)[0]
     assert result.status == "ok"
     assert (result.objects[0].seg_probability < 1e-6) is forced
     check(result, forced)
