@@ -35,6 +35,7 @@ from .folder_lock import folder_lock
 from .label_refit import refit_label_projection, start_prompts
 from .label_states import LabelReader
 from .language_adapters import attach_lora, merge_lora
+from .launch import check_launch, check_processes
 from .monitors import TrainingMonitor, warnings_of
 from .phases import build_objective, free_parameters, moves_language, trainable_prefixes
 from .processors import switch_seg_design
@@ -81,7 +82,9 @@ def run_stage(config: dict[str, Any]) -> Path:
 def _train_stage(config: dict[str, Any], folder: Path) -> None:
     seed = int(config.get("seed", 0))
     set_seed(seed)
+    check_launch(config.get("training", {}))
     arguments = _training_arguments(config, folder, seed)
+    check_processes(arguments.world_size)
     data = DataArguments(**{"seed": seed, **config.get("data", {})})
     mask_loss = MaskLossArguments(**config.get("mask_loss", {}))
     model, processor = start_model(config)
