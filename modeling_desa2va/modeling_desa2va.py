@@ -9,6 +9,7 @@ tracker. Leaves: an answer and masks.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
@@ -71,6 +72,22 @@ class DeSa2VAPreTrainedModel(FlatExportMixin, PreTrainedModel):
         if quantization_config is not None:
             kwargs["quantization_config"] = without_own_parts(quantization_config)
         return super().from_pretrained(*args, **kwargs)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Loads weights by the names they have in memory; on disk the language model's have others.
+
+        Raises:
+            ValueError: with `strict=False`, weights that the model has not. A trainer that resumes from what
+                `save_pretrained` wrote would go on without the language model.
+        """
+        found = super().load_state_dict(state_dict, strict=strict, assign=assign)
+        if found.unexpected_keys:
+            raise ValueError(
+                f"{len(found.unexpected_keys)} of these weights are not the model's, e.g. {found.unexpected_keys[0]}, "
+                f"and {len(found.missing_keys)} of the model's were not found: what `save_pretrained` wrote is read "
+                "by `from_pretrained` alone; to resume a training use `desa2va train`"
+            )
+        return found
 
     def save_pretrained(
         self, save_directory: str | os.PathLike, *args: Any, state_dict: dict[str, Any] | None = None, **kwargs: Any
@@ -298,7 +315,7 @@ class DeSa2VAModel(PredictForwardMixin, StreamingMixin, DeSa2VAPreTrainedModel):
         sam_frame_visual: torch.Tensor | None = None,
         sequence_visual: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
-        label_states: torch.Tensor | None = None,
+        phrase_states: torch.Tensor | None = None,
         num_reprompts: int | None = None,
         **vision: Any,
     ) -> DeSa2VAOutput:
@@ -309,7 +326,7 @@ class DeSa2VAModel(PredictForwardMixin, StreamingMixin, DeSa2VAPreTrainedModel):
             sam_pixel_values: (F, 3, S, S); no masks are decoded without them. sam_frame_visual: (F,) visual of each
                 frame.
             sequence_visual: (B,) visual of each sequence, -1 for text only. labels: (B, N), -100 is ignored.
-            label_states: (O, D) states of the ground-truth phrases, read alone (paper section 3.3).
+            phrase_states: (O, D) states of the ground-truth phrases, read alone (paper section 3.3).
             num_reprompts: overrides the configuration.
         """
         vision = {name: vision.get(name) for name in LANGUAGE_INPUTS[1:]} | {"pixel_values": pixel_values}
@@ -338,7 +355,7 @@ class DeSa2VAModel(PredictForwardMixin, StreamingMixin, DeSa2VAPreTrainedModel):
         output.motion_prompts = prompts.motion
         output.visual_anchor = self._visual_anchor(input_ids, states)
         if sam_pixel_values is not None:
-            self._decode_objects(output, index, sam_pixel_values, label_states, num_reprompts)
+            self._decode_objects(output, index, sam_pixel_values, phrase_states, num_reprompts)
         return output
 
     def _language_loss(self, states: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -364,7 +381,7 @@ class DeSa2VAModel(PredictForwardMixin, StreamingMixin, DeSa2VAPreTrainedModel):
         output: DeSa2VAOutput,
         index: ObjectIndex,
         sam_pixel_values: torch.Tensor,
-        label_states: torch.Tensor | None,
+        phrase_states: torch.Tensor | None,
         num_reprompts: int | None,
     ) -> None:
         device = execution_device(self.segmenter.sam)
@@ -375,8 +392,8 @@ class DeSa2VAModel(PredictForwardMixin, StreamingMixin, DeSa2VAPreTrainedModel):
         prompts = Prompts(output.text_prompts, output.visual_prompts, output.motion_prompts).to(device)
         text, visual = prompts.at(pairs.object, pairs.token, pairs.time)
         output.passes, output.masks = self.decode_prompts(features, pairs.frame, text, visual, num_reprompts, levels)
-        if label_states is not None and self.segmenter.text_decoder is not None:
-            output.label_prompts = self.decoupling.label(label_states)
+        if phrase_states is not None and self.segmenter.text_decoder is not None:
+            output.label_prompts = self.decoupling.label(phrase_states)
             output.label_masks = self.segmenter.decode(
                 self.segmenter.text_decoder,
                 features,

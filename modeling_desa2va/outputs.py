@@ -89,7 +89,7 @@ class DeSa2VAOutput(ModelOutput):
             unless `temporal="motion"`.
         visual_anchor: (M, C) visual projection of the pooled image-token states of every sequence that shows an image.
         passes: list of `MaskPass`: the first decode, then one per re-prompt. masks: `MaskPrediction` kept in the end.
-        label_masks: `MaskPrediction` of the text decoder reading the label, where `label_states` were given.
+        label_masks: `MaskPrediction` of the text decoder reading the label, where `phrase_states` were given.
         object_sequence: (O,) sequence of each object. pair_object, pair_frame: (P,) object, and row of the SAM-2
             frames.
     """

@@ -83,12 +83,14 @@ class DataArguments:
         dataset: `"refshapes"`, or a path to a fine-tune JSON (see docs/training.md).
         options: keyword arguments of `RefShapes`, or of the fine-tune loader.
         parts: a mixture in place of one data set: mappings with `dataset`, `options` and `share`.
+        validation: what the training is validated on: a mapping with `dataset` and `options`; nothing by default.
         seed: of the data alone; runs that compare methods share it.
     """
 
     dataset: str = "refshapes"
     options: dict[str, Any] = field(default_factory=dict)
     parts: list[dict[str, Any]] = field(default_factory=list)
+    validation: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
 
 
@@ -197,6 +199,8 @@ class DeSa2VATrainingArguments(TrainingArguments):
                 raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(allowed)}")
         if not 0 <= self.shuffled_share <= 1:
             raise ValueError(f"shuffled_share={self.shuffled_share!r} must be in [0, 1]")
+        if self.dataloader_persistent_workers:
+            raise ValueError("dataloader_persistent_workers=True would repeat the first epoch's samples: leave it off")
         unknown = sorted(set(self.weights) - set(LOSS_TERMS))
         if unknown:
             raise ValueError(f"weights holds unknown loss terms {unknown}; known are {', '.join(LOSS_TERMS)}")

@@ -111,6 +111,8 @@ class CheckpointTrainer(Trainer):
             if state.global_step >= self._last_step(state):
                 self.state = state
                 self._load_from_checkpoint(resume_from_checkpoint)
+                if self.args.load_best_model_at_end and state.best_model_checkpoint:
+                    self._load_best_model()
                 return TrainOutput(state.global_step, 0.0, {})
         return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
 

@@ -42,11 +42,7 @@ def check_launch(training: dict[str, Any]) -> None:
     if stage is not None:
         logger.warning("DeepSpeed ZeRO stage %s has not been tried with this program; DDP has: %s", stage, SEVERAL)
     # `accelerate launch --cpu --num_processes 2` prepares for several processes and starts one.
-    if (
-        "MASTER_ADDR" in environment
-        and "ACCELERATE_MIXED_PRECISION" in environment
-        and "WORLD_SIZE" not in environment
-    ):
+    if "MASTER_ADDR" in os.environ and "ACCELERATE_MIXED_PRECISION" in os.environ and "WORLD_SIZE" not in os.environ:
         raise ValueError(
             "accelerate launch was asked for several processes and started one, as it does with --cpu: " + SEVERAL
         )

@@ -210,6 +210,10 @@ def _check_data(values: Any, where: str) -> dict[str, Any]:
         checked["options"] = check_fields(checked["options"], either, f"{where}.options")
     if "parts" in checked:
         checked["parts"] = [_check_data_part(part, f"{where}.parts[{i}]") for i, part in enumerate(checked["parts"])]
+    if checked.get("validation"):
+        if "share" in checked["validation"]:
+            raise unknown_key("share", ("dataset", "options"), f"{where}.validation")
+        checked["validation"] = _check_data_part(checked["validation"], f"{where}.validation")
     return checked
 
 

@@ -28,7 +28,7 @@ from desa2va.program import run_program
 
 from .arguments import DataArguments, DeSa2VATrainingArguments, MaskLossArguments
 from .checkpoints import STATE_FILE, move_files, newest_checkpoint, writing
-from .data.build import build_dataset
+from .data.build import build_dataset, build_validation
 from .data.finetune_lengths import check_lengths
 from .disentangling import AuxiliaryNetworks
 from .folder_lock import folder_lock
@@ -91,8 +91,11 @@ def _train_stage(config: dict[str, Any], folder: Path) -> None:
     source = config.get("init_from")
     start = StartWeights(str(source), model) if source else None
     model.to(arguments.device)
-    dataset = build_dataset(data, arguments)
-    check_lengths(dataset, processor)
+    dataset, validation = build_dataset(data, arguments), build_validation(data)
+    if validation is None and arguments.eval_strategy != "no":
+        raise ValueError(f"training.eval_strategy={arguments.eval_strategy.value} needs data.validation")
+    for part in filter(None, (dataset, validation)):
+        check_lengths(part, processor)
     with arguments.main_process_first(local=False):
         checkpoint = newest_checkpoint(folder)
     model, reader = _warm_model(config, model, processor, dataset, arguments, warm=checkpoint is None)
@@ -111,6 +114,7 @@ def _train_stage(config: dict[str, Any], folder: Path) -> None:
         auxiliary=_auxiliary(model, arguments),
         start=start,
         train_dataset=dataset,
+        eval_dataset=validation,
         data_collator=processor.collate,
         callbacks=[TrainingMonitor()],
     )
@@ -122,6 +126,8 @@ def _train_stage(config: dict[str, Any], folder: Path) -> None:
             "command to go on"
         )
     facts = {"seconds": round(time.time() - started, 1), "cpu_seconds": round(time.process_time() - cpu_started, 1)}
+    if validation is not None:
+        facts["validation"] = trainer.evaluate()
     facts |= _merge(model, reader, adapters, arguments)
     if trainer.is_world_process_zero():
         _finish(folder, model, processor, trainer, config, learning, facts, result)

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from .arguments import DeSa2VATrainingArguments
 from .checkpoints import CheckpointTrainer
@@ -39,6 +40,23 @@ COUNTED_BY = {
 }
 
 
+class DataEpochs(TrainerCallback):
+    """Tells the data which epoch begins; accelerate tells the sampler alone."""
+
+    def on_epoch_begin(
+        self,
+        args: DeSa2VATrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        train_dataloader: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """`set_epoch` of the data set, where it has one."""
+        dataset = getattr(train_dataloader, "dataset", None)
+        if hasattr(dataset, "set_epoch"):
+            dataset.set_epoch(int(state.epoch or 0))
+
+
 class DeSa2VATrainer(CheckpointTrainer):
     """Trains one phase.
 
@@ -55,6 +73,7 @@ class DeSa2VATrainer(CheckpointTrainer):
         **kwargs: Any,
     ) -> None:
         super().__init__(model=model, args=args, **kwargs)
+        self.add_callback(DataEpochs())
         # Terms are means already; see `get_batch_samples` for the exact mean over an accumulation window.
         self.model_accepts_loss_kwargs = False
         self.auxiliary = auxiliary.to(args.device) if auxiliary is not None else None
@@ -189,6 +208,52 @@ class DeSa2VATrainer(CheckpointTrainer):
         names = sorted(set().union(*gathered))
         columns = {name: [part[name] for part in gathered if name in part] for name in names}
         return {name: sum(values) / len(values) for name, values in columns.items()}
+
+    # ------------------------------------------------------------------------------------------------ validation
+
+    def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> Any:
+        """Stock loop; the metrics are `eval_loss`, the weighted sum of all terms, and every term and metric by name.
+
+        Each is the mean over its own items in all processes. What a phase draws is drawn from the seed, the same at
+        every validation, and the training draws on as if there had been none. The game of the auxiliary networks is
+        left out.
+        """
+        self._validated = defaultdict(lambda: [0.0, 0.0])
+        devices = [self.args.device] if self.args.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(self.args.seed)
+            output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
+        means = self._validated_means()
+        weights = self.args.weights
+        total = sum(weight * means.get(f"loss_{name}", 0.0) for name, weight in weights.items())
+        output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in sorted(means.items())})
+        output.metrics[f"{metric_key_prefix}_loss"] = total
+        return output
+
+    def prediction_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> tuple[Any, None, None]:
+        """Adds what one batch says to the sums of a validation. Returns its loss and nothing else."""
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            output = model(**inputs)
+        counts = dict(zip(("tokens", "masks", "pairs"), _counts(inputs), strict=True))
+        values = {f"loss_{name}": (value, COUNTED_BY.get(name)) for name, value in output["terms"].items()}
+        values |= {name: (value, "masks") for name, value in output.get("metrics", {}).items()}
+        for name, (value, unit) in values.items():
+            count = counts.get(unit, 1)
+            if count and torch.isfinite(value):
+                total = self._validated[name]
+                total[0], total[1] = total[0] + float(value) * count, total[1] + count
+        loss = sum(self.args.weights.get(name, 0.0) * term for name, term in output["terms"].items())
+        return loss.detach(), None, None
+
+    def _validated_means(self) -> dict[str, float]:
+        gathered = [{name: tuple(total) for name, total in self._validated.items()}]
+        if dist.is_initialized():
+            gathered = [{} for _ in range(dist.get_world_size())]
+            dist.all_gather_object(gathered, {name: tuple(total) for name, total in self._validated.items()})
+        names = sorted(set().union(*gathered))
+        totals = {name: [part[name] for part in gathered if name in part] for name in names}
+        return {name: sum(value for value, _ in of) / sum(count for _, count in of) for name, of in totals.items()}
 
     # ------------------------------------------------------------------------------------------------ checkpoints
 

@@ -123,7 +123,7 @@ def test_baseline_mode_has_no_text_branch(make_model, batch):
 @pytest.mark.parametrize("fusion", ["gate", "mean", "pixel"])
 def test_every_learnable_part_gets_a_gradient(make_model, batch, fusion):
     model = make_model(fusion=fusion)
-    output = model(**model_inputs(batch), label_states=torch.randn(len(batch["object_labels"]), 128))
+    output = model(**model_inputs(batch), phrase_states=torch.randn(len(batch["object_labels"]), 128))
     loss = output.loss + output.masks.logits.square().mean() + output.label_masks.logits.square().mean()
     loss.backward()
     for part in ("mllm", "decoupling", "segmenter.text_decoder", "segmenter.visual_decoder"):

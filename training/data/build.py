@@ -1,10 +1,12 @@
-"""From data arguments to a map-style data set of `Sample`s.
+"""From data arguments to map-style data sets of `Sample`s.
 
-Enters: `DataArguments`. Leaves: RefShapes, a user's fine-tune JSON, or a mixture of such.
+Enters: `DataArguments`. Leaves: RefShapes, a user's fine-tune JSON, or a mixture of such; and what a training is
+validated on.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from desa2va.training.arguments import DataArguments
@@ -12,28 +14,69 @@ from desa2va.training.arguments import DataArguments
 from .mixture import Mixture
 from .refshapes import RefShapes
 
+FEWEST = 1024
+VALIDATION_LENGTH = 256
+
 
 def build_dataset(data: DataArguments, arguments: Any) -> Any:
     """The training set.
 
+    Its length is an epoch. A fine-tune file has as many samples as records (times `repeat`). RefShapes has no end:
+    with `max_steps` it is made exactly as long as the run needs, so that no scene is seen twice; with
+    `num_train_epochs` an epoch has `length` samples (10,000 unless its options say so), and every epoch has new ones.
+    A mixture is as long as each of its files takes to be read once, at its share; without files as its longest part.
+
     Args:
-        data: what to learn from. arguments: training arguments; RefShapes is made exactly as long as the run needs,
-            so no scene is seen twice.
+        data: what to learn from. arguments: training arguments.
     """
-    per_step = arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
-    length = max(arguments.max_steps * per_step, 1024)
+    length = None
+    if arguments.max_steps > 0:
+        per_step = arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
+        length = max(arguments.max_steps * per_step, FEWEST)
     if data.parts:
-        parts = [_part(part["dataset"], part.get("options", {}), data.seed, length) for part in data.parts]
-        return Mixture(parts, [part.get("share", 1.0) for part in data.parts], length, data.seed)
+        return _mixture(data, length)
     return _part(data.dataset, data.options, data.seed, length)
 
 
-def _part(name: str, options: dict[str, Any], seed: int, length: int) -> Any:
+def build_validation(data: DataArguments) -> Any | None:
+    """What a training is validated on: of RefShapes 256 samples of its split `validation`, of a file all of it."""
+    if not data.validation:
+        return None
+    name, options = data.validation["dataset"], data.validation.get("options", {})
+    return _part(name, options, data.seed, VALIDATION_LENGTH, split="validation")
+
+
+def _mixture(data: DataArguments, length: int | None) -> Mixture:
+    entries = [(part["dataset"], part.get("options", {})) for part in data.parts]
+    shares = [part.get("share", 1.0) for part in data.parts]
+    parts = [_part(name, options, data.seed, length) for name, options in entries]
+    if length is None:
+        length = epoch_length(parts, shares)
+        # A part without end goes on for as long as the mixture does.
+        parts = [
+            _part(name, options, data.seed, length) if name == "refshapes" else part
+            for (name, options), part in zip(entries, parts, strict=True)
+        ]
+    return Mixture(parts, shares, length, data.seed)
+
+
+def epoch_length(parts: list[Any], shares: list[float]) -> int:
+    """Samples of a mixture in which the longest file (or, without files, the longest part) is read once.
+
+    Args:
+        parts: data sets. shares: how often each is drawn, in any unit.
+    """
+    lengths = [len(part) * sum(shares) / share for part, share in zip(parts, shares, strict=True)]
+    finite = [length for part, length in zip(parts, lengths, strict=True) if not isinstance(part, RefShapes)]
+    return math.ceil(max(finite or lengths))
+
+
+def _part(name: str, options: dict[str, Any], seed: int, length: int | None, split: str = "train") -> Any:
     if name == "refshapes":
-        return RefShapes("train", **{"seed": seed, "length": length, **options})
+        return RefShapes(split, **{"seed": seed, **({} if length is None else {"length": length}), **options})
     from .finetune import FineTuneDataset
 
     return FineTuneDataset(name, **options)
 
 
-__all__ = ["build_dataset"]
+__all__ = ["build_dataset", "build_validation", "epoch_length"]

@@ -37,7 +37,7 @@ class FineTuneDataset:
             them by default. Limits memory where pictures carry dozens of expressions.
         image_size: longest side of a picture in pixels; larger ones are shrunk, masks with them. Unchanged by default.
         num_frames: frames of a video in one sample: the first time the key frames that inference would choose, in
-            later repetitions one drawn from each of as many stretches.
+            later repetitions and epochs one drawn from each of as many stretches.
         repeat: how often every record counts in one epoch.
         seed: of what is drawn.
 
@@ -78,6 +78,11 @@ class FineTuneDataset:
         self.num_frames = num_frames
         self.repeat = repeat
         self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Another epoch draws anew what is drawn; the records are the same."""
+        self.epoch = epoch
 
     def __len__(self) -> int:
         return len(self.records) * self.repeat
@@ -91,6 +96,7 @@ class FineTuneDataset:
         if not -len(self) <= index < len(self):
             raise IndexError(f"index {index} is outside {self.path} of length {len(self)}")
         repetition, number = divmod(int(index) % len(self), len(self.records))
+        repetition += self.epoch * self.repeat
         record = self.records[number]
         rng = np.random.default_rng((self.seed, number, repetition))
         frames = self._frame_numbers(record, repetition, rng)

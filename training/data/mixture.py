@@ -1,7 +1,7 @@
 """Several data sets as one, in fixed shares.
 
 Enters: map-style data sets of `Sample`s and their shares. Leaves: one map-style data set, the same for every process
-and worker: which part index i comes from is drawn from (seed, i) alone.
+and worker: which part index i of an epoch comes from is drawn from (seed, epoch, i) alone.
 """
 
 from __future__ import annotations
@@ -32,7 +32,13 @@ class Mixture:
             )
         self.parts = list(parts)
         self.edges = np.cumsum(np.asarray(shares, float) / sum(shares))
-        self.length, self.seed = length, seed
+        self.length, self.seed, self.epoch = length, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Another epoch draws the parts anew, and each of them is in its own epoch of that number."""
+        self.epoch = epoch
+        for part in self.parts:
+            part.set_epoch(epoch)
 
     def __len__(self) -> int:
         return self.length
@@ -41,7 +47,8 @@ class Mixture:
         """The sample at `index`; raises `IndexError` outside the mixture."""
         if not 0 <= index < self.length:
             raise IndexError(f"index {index} is outside a mixture of length {self.length}")
-        point = np.random.default_rng([self.seed, index]).random()
+        key = [self.seed, index] if self.epoch == 0 else [self.seed, index, self.epoch]
+        point = np.random.default_rng(key).random()
         part = self.parts[min(int(np.searchsorted(self.edges, point, side="right")), len(self.parts) - 1)]
         return part[index % len(part)]
 

@@ -93,7 +93,7 @@ class DecouplingObjective(Objective):
         # Labels are read where something is made of them: a teacher, a target, or the discriminators' real text.
         read = has_text and any(self.weights.get(name, 0) for name in ("text_mask", "alignment", "adversarial"))
         label_states = self.label_reader(batch["object_labels"]) if read and batch["object_labels"] else None
-        output = self.model(**model_inputs(batch), label_states=label_states, num_reprompts=self.num_reprompts)
+        output = self.model(**model_inputs(batch), phrase_states=label_states, num_reprompts=self.num_reprompts)
         terms = {"language": output.loss}
         features: dict[str, torch.Tensor] = {}
         metrics: dict[str, torch.Tensor] = {}

@@ -73,7 +73,7 @@ class RefShapes:
         level: "easy", "standard" or "full".
         seed: another seed gives another world.
         size: side of the square pictures in pixels.
-        length: number of samples.
+        length: number of samples in an epoch; see `set_epoch`.
         conversations: conversations per sample.
         kinds: shares of the conversation kinds in place of the level's; need not sum to one. With both pictures and
             videos each draws among the kinds it knows.
@@ -117,11 +117,16 @@ class RefShapes:
         self.split, self.level, self.seed, self.version = split, level, seed, VERSION
         self.size, self.length, self.conversations = size, length, conversations
         self.relation_scenes, self.video_fraction, self.num_frames = relation_scenes, video_fraction, num_frames
+        self.epoch = 0
         self.picture_kinds = _restrict(kinds or PICTURE_KINDS[level], ALL_PICTURE_KINDS, video_fraction < 1)
         self.video_kinds = _restrict(kinds or VIDEO_KINDS[level], ALL_VIDEO_KINDS, video_fraction > 0)
 
     def __len__(self) -> int:
         return self.length
+
+    def set_epoch(self, epoch: int) -> None:
+        """Epoch e holds the samples `e * length` and following of an endless stream: none comes twice."""
+        self.epoch = epoch
 
     def __getitem__(self, index: int) -> Sample:
         """The sample at `index`; see `with_expressions`."""
@@ -135,7 +140,7 @@ class RefShapes:
         """
         if not -self.length <= index < self.length:
             raise IndexError(f"index {index} is outside RefShapes {self.split!r} of length {self.length}")
-        index = int(index) % self.length
+        index = self.epoch * self.length + int(index) % self.length
         key = np.random.SeedSequence(self.seed, spawn_key=(zlib.crc32(self.split.encode()), index))
         scene_rng, language_rng = (np.random.default_rng(child) for child in key.spawn(2))
         is_video = bool(scene_rng.random() < self.video_fraction)
