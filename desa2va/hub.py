@@ -7,12 +7,9 @@ section.)
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +22,7 @@ from desa2va.processing.processing_desa2va import DeSa2VAProcessor
 
 from .card import SIDE_FILES, write_card
 from .model_checks import check_configuration, check_together
-from .model_files import SHIPPED_MODEL, check_hub, checked_device, checked_dtype, named_in_errors, resolve
+from .model_files import SHIPPED_MODEL, check_hub, checked_device, checked_dtype, named_in_errors, only_errors, resolve
 
 
 def load(
@@ -68,7 +65,7 @@ def load(
         check_hub(path, **hub_options)
     if kwargs.get("quantization_config") is not None and kwargs.get("device_map") is None:
         kwargs["device_map"] = {"": device}  # quantised weights are made where they stay
-    with named_in_errors(path, "model"), _no_report():
+    with named_in_errors(path, "model"), only_errors("transformers"):
         loading = {"ignore_mismatched_sizes": True, **kwargs, "output_loading_info": True}
         model, info = DeSa2VAModel.from_pretrained(path, dtype=dtype, **loading)
     shapes = (f"{name} {tuple(found)} in place of {tuple(own)}" for name, found, own in info["mismatched_keys"])
@@ -96,18 +93,6 @@ def _one_dtype(dtype: str | torch.dtype | None, torch_dtype: str | torch.dtype |
     if str(dtype).removeprefix("torch.") != str(torch_dtype).removeprefix("torch."):
         raise ValueError(f"dtype={dtype!s} and torch_dtype={torch_dtype!s} differ; they are one argument, give one")
     return dtype
-
-
-@contextmanager
-def _no_report() -> Iterator[None]:
-    """Silences transformers while it loads: of its report on weights `load` says the one line that matters."""
-    report = logging.getLogger("transformers")
-    usual = report.level
-    report.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        report.setLevel(usual)
 
 
 def export_model(out_dir: str | os.PathLike, model: str | os.PathLike = SHIPPED_MODEL) -> Path:

@@ -7,6 +7,7 @@ says which file or name is wrong. Nothing large is read. (Engineering; no paper 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -100,6 +101,18 @@ def named_in_errors(path: str, what: str) -> Iterator[None]:
         raise ValueError(f"the {what} in {path} can not be read ({kind}{error})") from error
 
 
+@contextmanager
+def only_errors(library: str) -> Iterator[None]:
+    """Inside, a library logs errors alone: of reports and retries the caller says the one line that matters."""
+    log = logging.getLogger(library)
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
 def check_hub(name: str, **options: Any) -> None:
     """Raise one clear error where a Hub id can not be read, before transformers asks for every file in turn.
 
@@ -111,7 +124,8 @@ def check_hub(name: str, **options: Any) -> None:
         FileNotFoundError: If it does not exist, is private or gated, or can not be reached and is not in the cache.
     """
     try:
-        hf_hub_download(name, "config.json", **options)
+        with only_errors("huggingface_hub"):
+            hf_hub_download(name, "config.json", **options)
         return
     except errors.GatedRepoError as error:
         reason, cause = "asks for your consent: accept its terms on its page, then `hf auth login`", error
@@ -166,4 +180,12 @@ def checked_dtype(dtype: str | torch.dtype | None) -> str | torch.dtype | None:
     return found
 
 
-__all__ = ["SHIPPED_MODEL", "check_hub", "checked_device", "checked_dtype", "named_in_errors", "resolve"]
+__all__ = [
+    "SHIPPED_MODEL",
+    "check_hub",
+    "checked_device",
+    "checked_dtype",
+    "named_in_errors",
+    "only_errors",
+    "resolve",
+]

@@ -1,6 +1,7 @@
 """Names of models and the files behind them: one sentence that names the file, before anything large is read."""
 
 import json
+import logging
 import shutil
 from types import SimpleNamespace
 
@@ -132,3 +133,18 @@ def test_absent_devices_are_refused_before_the_model_is_read(device, monkeypatch
     monkeypatch.setattr(hub.DeSa2VAModel, "from_pretrained", lambda *_, **__: pytest.fail("the model was read"))
     with pytest.raises(ValueError, match=f"there is no device '{device}' here; this machine has cpu"):
         hub.load(device=device)
+
+
+def test_retries_are_not_told_one_by_one(monkeypatch, caplog):
+    """Two lines for each of six attempts stood before the sentence that matters; other libraries are left alone."""
+
+    def retry(*_, **__):
+        logging.getLogger("huggingface_hub.utils._http").warning("Retrying in 8s")
+        logging.getLogger("other").warning("heard")
+        raise errors.LocalEntryNotFoundError("offline")
+
+    monkeypatch.setattr(model_files, "hf_hub_download", retry)
+    with pytest.raises(FileNotFoundError, match="offline"):
+        model_files.check_hub("owner/name")
+    assert [record.getMessage() for record in caplog.records] == ["heard"]
+    assert logging.getLogger("huggingface_hub").level != logging.ERROR
