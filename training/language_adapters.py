@@ -11,7 +11,10 @@ from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 
 from .arguments import DeSa2VATrainingArguments
 
-TARGETS = r".*language_model\.layers\.\d+\.(self_attn\.(q|k|v|o)_proj|mlp\.(gate|up|down)_proj)"
+TARGETS = (
+    r".*language_model\.layers\.\d+\."
+    r"(self_attn\.(q|k|v|o)_proj|linear_attn\.(in_proj_qkv|in_proj_z|out_proj)|mlp\.(gate|up|down)_proj)"
+)
 
 
 def attach_lora(model: DeSa2VAModel, arguments: DeSa2VATrainingArguments) -> PeftModel:

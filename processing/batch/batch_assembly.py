@@ -16,10 +16,12 @@ import torch
 from .chat_encoding import IGNORED_LABEL, ChatEncoder, EncodedChat
 from .image_rows import ImageRows, internvl_rows, qwen_rows, sam_pixels
 
+_QWEN = ("<|vision_start|>", "<|image_pad|>", "<|vision_end|>")
 PLACEHOLDERS = {
     "internvl": ("<img>", "<IMG_CONTEXT>", "</img>"),
-    "qwen2_5_vl": ("<|vision_start|>", "<|image_pad|>", "<|vision_end|>"),
-    "qwen3_vl": ("<|vision_start|>", "<|image_pad|>", "<|vision_end|>"),
+    "qwen2_5_vl": _QWEN,
+    "qwen3_vl": _QWEN,
+    "qwen3_5": _QWEN,
 }
 
 
