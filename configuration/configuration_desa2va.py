@@ -40,7 +40,7 @@ class DeSa2VAConfig(PreTrainedConfig):
 
     Args:
         mllm_config (`PreTrainedConfig` or `dict`, *optional*): language model with vision (InternVL, Qwen2.5-VL,
-            Qwen3-VL); InternVL's defaults when omitted.
+            Qwen3-VL, Qwen3.5); InternVL's defaults when omitted.
         sam_config (`Sam2VideoConfig` or `dict`, *optional*): SAM-2; its defaults (Hiera tiny, 1024 px) when omitted.
         prompt_mode (`str`): `"desa2va"`, or `"sa2va"` for the baseline: one projection, one decoder, no text branch.
         projection (`str`): `"linear"` (paper Eq. 1, 2) or `"mlp"` (Linear, ReLU, Linear: Sa2VA's).

@@ -70,7 +70,7 @@ class DeSa2VAProcessor(ChatTemplateMixin, FlatExportMixin, ProcessorMixin):
         image_processor: the language model's: `GotOcr2ImageProcessor` (InternVL) or `Qwen2VLImageProcessor`.
         tokenizer: the language model's, with the tokens of `seg_tokens` added as special tokens.
         sam_image_processor: a stock `Sam2ImageProcessor`; its size is SAM-2's `image_size`.
-        mllm_type: `"internvl"`, `"qwen2_5_vl"` or `"qwen3_vl"`; decides placeholders and pixel layout.
+        mllm_type: `"internvl"`, `"qwen2_5_vl"`, `"qwen3_vl"` or `"qwen3_5"`; decides placeholders and pixel layout.
         image_seq_length: tokens of one InternVL tile.
         merge_size: side of the square of Qwen patches that one token stands for.
         max_tiles: most tiles a picture is cut into (InternVL; frames of a video are never cut). 1: no tiling.

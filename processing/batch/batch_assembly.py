@@ -85,7 +85,7 @@ class BatchAssembler:
 
     Args:
         encoder: encodes the chats.
-        mllm_type: `"internvl"`, `"qwen2_5_vl"` or `"qwen3_vl"`.
+        mllm_type: one of `PLACEHOLDERS`.
         image_processor: the language model's image processor.
         sam_image_processor: SAM-2's image processor.
         image_seq_length: tokens of an InternVL tile.

@@ -29,7 +29,7 @@ class Meeting(BaseStreamer):
         self.barrier.abort()
 
 
-@pytest.fixture(scope="module", params=["internvl", "qwen2_5_vl", "qwen3_vl"])
+@pytest.fixture(scope="module", params=["internvl", "qwen2_5_vl", "qwen3_vl", "qwen3_5"])
 def served(request, model, processor, make_qwen):
     """`(model, processor)` of each family of backbones."""
     return (model, processor) if request.param == "internvl" else make_qwen(request.param)

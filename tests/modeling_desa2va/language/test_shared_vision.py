@@ -9,7 +9,7 @@ from desa2va.processing.batch.batch_assembly import BatchPlan, SequencePlan
 
 CLOSE = {"rtol": 1e-3, "atol": 1e-4}
 TEXTS = ["the red circle", "find the blue square", "star"]
-BACKBONES = ["qwen2_5_vl", "qwen3_vl"]
+BACKBONES = ["qwen2_5_vl", "qwen3_vl", "qwen3_5"]
 
 
 @pytest.fixture(scope="module", params=BACKBONES)
