@@ -19,6 +19,7 @@ _EXPORTS = {
     "DeSa2VAProcessor": "desa2va.processing.processing_desa2va",
     "DeSa2VASession": "desa2va.modeling_desa2va.session",
     "SegmentationResult": "desa2va.processing.results",
+    "convert_model": "desa2va.hub",
     "export_model": "desa2va.hub",
     "load": "desa2va.hub",
     "preset_config": "desa2va.configuration.presets",

@@ -151,6 +151,7 @@ def render(folder: str | os.PathLike, name: str | None = None) -> str:
         config=config,
         weights=_weights(folder),
         base_models=summary.get("base_models", []),
+        license=summary.get("license", "apache-2.0"),
         limitations=summary.get("limitations", []),
         recipe={key: value for key, value in summary.items() if key not in _SHOWN_APART},
         phases=_table(_phase_rows(summary.get("phases", []))),

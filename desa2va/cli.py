@@ -14,7 +14,7 @@ from . import __version__
 from .argument_types import Parser
 from .program import run_program
 
-COMMANDS = ("demo", "segment", "chat", "train", "data", "evaluate", "probe", "ablate", "export", "doctor")
+COMMANDS = ("demo", "segment", "chat", "train", "data", "evaluate", "probe", "ablate", "export", "convert", "doctor")
 
 _DESCRIPTION = "Ask in words, get pixel masks in pictures and videos, and an answer in the same breath."
 _EPILOG = """
@@ -32,6 +32,7 @@ your own model:
   desa2va probe --model DIR --figure probe.png         what do the two prompts tell, what do they share?
   desa2va ablate baseline                              which part helps? a grid of short trainings as a table
   desa2va export DIR --model MODEL                     a folder that loads without this package
+  desa2va convert ByteDance/Sa2VA-4B --out DIR         published weights as such a folder
 
 `desa2va COMMAND --help` explains a command with examples.
 """

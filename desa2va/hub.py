@@ -7,6 +7,7 @@ section.)
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import warnings
@@ -20,14 +21,26 @@ from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 from desa2va.processing.files import output_folder
 from desa2va.processing.processing_desa2va import DeSa2VAProcessor
 
-from .card import SIDE_FILES, write_card
+from .card import SIDE_FILES, SUMMARY_FILE, write_card
 from .model_checks import check_configuration, check_together
-from .model_files import SHIPPED_MODEL, check_hub, checked_device, checked_dtype, named_in_errors, only_errors, resolve
+from .model_files import (
+    SHIPPED_MODEL,
+    check_hub,
+    checked_device,
+    checked_dtype,
+    locate,
+    named_in_errors,
+    only_errors,
+    resolve,
+)
+from .published import load_published, published_type
 
 
 def load(
     name: str | os.PathLike = SHIPPED_MODEL,
     *,
+    sam2: str | os.PathLike | torch.nn.Module | None = None,
+    init_desa2va: bool = False,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     torch_dtype: str | torch.dtype | None = None,
@@ -36,7 +49,10 @@ def load(
     """Load a model in evaluation mode, and its processor.
 
     Args:
-        name: See `resolve`.
+        name: See `resolve`; or published weights: a Sa2VA, or with `sam2` an InternVL or Qwen-VL
+            (docs/weights.md).
+        sam2: Untouched SAM-2 weights beside published ones: a folder, a Hub id or an original `.pt` file.
+        init_desa2va: Read a Sa2VA as the start of a DeSa2VA: two branches, both with the tuned decoder.
         device: Where the model goes; `None` takes CUDA when present, else the CPU. Ignored when `device_map` is given.
         dtype: Of the weights, e.g. `"bfloat16"`; `None` takes float32 on the CPU and the stored one elsewhere.
         torch_dtype: transformers' older name of `dtype`.
@@ -53,31 +69,22 @@ def load(
             them), holds a damaged file, is of parts that do not belong together (see `model_checks`), or this machine
             has no such device or dtype.
     """
-    path = resolve(name)
+    path = locate(name)
     device, dtype = checked_device(device), checked_dtype(_one_dtype(dtype, torch_dtype))
     if dtype is None:
         dtype = torch.float32 if device.type == "cpu" else "auto"
     hub_options = {key: kwargs[key] for key in ("revision", "token", "cache_dir", "local_files_only") if key in kwargs}
-    if Path(path).is_dir():
-        with named_in_errors(path, "model"):
-            check_configuration(Path(path))
-    else:
-        check_hub(path, **hub_options)
     if kwargs.get("quantization_config") is not None and kwargs.get("device_map") is None:
         kwargs["device_map"] = {"": device}  # quantised weights are made where they stay
-    with named_in_errors(path, "model"), only_errors("transformers"):
-        loading = {"ignore_mismatched_sizes": True, **kwargs, "output_loading_info": True}
-        model, info = DeSa2VAModel.from_pretrained(path, dtype=dtype, **loading)
-    shapes = (f"{name} {tuple(found)} in place of {tuple(own)}" for name, found, own in info["mismatched_keys"])
-    bad = sorted(info["missing_keys"]) + sorted(shapes)
-    if bad:
-        shown = ", ".join(bad[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "")
-        raise ValueError(f"the checkpoint {path} lacks weights of the model or has them in another shape: {shown}")
-    if info["unexpected_keys"]:
-        known = sorted(info["unexpected_keys"])
-        warnings.warn(f"{path} holds {len(known)} weights the model does not know, e.g. {known[0]}", stacklevel=2)
-    with named_in_errors(path, "processor"):
-        processor = DeSa2VAProcessor.from_pretrained(path, **hub_options)
+    config_file = Path(path) / "config.json" if Path(path).is_dir() else check_hub(path, **hub_options)
+    kind = published_type(config_file)
+    if kind is not None:
+        with only_errors("transformers"):
+            model, processor = load_published(path, kind, sam2, init_desa2va, dtype=dtype, **kwargs)
+    elif sam2 is not None or init_desa2va:
+        raise ValueError(f"{path} is a DeSa2VA already; sam2 and init_desa2va go with published weights of others")
+    else:
+        model, processor = _load_own(resolve(path), dtype, hub_options, **kwargs)
     with named_in_errors(path, "model"):
         check_together(model, processor, path)
     if kwargs.get("device_map") is None:
@@ -93,6 +100,29 @@ def _one_dtype(dtype: str | torch.dtype | None, torch_dtype: str | torch.dtype |
     if str(dtype).removeprefix("torch.") != str(torch_dtype).removeprefix("torch."):
         raise ValueError(f"dtype={dtype!s} and torch_dtype={torch_dtype!s} differ; they are one argument, give one")
     return dtype
+
+
+def _load_own(
+    path: str, dtype: str | torch.dtype, hub_options: dict[str, Any], **kwargs: Any
+) -> tuple[DeSa2VAModel, DeSa2VAProcessor]:
+    """A model of ours and its processor from a checked folder or Hub id."""
+    if Path(path).is_dir():
+        with named_in_errors(path, "model"):
+            check_configuration(Path(path))
+    with named_in_errors(path, "model"), only_errors("transformers"):
+        loading = {"ignore_mismatched_sizes": True, **kwargs, "output_loading_info": True}
+        model, info = DeSa2VAModel.from_pretrained(path, dtype=dtype, **loading)
+    shapes = (f"{name} {tuple(found)} in place of {tuple(own)}" for name, found, own in info["mismatched_keys"])
+    bad = sorted(info["missing_keys"]) + sorted(shapes)
+    if bad:
+        shown = ", ".join(bad[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "")
+        raise ValueError(f"the checkpoint {path} lacks weights of the model or has them in another shape: {shown}")
+    if info["unexpected_keys"]:
+        known = sorted(info["unexpected_keys"])
+        warnings.warn(f"{path} holds {len(known)} weights the model does not know, e.g. {known[0]}", stacklevel=3)
+    with named_in_errors(path, "processor"):
+        processor = DeSa2VAProcessor.from_pretrained(path, **hub_options)
+    return model, processor
 
 
 def export_model(out_dir: str | os.PathLike, model: str | os.PathLike = SHIPPED_MODEL) -> Path:
@@ -124,4 +154,37 @@ def export_model(out_dir: str | os.PathLike, model: str | os.PathLike = SHIPPED_
     return Path(out_dir).expanduser()
 
 
-__all__ = ["SHIPPED_MODEL", "export_model", "load", "resolve"]
+def convert_model(
+    source: str | os.PathLike,
+    out_dir: str | os.PathLike,
+    sam2: str | os.PathLike | None = None,
+    init_desa2va: bool = False,
+    dtype: str | torch.dtype = "auto",
+) -> Path:
+    """Write published weights as a folder of ours: what `export_model` writes, ready to be trained or uploaded.
+
+    Args:
+        source, sam2, init_desa2va: See `load`.
+        out_dir: Target; must be absent or empty.
+        dtype: Of the written weights; the stored one by default.
+
+    Returns:
+        The written folder. Nothing is left behind when it fails half-way.
+
+    Raises:
+        FileExistsError: If the target is a file or holds files.
+        FileNotFoundError, ValueError: See `load`.
+    """
+    names = [os.fspath(name) for name in (source, sam2) if name is not None]
+    with output_folder(out_dir, sources=names) as folder:
+        model, _ = load(source, sam2=sam2, init_desa2va=init_desa2va, device="cpu", dtype=dtype)
+        # A folder of this machine means nothing elsewhere; the licence is that of the weights it came from.
+        bases = [name for name in names if not Path(name).exists()]
+        facts = {"base_models": bases, "license": "other"}
+        (folder / SUMMARY_FILE).write_text(json.dumps(facts), encoding="utf-8")
+        model.save_pretrained(folder)
+        write_card(folder)
+    return Path(out_dir).expanduser()
+
+
+__all__ = ["SHIPPED_MODEL", "convert_model", "export_model", "load", "resolve"]

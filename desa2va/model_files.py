@@ -41,12 +41,22 @@ def resolve(name_or_path: str | os.PathLike) -> str:
         FileNotFoundError: If it names a local folder that is absent or lacks configuration, processor or weights.
         ValueError: If one of the folder's files is damaged.
     """
+    place = locate(name_or_path)
+    return str(_checked_folder(Path(place))) if Path(place).is_dir() else place
+
+
+def locate(name_or_path: str | os.PathLike) -> str:
+    """A folder, not yet looked into, or a Hub id; see `resolve`.
+
+    Raises:
+        FileNotFoundError: If it names a local folder that is absent.
+    """
     name = os.fspath(name_or_path)
     path = Path(os.path.expanduser(name))
     if path.is_dir():
-        return str(_checked_folder(path))
+        return str(path)
     if name == SHIPPED_MODEL:
-        return str(_checked_folder(_ASSETS / SHIPPED_MODEL))
+        return str(_ASSETS / SHIPPED_MODEL)
     owner = Path(name).parts[0] if len(Path(name).parts) > 1 else None
     if not _HUB_ID.fullmatch(name) or path.exists() or (owner is not None and Path(owner).exists()):
         raise FileNotFoundError(
@@ -113,20 +123,22 @@ def only_errors(library: str) -> Iterator[None]:
         log.setLevel(level)
 
 
-def check_hub(name: str, **options: Any) -> None:
+def check_hub(name: str, **options: Any) -> Path:
     """Raise one clear error where a Hub id can not be read, before transformers asks for every file in turn.
 
     Args:
         name: `"owner/name"`.
         **options: `revision`, `token`, `cache_dir`, `local_files_only`.
 
+    Returns:
+        Its `config.json` in the cache.
+
     Raises:
         FileNotFoundError: If it does not exist, is private or gated, or can not be reached and is not in the cache.
     """
     try:
         with only_errors("huggingface_hub"):
-            hf_hub_download(name, "config.json", **options)
-        return
+            return Path(hf_hub_download(name, "config.json", **options))
     except errors.GatedRepoError as error:
         reason, cause = "asks for your consent: accept its terms on its page, then `hf auth login`", error
     except errors.RevisionNotFoundError as error:
@@ -185,6 +197,7 @@ __all__ = [
     "check_hub",
     "checked_device",
     "checked_dtype",
+    "locate",
     "named_in_errors",
     "only_errors",
     "resolve",

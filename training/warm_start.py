@@ -171,17 +171,20 @@ def click_prompts(model: DeSa2VAModel, masks: list[torch.Tensor]) -> torch.Tenso
 
 @torch.no_grad()
 def fit_projection(projection: Projection, states: torch.Tensor, prompts: torch.Tensor, ridge: float = 1e-2) -> None:
-    """Starts a linear projection from the least-squares map of states (O, D) to prompts (O, C)."""
-    if len(projection.layers) > 1:
-        raise ValueError("only a linear projection can be fitted; set projection='linear' or leave the fit out")
-    device = projection.layers[0].weight.device
-    states, prompts = states.to(device), prompts.to(device)
+    """Starts a projection from the least-squares map of states (O, D) to prompts (O, C).
+
+    Of an MLP the last layer alone is fitted, to what its first ones make of the states: one that was trained already
+    (Sa2VA's) keeps its features.
+    """
+    last = projection.layers[-1]
+    states, prompts = states.to(last.weight.device), prompts.to(last.weight.device)
+    states = projection.layers[:-1](states)
     state_mean, prompt_mean = states.mean(dim=0), prompts.mean(dim=0)
     gram = (states - state_mean).T @ (states - state_mean)
     gram.diagonal().add_(ridge * gram.diagonal().mean())
     weight = torch.linalg.solve(gram, (states - state_mean).T @ (prompts - prompt_mean)).T
-    projection.layers[0].weight.copy_(weight)
-    projection.layers[0].bias.copy_(prompt_mean - weight @ state_mean)
+    last.weight.copy_(weight)
+    last.bias.copy_(prompt_mean - weight @ state_mean)
 
 
 @torch.no_grad()

@@ -35,13 +35,18 @@ def add_command(subparsers: Any, name: str, summary: str, examples: str, **optio
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add `--model`, `--device` and `--dtype`."""
+    """Add `--model`, `--sam2`, `--device` and `--dtype`."""
     group = parser.add_argument_group("model")
     group.add_argument(
         "--model",
         default="desa2va-tiny",
         metavar="M",
-        help="desa2va-tiny (shipped), a folder or a Hub id; default: %(default)s",
+        help="desa2va-tiny (shipped), a folder or a Hub id, also of a Sa2VA; default: %(default)s",
+    )
+    group.add_argument(
+        "--sam2",
+        metavar="S",
+        help="untouched SAM-2 beside a published Sa2VA, InternVL or Qwen-VL: folder, .pt, Hub id",
     )
     group.add_argument("--device", help="cpu, cuda, cuda:1, ...; default: cuda when present, else cpu")
     group.add_argument("--dtype", **named("float32", "bfloat16", "float16"), help="type of the weights")
@@ -54,7 +59,7 @@ def load_model(args: argparse.Namespace) -> tuple[Any, Any]:
     from desa2va.hub import load
 
     disable_progress_bar()
-    return load(args.model, device=args.device, dtype=args.dtype)
+    return load(args.model, sam2=args.sam2, device=args.device, dtype=args.dtype)
 
 
 def input_kind(source: str) -> str:

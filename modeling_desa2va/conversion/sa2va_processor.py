@@ -72,12 +72,12 @@ def sa2va_processor(folder: Path, sam_image_size: int) -> DeSa2VAProcessor:
         known = stop in tokenizer.get_vocab()
         return DeSa2VAProcessor(
             stop_strings=None if known else [stop],
-            image_processor=_internvl_pixels(stated["force_image_size"]),
+            image_processor=internvl_pixels(stated["force_image_size"], pixel_rule=PIXEL_RULE),
             image_seq_length=int((stated["force_image_size"] // 14 * stated["downsample_ratio"]) ** 2),
             max_tiles=stated["max_dynamic_patch"],
             **common,
         )
-    pixels = _qwen_pixels(folder)
+    pixels = qwen_pixels(folder, pixel_rule=PIXEL_RULE)
     return DeSa2VAProcessor(image_processor=pixels, merge_size=pixels.merge_size, **common)
 
 
@@ -99,21 +99,22 @@ def sa2va_tokenizer(folder: Path, stated: dict[str, Any]) -> PreTrainedTokenizer
     return tokenizer
 
 
-def _internvl_pixels(side: int) -> GotOcr2ImageProcessor:
+def internvl_pixels(side: int, **fields: Any) -> GotOcr2ImageProcessor:
+    """InternVL's image processor for tiles of `side` pixels."""
     mean, deviation = IMAGENET
     size = {"height": side, "width": side}
-    return GotOcr2ImageProcessor(size=size, image_mean=mean, image_std=deviation, pixel_rule=PIXEL_RULE)
+    return GotOcr2ImageProcessor(size=size, image_mean=mean, image_std=deviation, **fields)
 
 
-def _qwen_pixels(folder: Path) -> Qwen2VLImageProcessor:
+def qwen_pixels(folder: Path, **more: Any) -> Qwen2VLImageProcessor:
     """The stored image processor with the numbers of pixels that the peer passes in its calls."""
     stored = read_json_object(folder / "preprocessor_config.json")
     fields = ("patch_size", "merge_size", "temporal_patch_size", "image_mean", "image_std", "resample")
     return Qwen2VLImageProcessor(
         **{name: stored[name] for name in fields if stored.get(name) is not None},
         size=_QWEN_PIXELS,
-        pixel_rule=PIXEL_RULE,
+        **more,
     )
 
 
-__all__ = ["TEMPLATES", "sa2va_processor", "sa2va_tokenizer"]
+__all__ = ["TEMPLATES", "internvl_pixels", "qwen_pixels", "sa2va_processor", "sa2va_tokenizer"]

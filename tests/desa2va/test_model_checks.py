@@ -30,7 +30,7 @@ def change(path, *place, value):
     ("content", "message"),
     [
         ({}, "of a model of type None"),
-        ({"model_type": "bert"}, "of a model of type 'bert'"),
+        ({"model_type": "bert"}, "model_type='bert' is not supported"),
         ({"model_type": "desa2va"}, "mllm_config lacks model_type, text_config, vision_config"),
         ({"model_type": "desa2va", "mllm_config": {"model_type": "internvl"}}, "lacks text_config, vision_config"),
     ],

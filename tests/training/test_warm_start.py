@@ -64,10 +64,14 @@ def test_a_click_prompt_is_sam_s_own_embedding_of_a_pixel_inside(model):
     assert (candidates - prompt).abs().amax(dim=1).min() < 1e-5
 
 
-def test_an_mlp_can_not_be_fitted(make_model):
-    model = make_model(projection="mlp")
-    with pytest.raises(ValueError, match="linear"):
-        warm_start.fit_projection(model.decoupling.visual, torch.randn(9, 128), torch.randn(9, 64))
+def test_the_last_layer_of_an_mlp_is_fitted(make_model):
+    """W_t of a DeSa2VA that starts from Sa2VA is an MLP: what its first layer learned must stay."""
+    projection = make_model(projection="mlp").decoupling.visual
+    states, first = torch.randn(2000, 128), projection.layers[0].weight.clone()
+    prompts = projection.layers[:-1](states) @ torch.randn(128, 64) + torch.randn(64)
+    warm_start.fit_projection(projection, states, prompts, ridge=1e-6)
+    torch.testing.assert_close(projection(states), prompts, atol=1e-2, rtol=1e-2)
+    assert torch.equal(projection.layers[0].weight, first)
 
 
 def test_visual_decoder_becomes_the_text_decoder(make_model):
