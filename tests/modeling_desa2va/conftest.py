@@ -1,11 +1,15 @@
 """Tiny random models of every language-model family, each with its processor."""
 
+import os
+from pathlib import Path
+
 import pytest
 import torch
 from transformers import AutoConfig, GotOcr2ImageProcessor, Qwen2VLImageProcessor, Sam2ImageProcessor
 
 from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
 from desa2va.configuration.presets import tiny_sam_config
+from desa2va.modeling_desa2va.conversion import load_sa2va, sa2va_processor
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 from desa2va.processing.processing_desa2va import DeSa2VAProcessor
 from desa2va.processing.tiny_tokenizer import build_tiny_tokenizer
@@ -115,3 +119,21 @@ def qwen_config(backbone, tokenizer):
         vision_end_token_id=end,
         tie_word_embeddings=False,
     )
+
+
+@pytest.fixture(scope="session")
+def stored_peer():
+    """`stored_peer(layout)`: a model and its processor from the folder of a stored run of Sa2VA's own code."""
+    shared = Path(os.environ.get("DESA2VA_SHARED", Path(__file__).resolve().parents[3] / "shared"))
+    known = {}
+
+    def load(layout):
+        if layout not in known:
+            folder = shared / "peer_golden" / layout
+            processor = sa2va_processor(folder, 256)
+            model = load_sa2va(folder, processor.tokenizer, dtype=torch.float32)
+            model.processor = processor
+            known[layout] = model, processor
+        return known[layout]
+
+    return load

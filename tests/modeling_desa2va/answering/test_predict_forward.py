@@ -9,8 +9,6 @@ import pytest
 import torch
 from PIL import Image
 
-from desa2va.modeling_desa2va.conversion import load_sa2va, sa2va_processor
-
 SHARED = Path(os.environ.get("DESA2VA_SHARED", Path(__file__).resolve().parents[4] / "shared"))
 GOLDEN = SHARED / "peer_golden"
 pytestmark = pytest.mark.skipif(
@@ -24,25 +22,10 @@ RUNS = sorted(
 PICTURE = Image.new("RGB", (40, 40))
 
 
-@pytest.fixture(scope="module")
-def opened():
-    """`opened(layout)`: the model with its processor attached, loaded once."""
-    known = {}
-
-    def load(layout):
-        if layout not in known:
-            processor = sa2va_processor(GOLDEN / layout, 256)
-            known[layout] = load_sa2va(GOLDEN / layout, processor.tokenizer, dtype=torch.float32)
-            known[layout].processor = processor
-        return known[layout]
-
-    return load
-
-
 @pytest.mark.parametrize(("layout", "run"), RUNS)
-def test_text_and_masks_are_the_peers(opened, layout, run, monkeypatch):
+def test_text_and_masks_are_the_peers(stored_peer, layout, run, monkeypatch):
     """Regions, a `[SEG]` in the prompt, frames of a video, no picture at all, another chat template."""
-    model = opened(layout)
+    model, _ = stored_peer(layout)
     if run == "image_nosystem":
         template = (GOLDEN / layout / "chat_template_nosystem.jinja").read_text()
         monkeypatch.setattr(model.processor, "chat_template", template)
@@ -80,10 +63,10 @@ def test_text_and_masks_are_the_peers(opened, layout, run, monkeypatch):
         ),
     ],
 )
-def test_what_the_peer_gets_wrong_silently_is_refused(opened, layout, given, message):
+def test_what_the_peer_gets_wrong_silently_is_refused(stored_peer, layout, given, message):
     """There a picture without its place is ignored, and counts that differ leave all image tokens empty."""
     with pytest.raises(ValueError, match=message):
-        opened(layout).predict_forward(**given)
+        stored_peer(layout)[0].predict_forward(**given)
 
 
 def test_a_model_of_our_own_says_which_call_it_has(shipped):
@@ -92,9 +75,9 @@ def test_a_model_of_our_own_says_which_call_it_has(shipped):
         model.predict_forward(image=Image.new("RGB", (64, 64)), text="<image>the circle")
 
 
-def test_an_answer_ends_at_a_stop_string(opened, tmp_path, monkeypatch):
+def test_an_answer_ends_at_a_stop_string(stored_peer, tmp_path, monkeypatch):
     """Sa2VA-4B's prompt format ends with a text that its tokenizer spells out: nothing else would stop it."""
-    processor = opened("internvl_vp").processor
+    model, processor = stored_peer("internvl_vp")
     monkeypatch.setattr(processor, "stop_strings", ["<|end|>"])
     inputs = processor.sa2va_inputs(Image.new("RGB", (64, 64)), None, "<image>Please segment the ball.")
     ids = processor.tokenizer.encode("It is.<|end|>", add_special_tokens=False)
@@ -103,6 +86,6 @@ def test_an_answer_ends_at_a_stop_string(opened, tmp_path, monkeypatch):
     def force(_, scores):
         return torch.full_like(scores, -1e9).index_fill(1, torch.tensor(next(steps)), 0.0)
 
-    output = opened("internvl_vp").generate(**inputs, max_new_tokens=2 * len(ids), logits_processor=[force])
+    output = model.generate(**inputs, max_new_tokens=2 * len(ids), logits_processor=[force])
     assert output.sequences[0].tolist() == ids
     assert processor.post_process(output, inputs)[0].text == "It is."

@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from desa2va.modeling_desa2va.conversion import load_sa2va, sa2va_processor
-
 SHARED = Path(os.environ.get("DESA2VA_SHARED", Path(__file__).resolve().parents[4] / "shared"))
 GOLDEN = SHARED / "peer_golden"
 pytestmark = pytest.mark.skipif(
@@ -25,26 +23,10 @@ RUNS = {
 }
 
 
-@pytest.fixture(scope="module")
-def opened():
-    """`opened(layout)`: the model and its processor, loaded once."""
-    known = {}
-
-    def load(layout):
-        if layout not in known:
-            processor = sa2va_processor(GOLDEN / layout, 256)
-            model = load_sa2va(GOLDEN / layout, processor.tokenizer, dtype=torch.float32)
-            model.processor = processor
-            known[layout] = model, processor
-        return known[layout]
-
-    return load
-
-
 @pytest.mark.parametrize(("layout", "run"), RUNS)
-def test_from_raw_input_to_masks(opened, layout, run):
+def test_from_raw_input_to_masks(stored_peer, layout, run):
     """Wrong pixels, prompt, norm, position or resize each moves one of these numbers by a hundred tolerances."""
-    model, processor = opened(layout)
+    model, processor = stored_peer(layout)
     with np.load(GOLDEN / layout / f"{run}.npz") as file:
         stored = {name: torch.from_numpy(file[name]) for name in file.files if file[name].dtype.kind in "fbiu"}
     frames = stored.get("input_u8")
@@ -72,9 +54,9 @@ def test_from_raw_input_to_masks(opened, layout, run):
             assert (found.mask(frame) != mask).sum() <= max(2, mask.size // 50000)
 
 
-def test_qwen_prompts_follow_the_template_of_the_checkpoint(opened):
+def test_qwen_prompts_follow_the_template_of_the_checkpoint(stored_peer):
     """Whether there is a system turn is the checkpoint's affair; both kinds were stored."""
-    _, processor = opened("qwen2_5_vl")
+    _, processor = stored_peer("qwen2_5_vl")
     folder = GOLDEN / "qwen2_5_vl"
     with np.load(folder / "image_nosystem.npz") as file:
         picture, ids = file["input_u8"][0], file["prompt_ids"].tolist()
