@@ -40,6 +40,7 @@ from desa2va.modeling_desa2va.tracking import (
     walk_objects,
 )
 from desa2va.processing.files import MaskOptions
+from desa2va.processing.inputs import shown
 
 from .click_answers import PROMPT_INPUTS, follow_clicks
 
@@ -226,7 +227,7 @@ class AnsweringMixin(LanguageAnswerMixin):
 
     def _check_mode(self, task: str) -> None:
         if task not in TASKS:
-            raise ValueError(f"task={task!r} is unknown; choose one of {', '.join(TASKS)}")
+            raise ValueError(f"task={shown(task)} is unknown; choose one of {', '.join(TASKS)}")
         if self.training:
             raise ValueError("generate needs eval mode: call .eval() on the model first")
 

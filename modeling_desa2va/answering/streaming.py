@@ -27,7 +27,7 @@ from desa2va.modeling_desa2va.tracking import (
     frame_reader,
 )
 from desa2va.processing.files import MaskOptions
-from desa2va.processing.inputs import FrameSource, LiveSource, is_live, open_visual
+from desa2va.processing.inputs import FrameSource, LiveSource, is_live, open_visual, shown
 from desa2va.processing.processing_desa2va import DeSa2VAProcessor
 from desa2va.processing.results import FORCED, FrameResult, ObjectLabel, frame_result
 
@@ -211,7 +211,7 @@ class StreamingMixin(AnsweringMixin):
         """
         strategy = self.config.track_strategy if strategy is None else strategy
         if strategy not in TRACK_STRATEGIES:
-            raise ValueError(f"strategy {strategy!r} is unknown; choose one of {', '.join(TRACK_STRATEGIES)}")
+            raise ValueError(f"strategy {shown(strategy)} is unknown; choose one of {', '.join(TRACK_STRATEGIES)}")
         processor = self.find_processor() if processor is None else processor
         count = processor.num_key_frames if num_key_frames is None else num_key_frames
         count = as_integer(count, "num_key_frames", least=1)
@@ -292,7 +292,7 @@ def _open(video: Any, key_frames: Any, count: int, strategy: str) -> tuple[Frame
         return source, key_frames
     if key_frames not in (None, "first"):
         raise ValueError(
-            f"key_frames={key_frames!r}: of a live video only the first frames are there when the language model "
+            f"key_frames={shown(key_frames)}: of a live video only the first frames are there when the language model "
             "answers; use 'first', or a file"
         )
     return source, "first"

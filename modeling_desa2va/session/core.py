@@ -22,6 +22,7 @@ from desa2va.modeling_desa2va.outputs import MaskPrediction
 from desa2va.modeling_desa2va.segmenter import DeSa2VASegmenter
 from desa2va.processing.batch import VisualInfo
 from desa2va.processing.files import MaskOptions
+from desa2va.processing.inputs import shown
 from desa2va.processing.results import FrameResult, ObjectLabel, frame_result
 
 from .header import THUMBNAIL_SIDE
@@ -74,7 +75,7 @@ class SessionCore:
         """`frame` as an `int`; raises `ValueError` unless it is one of the video."""
         if not is_integer(frame) or not 0 <= frame < len(self.video):
             last = len(self.video) - 1
-            raise ValueError(f"frame {frame!r} is not in {self.video.name}, which has frames 0 to {last}")
+            raise ValueError(f"frame {shown(frame)} is not in {self.video.name}, which has frames 0 to {last}")
         return as_integer(frame, "frame")
 
     def state(self, object_id: int) -> ObjectState:
@@ -83,7 +84,7 @@ class SessionCore:
         if number not in self.objects:
             known = ", ".join(str(number) for number in self.objects) or "none"
             past = " any more" if number is not None and 0 <= number < self.next_id else ""
-            raise ValueError(f"there is no object {object_id!r}{past}; the session has: {known}")
+            raise ValueError(f"there is no object {shown(object_id)}{past}; the session has: {known}")
         return self.objects[number]
 
     @cached_property

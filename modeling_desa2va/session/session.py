@@ -15,7 +15,7 @@ import torch
 
 from desa2va.configuration.integers import is_integer
 from desa2va.processing.files import MaskOptions, is_text
-from desa2va.processing.inputs import open_visual
+from desa2va.processing.inputs import open_visual, shown
 from desa2va.processing.results import FrameObject, FrameResult, ParsedAnswer, SegmentationResult, collect_frames
 
 from .core import SessionCore
@@ -143,7 +143,7 @@ class DeSa2VASession:
         else:
             found = self._ask(text, [frame])
             if len(found) > 1:
-                raise ValueError(f"{text!r} finds {len(found)} objects on frame {frame}; name the one that is meant")
+                raise ValueError(f"{shown(text)} finds {len(found)} objects on frame {frame}; name the one meant")
             if not found:
                 return None
             self.last_answer.object_ids = [state.object_id]
@@ -201,7 +201,7 @@ class DeSa2VASession:
         """
         core = self._core
         if direction not in (None, *DIRECTIONS):
-            raise ValueError(f"direction={direction!r} is unknown; choose one of {', '.join(DIRECTIONS)}")
+            raise ValueError(f"direction={shown(direction)} is unknown; choose one of {', '.join(DIRECTIONS)}")
         if start is not None:
             start = core.frame_number(start)
             direction = direction or "forward"

@@ -50,7 +50,7 @@ def sa2va_sequence(
                 "past_text= must be empty where text= shows a picture; ask about it in a new conversation"
             )
         if text.count(IMAGE) != 1:
-            raise ValueError(f"text= must hold {IMAGE} once, where the picture or video belongs, got {text!r}")
+            raise ValueError(f"text= must hold {IMAGE} once, where the picture or video belongs, got {text!r:.60}")
         shown = assembler.visual_text(len(images)) + ("" if regions is None else _region_text(regions))
         text = text.replace(IMAGE, shown)
     else:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 from desa2va.configuration.integers import as_integer, is_integer
 
+from .given_sources import shown
+
 STRATEGIES = ("uniform", "first", "all")
 
 
@@ -40,7 +42,9 @@ def key_frame_indices(strategy: str, num_frames: int, count: int, explicit: Sequ
             "key_frames='auto'), or pass the frames that choose_key_frames(model, processor, video, text) finds"
         )
     if strategy not in STRATEGIES:
-        raise ValueError(f"key_frames={strategy!r} is unknown; choose one of {', '.join(STRATEGIES)} or give indices")
+        raise ValueError(
+            f"key_frames={shown(strategy)} is unknown; choose one of {', '.join(STRATEGIES)} or give indices"
+        )
     count = as_integer(count, "num_key_frames", least=1)
     if strategy == "all" or num_frames <= count:
         return list(range(num_frames))
@@ -57,7 +61,7 @@ def _checked(indices: list[int], num_frames: int) -> list[int]:
         raise ValueError("key_frames is an empty list; give at least one frame index")
     for index in indices:
         if not is_integer(index) or not 0 <= index < num_frames:
-            raise ValueError(f"key_frames holds {index!r}; frames of this video are 0 to {num_frames - 1}")
+            raise ValueError(f"key_frames holds {shown(index)}; frames of this video are 0 to {num_frames - 1}")
     indices = [as_integer(index, "key_frames") for index in indices]
     repeated = sorted({index for index in indices if indices.count(index) > 1})
     if repeated:

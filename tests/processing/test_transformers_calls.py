@@ -225,6 +225,15 @@ def test_arguments_that_can_not_be_had_are_named(tiny, picture, options, error, 
         tiny(images=picture, text=["It", "What is it?"], **options)
 
 
+@pytest.mark.parametrize("name", ["task", "key_frames", "messages", "return_tensors", "points", "images", "videos"])
+def test_no_error_prints_what_was_given_in_full(tiny, picture, name):
+    """A base64 in the wrong argument filled the screen and the log."""
+    secret = "iVBORw0KGgo/" * 500
+    with pytest.raises((ValueError, TypeError)) as caught:
+        tiny(**{"videos": [[picture] * 3], "text": "It", name: secret})
+    assert len(str(caught.value)) < 500
+
+
 def test_the_order_is_that_of_transformers(tiny, picture):
     """`processor(image, text)` took the text for a video."""
     assert same(tiny(Image.fromarray(picture), "What is it?"), tiny(images=picture, text="What is it?"))
