@@ -101,8 +101,9 @@ def _places(frame_visual: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def rank_time(rank: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
     """Time t in [-1, 1] of the key frame number `rank` of `count`: `2 rank / (count - 1) - 1`, 0 for a single frame.
 
-    Rank, not seconds: the language model is told "Frame1", "Frame2", ..., never a time stamp, so it can describe a
-    change from one frame shown to the next and over all that is shown, whatever the length of the clip.
+    Rank, not seconds: InternVL is told "Frame1", "Frame2", ..., never a time stamp, so it can describe a change from
+    one frame shown to the next and over all that is shown, whatever the length of the clip; and where times are told
+    (`frame_labels`), two clips of different length still use the same scale.
     """
     time = 2 * rank.float() / (count - 1).clamp(min=1) - 1
     return torch.where(count > 1, time, torch.zeros_like(time))

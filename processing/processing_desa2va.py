@@ -19,6 +19,7 @@ from desa2va.configuration.integers import as_integer
 from desa2va.flat_export import FlatExportMixin
 
 from .batch import (
+    FRAME_LABELS,
     PLACEHOLDERS,
     BatchAssembler,
     BatchPlan,
@@ -27,6 +28,7 @@ from .batch import (
     ChatTemplateMixin,
     DeSa2VABatch,
     check_aspect_ratio,
+    default_labels,
     describe_visuals,
     open_visuals,
     plan_inference,
@@ -83,6 +85,9 @@ class DeSa2VAProcessor(ChatTemplateMixin, FlatExportMixin, ProcessorMixin):
         gcg_instruction: appended to the text with `task="gcg"`; the whole text where none is given.
         stop_strings: texts that end an answer where no control token does (a prompt format without one).
         prompt_rule: `"native"`, or `"sa2va"`: prompts as Sa2VA's published models know them.
+        frame_labels: what stands in front of each frame of a video: `"number"` (`Frame1: `; InternVL's default),
+            `"time"` (`<0.5 seconds>`; Qwen-VL's default) or `"none"`. 24 frames a second are assumed of videos that do
+            not know their rate. With `prompt_rule="sa2va"` there are none.
         chat_template: overrides the tokenizer's.
 
     Raises:
@@ -111,6 +116,7 @@ class DeSa2VAProcessor(ChatTemplateMixin, FlatExportMixin, ProcessorMixin):
         gcg_instruction: str = GCG_INSTRUCTION,
         stop_strings: list[str] | None = None,
         prompt_rule: str = "native",
+        frame_labels: str | None = None,
         chat_template: str | None = None,
     ) -> None:
         super().__init__(image_processor, tokenizer, sam_image_processor, chat_template=chat_template)
@@ -127,6 +133,7 @@ class DeSa2VAProcessor(ChatTemplateMixin, FlatExportMixin, ProcessorMixin):
         self.gcg_instruction = gcg_instruction
         self.stop_strings = list(stop_strings or ())
         self.prompt_rule = prompt_rule
+        self.frame_labels = default_labels(mllm_type, prompt_rule) if frame_labels is None else frame_labels
         self._check()
 
     def _check(self) -> None:
@@ -154,6 +161,10 @@ class DeSa2VAProcessor(ChatTemplateMixin, FlatExportMixin, ProcessorMixin):
             raise ValueError(f"seg_design={self.seg_design!r} is unknown; choose single, repetitive or unique")
         if self.prompt_rule not in ("native", "sa2va"):
             raise ValueError(f"prompt_rule={self.prompt_rule!r} is unknown; choose native or sa2va")
+        if self.frame_labels not in FRAME_LABELS:
+            raise ValueError(f"frame_labels={self.frame_labels!r:.40} is unknown; choose number, time or none")
+        if self.prompt_rule == "sa2va" and self.frame_labels != "none":
+            raise ValueError(f"frame_labels={self.frame_labels!r}: prompts by Sa2VA's rule have none")
         expected = self.num_seg_frames if self.seg_design == "unique" else 1
         if len(self.seg_tokens) != expected:
             raise ValueError(f"seg_design={self.seg_design!r} needs {expected} seg_tokens, got {self.seg_tokens}")
@@ -204,6 +215,7 @@ class DeSa2VAProcessor(ChatTemplateMixin, FlatExportMixin, ProcessorMixin):
                 self.image_seq_length,
                 self.max_length,
                 self.prompt_rule,
+                self.frame_labels,
             ),
         )
         known, assembler = _ASSEMBLERS.get(self, (None, None))

@@ -4,6 +4,7 @@ from .batch_assembly import PLACEHOLDERS, BatchAssembler, BatchPlan
 from .call_options import CallOptions, read_options
 from .chat_encoding import ChatEncoder
 from .chat_template import ChatTemplateMixin
+from .frame_labels import FRAME_LABELS, default_labels
 from .image_rows import sam_pixels
 from .inference_plan import check_aspect_ratio, describe_visuals, plan_inference, prompts_of_visuals
 from .rendered_chat import refuse_rendered, rendered_dialogues
@@ -19,11 +20,13 @@ __all__ = [
     "ChatEncoder",
     "ChatTemplateMixin",
     "DeSa2VABatch",
+    "FRAME_LABELS",
     "PIXEL_RULE",
     "PLACEHOLDERS",
     "VisualInfo",
     "apply_task",
     "check_aspect_ratio",
+    "default_labels",
     "describe_visuals",
     "open_visuals",
     "plan_inference",

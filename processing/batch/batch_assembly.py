@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from .chat_encoding import IGNORED_LABEL, ChatEncoder, EncodedChat
+from .frame_labels import frame_texts
 from .image_rows import ImageRows, internvl_rows, qwen_rows, sam_pixels
 
 _QWEN = ("<|vision_start|>", "<|image_pad|>", "<|vision_end|>")
@@ -33,7 +34,7 @@ class SequencePlan:
         messages: `(role, text)` in order.
         images: indices of the images shown before the first user text; empty for text alone.
         visual: index of the visual, -1 for text alone.
-        is_video: the images are frames of a video, headed `Frame1: `, `Frame2: `, ...; a single one is a picture.
+        seconds: of the images, where they are frames of a video; `None` for pictures. See `frame_texts`.
         name: named in errors.
         prompt: the whole prompt in place of `messages`, encoded in one piece; one image token for every run of them.
         region_cells: for each region of the first image the cells of its last tile that are shown again, after it.
@@ -43,7 +44,7 @@ class SequencePlan:
     messages: list[tuple[str, str]]
     images: list[int] = field(default_factory=list)
     visual: int = -1
-    is_video: bool = False
+    seconds: list[float] | None = None
     name: str = ""
     prompt: str | None = None
     region_cells: list[list[int]] = field(default_factory=list)
@@ -92,6 +93,7 @@ class BatchAssembler:
         max_length: longest sequence allowed.
         prompt_rule: `"native"`, or `"sa2va"`: images without line break and frames without number, and at inference a
             prompt in one piece (see `ChatEncoder.whole`).
+        frame_labels: one of `FRAME_LABELS`.
     """
 
     def __init__(
@@ -103,8 +105,10 @@ class BatchAssembler:
         image_seq_length: int,
         max_length: int,
         prompt_rule: str = "native",
+        frame_labels: str = "number",
     ) -> None:
         self.prompt_rule = prompt_rule
+        self.frame_labels = frame_labels
         self.encoder = encoder
         self.mllm_type = mllm_type
         self.image_processor = image_processor
@@ -115,21 +119,21 @@ class BatchAssembler:
         self.start_id, self.context_id, self.end_id = start, context, end
         self.newline = encoder.control("\n") if mllm_type == "internvl" else []
 
-    def placeholder(self, token_counts: list[int], is_video: bool) -> list[int]:
+    def placeholder(self, token_counts: list[int], seconds: list[float] | None) -> list[int]:
         """Ids that stand for images of `token_counts` tokens each, in front of the text.
 
-        InternVL: `<img>..</img>` and a line break, for a video `Frame1: <img>..</img>` line by line.
-        Qwen-VL: `<|vision_start|>..<|vision_end|>` one after the other. Sa2VA's InternVL: frames apart by a line
-        break, nothing else.
+        InternVL: `<img>..</img>` and a line break. Qwen-VL: `<|vision_start|>..<|vision_end|>` one after the other.
+        Frames of a video (`seconds`) have their label in front (`frame_texts`). Sa2VA's InternVL: frames apart by a
+        line break, nothing else.
         """
         ids: list[int] = []
         if self.prompt_rule == "sa2va":
             for index, count in enumerate(token_counts):
                 ids += [*(self.newline if index else []), self.start_id, *[self.context_id] * count, self.end_id]
             return ids
-        for index, count in enumerate(token_counts):
-            if is_video and len(token_counts) > 1 and self.mllm_type == "internvl":
-                ids += self.encoder.control(f"Frame{index + 1}: ")
+        labels = [""] * len(token_counts) if seconds is None else frame_texts(self.frame_labels, seconds)
+        for label, count in zip(labels, token_counts, strict=True):
+            ids += self.encoder.plain(label)
             ids += [self.start_id, *[self.context_id] * count, self.end_id, *self.newline]
         return ids
 
@@ -148,7 +152,7 @@ class BatchAssembler:
         ending = "closed" if training else sequence.ending
         control = any(self.encoder.has_control(text) for text in texts)
         if ending != "answer" or self.prompt_rule == "native" or control:
-            return self.encoder.encode(sequence.messages, self.placeholder(counts, sequence.is_video), ending)
+            return self.encoder.encode(sequence.messages, self.placeholder(counts, sequence.seconds), ending)
         messages, first = list(sequence.messages), [role for role, _ in sequence.messages].index("user")
         messages[first] = ("user", self.visual_text(len(counts)) + messages[first][1])
         chat = EncodedChat()

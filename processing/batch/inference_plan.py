@@ -115,9 +115,9 @@ def plan_inference(
         images.append([plan.add_image(frame, tiles) for frame in frames])
     for request in requests:
         shown = images[request.visual] if request.visual >= 0 else []
-        is_video = request.visual >= 0 and visuals[request.visual].kind == "video"
+        seconds = visuals[request.visual].key_seconds if request.visual >= 0 else None
         plan.sequences.append(
-            SequencePlan(request.messages, shown, request.visual, is_video, request.name, ending=request.ending)
+            SequencePlan(request.messages, shown, request.visual, seconds, request.name, ending=request.ending)
         )
     return plan
 

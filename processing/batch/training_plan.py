@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from desa2va.processing.inputs import draw_regions
+from desa2va.processing.inputs import draw_regions, frame_seconds
 
 from .batch_assembly import BatchPlan, SequencePlan
 
@@ -57,7 +57,14 @@ def _plan_conversations(plan: BatchPlan, sample: Any, visual: int, max_tiles: in
         for question, answer in conversation.turns:
             messages += [("user", question), ("assistant", answer)]
         name = f"sample {sample.name!r}, {conversation.kind or 'conversation'}"
-        plan.sequences.append(SequencePlan(messages, images, visual, sample.is_video, name))
+        plan.sequences.append(SequencePlan(messages, images, visual, _seconds(sample), name))
+
+
+def _seconds(sample: Any) -> list[float] | None:
+    """Seconds of the frames of a video; counted from its first frame on where the sample does not state them."""
+    if not sample.is_video or sample.frames is None:
+        return None
+    return frame_seconds(None, range(len(sample.frames))) if sample.seconds is None else list(sample.seconds)
 
 
 def _check_conversation(sample: Any, conversation: Any) -> None:

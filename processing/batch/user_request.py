@@ -25,6 +25,7 @@ from desa2va.processing.inputs import (
     FrameSource,
     MemorySource,
     VisualPart,
+    frame_seconds,
     is_picture,
     open_visual,
     plain_source,
@@ -82,6 +83,11 @@ class VisualInfo:
     def timestamps(self) -> list[float]:
         """Seconds of each frame since the first."""
         return self.source.timestamps
+
+    @property
+    def key_seconds(self) -> list[float] | None:
+        """Seconds of the key frames as the language model is told, `None` for a picture; see `frame_seconds`."""
+        return frame_seconds(self.source, self.key_frames) if self.kind == "video" else None
 
     def sam_frames(self, indices: list[int]) -> torch.Tensor:
         """SAM-2 pixels float32 `(len(indices), 3, S, S)` of any frames."""

@@ -1,7 +1,7 @@
 """Whatever a user hands over: pictures, videos, cameras, clicks, messages, and which frames are looked at."""
 
 from .chat_messages import Dialogue, VisualPart, parse_messages
-from .frame_source import FrameSource, check_indices, frame_range
+from .frame_source import FrameSource, check_indices, frame_range, frame_seconds
 from .given_sources import is_picture, plain_source, shown, shown_source
 from .image_loading import IMAGE_EXTENSIONS, image_size, load_image
 from .key_frames import key_frame_indices
@@ -22,6 +22,7 @@ __all__ = [
     "check_indices",
     "draw_regions",
     "frame_range",
+    "frame_seconds",
     "image_size",
     "is_live",
     "is_picture",

@@ -11,6 +11,9 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+# Assumed where a source does not state its rate; transformers' Qwen3-VL processor has the same guess.
+UNKNOWN_FPS = 24.0
+
 
 @runtime_checkable
 class FrameSource(Protocol):
@@ -38,6 +41,18 @@ class FrameSource(Protocol):
 
     def iterate(self, start: int = 0, stop: int | None = None, step: int = 1) -> Iterator[np.ndarray]:
         """Frames `range(start, stop, step)` with `step` 1 or -1; `stop=None` runs to the end of that direction."""
+
+
+def frame_seconds(source: FrameSource | None, frames: Sequence[int]) -> list[float]:
+    """Seconds of frames since the first one of the video, as the language model is told.
+
+    Args:
+        source: its time stamps; `UNKNOWN_FPS` frames a second where it knows no rate, or for `None`. frames: numbers.
+    """
+    if source is None or source.fps is None:
+        return [frame / UNKNOWN_FPS for frame in frames]
+    stamps = source.timestamps
+    return [float(stamps[frame]) for frame in frames]
 
 
 def frame_range(num_frames: int, start: int, stop: int | None, step: int) -> range:
@@ -73,4 +88,4 @@ def check_sizes(names: Sequence[str], sizes: Sequence[tuple[int, int]], where: s
             )
 
 
-__all__ = ["FrameSource", "check_indices", "check_sizes", "frame_range"]
+__all__ = ["FrameSource", "check_indices", "check_sizes", "frame_range", "frame_seconds"]

@@ -149,15 +149,23 @@ def open_visual(source: Any, name: str = "video", fps: float | None = None) -> F
             array or torch tensor `(T, H, W, C)` or `(T, C, H, W)`; a `VideoDecoder` of torchcodec; or anything
             `plain_source` takes: file:// and data: addresses, base64, bytes, open binary files, cells of `datasets`.
         name: what errors call it.
-        fps: frames per second of sources that do not know their own.
+        fps: frames per second of folders, lists and arrays, which do not know their own.
 
     Raises:
         FileNotFoundError: no such file or folder.
-        ValueError: no video stream or no frame, frames of different sizes, or a frame rate that is none.
+        ValueError: no video stream or no frame, frames of different sizes, or a frame rate that is none or that the
+            source states itself.
         TypeError: the source is none of the kinds above.
     """
     if fps is not None and not 0 < fps < math.inf:
         raise ValueError(f"{name}: fps={fps!r} must be a positive number")
+    opened = _open(source, name, fps)
+    if fps is not None and opened.fps != fps:
+        raise ValueError(f"{name}: fps={fps:g} is for folders, lists and arrays; this source has its own time")
+    return opened
+
+
+def _open(source: Any, name: str, fps: float | None) -> FrameSource:
     if isinstance(source, FrameSource):
         return source
     if is_decoder(source):

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from desa2va.processing.batch import apply_task
-from desa2va.processing.inputs import key_frame_indices, load_image, open_visual
+from desa2va.processing.inputs import frame_seconds, key_frame_indices, load_image, open_visual
 
 from .finetune_records import Record, check_file
 from .refshapes import SINGLE_ANSWER
@@ -101,14 +101,15 @@ class FineTuneDataset:
         rng = np.random.default_rng((self.seed, number, repetition))
         frames = self._frame_numbers(record, repetition, rng)
         try:
-            pixels = read_frames(record, frames)
+            pixels, seconds = read_timed_frames(record, frames)
         except ValueError as error:
             raise ValueError(f"{self.path}, record {record.number}: {error}") from error
         said = self._draw(len(record.texts) + len(record.turns), rng)
         conversations = [self.conversation(record, which, frames) for which in said]
         if self.image_size is not None and max(record.size) > self.image_size:
             pixels, conversations = _shrink(pixels, conversations, self.image_size)
-        return Sample(pixels, tuple(conversations), record.is_video, f"{self.path}, {record.name}")
+        name = f"{self.path}, {record.name}"
+        return Sample(pixels, tuple(conversations), record.is_video, name, seconds=seconds)
 
     def _frame_numbers(self, record: Record, repetition: int, rng: np.random.Generator) -> list[int]:
         count = min(self.num_frames, record.num_frames)
@@ -158,9 +159,16 @@ def read_frames(record: Record, frames: list[int]) -> np.ndarray:
     Raises:
         ValueError: a file that cannot be decoded.
     """
+    return read_timed_frames(record, frames)[0]
+
+
+def read_timed_frames(record: Record, frames: list[int]) -> tuple[np.ndarray, tuple[float, ...] | None]:
+    """`read_frames`, and the seconds of each frame (`None` for a picture): those that inference on the file tells."""
     if record.of_pictures or not record.is_video:
-        return np.stack([load_image(record.paths[frame]) for frame in frames])
-    return np.stack(open_visual(record.paths[0]).read(frames))
+        pixels = np.stack([load_image(record.paths[frame]) for frame in frames])
+        return pixels, tuple(frame_seconds(None, frames)) if record.is_video else None
+    source = open_visual(record.paths[0])
+    return np.stack(source.read(frames)), tuple(frame_seconds(source, frames))
 
 
 def _shrink(
@@ -177,4 +185,4 @@ def _shrink(
     return np.stack(small), shrunk
 
 
-__all__ = ["FineTuneDataset", "bare_phrase", "no_target_answer", "read_frames", "segment_request"]
+__all__ = ["FineTuneDataset", "bare_phrase", "no_target_answer", "read_frames", "read_timed_frames", "segment_request"]

@@ -11,7 +11,7 @@ from typing import Any
 
 from desa2va.processing.inputs import key_frame_indices
 
-from .finetune import FineTuneDataset, read_frames
+from .finetune import FineTuneDataset, read_timed_frames
 from .finetune_json import Problem
 from .finetune_records import Record
 from .sample import Sample
@@ -33,7 +33,8 @@ def too_long(record: Record, processor: Any, num_frames: int = 5) -> list[Proble
             continue
         frames = key_frame_indices("uniform", record.num_frames, min(num_frames, record.num_frames))
         conversation = FineTuneDataset.conversation(record, which, frames)
-        sample = Sample(read_frames(record, frames), (conversation,), record.is_video, record.name)
+        pixels, seconds = read_timed_frames(record, frames)
+        sample = Sample(pixels, (conversation,), record.is_video, record.name, seconds=seconds)
         try:
             processor.collate([sample])
         except ValueError as error:

@@ -59,6 +59,11 @@ class Sample:
         name: where it comes from, e.g. `"refshapes/train/17"`; named in every error about the sample.
         scene: dense ground truth of generated scenes: `instance_map` (T, H, W) uint8 (0 background, k object k-1) and
             `objects`, a list of dicts with the factors of each object. Empty for real data.
+        seconds: of each frame since the first one of the video, where it is known; by default the frames are taken to
+            follow one another.
+
+    Raises:
+        ValueError: another number of `seconds` than of frames.
     """
 
     frames: np.ndarray | None
@@ -66,6 +71,12 @@ class Sample:
     is_video: bool = False
     name: str = ""
     scene: dict[str, Any] = field(default_factory=dict)
+    seconds: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.seconds is not None and (self.frames is None or len(self.seconds) != len(self.frames)):
+            count = 0 if self.frames is None else len(self.frames)
+            raise ValueError(f"sample {self.name!r}: {len(self.seconds)} seconds for {count} frames")
 
 
 __all__ = ["SEG", "Conversation", "Sample"]

@@ -120,3 +120,12 @@ def test_frame_rates_that_are_none_are_refused(fps):
     """Time stamps would run backwards, or be no numbers."""
     with pytest.raises(ValueError, match="must be a positive number"):
         open_visual([np.zeros((4, 4, 3), np.uint8)], fps=fps)
+
+
+def test_a_rate_for_a_source_that_has_its_own_is_refused(tmp_path, write_video):
+    """It was ignored: the times told to the model were not those asked for."""
+    write_video(tmp_path / "a.mkv")
+    with pytest.raises(ValueError, match="fps=3 is for folders, lists and arrays"):
+        open_visual(str(tmp_path / "a.mkv"), fps=3.0)
+    with pytest.raises(ValueError, match="this source has its own time"):
+        open_visual(MemorySource([np.zeros((4, 4, 3), np.uint8)]), fps=3.0)

@@ -149,6 +149,7 @@ def test_video_frames_and_masks_stay_together(folder):
         assert sample.is_video
         times = [int(frame[0, 0, 0]) // 40 for frame in sample.frames]
         assert times == sorted(set(times))
+        assert sample.seconds == tuple(time / 24 for time in times)  # pictures state no rate
         assert np.array_equal(sample.conversations[0].masks[0], np.stack([truth[t] for t in times]))
         shown.add(tuple(times))
     assert tuple(int(frame[0, 0, 0]) // 40 for frame in data[0].frames) == (0, 3)
