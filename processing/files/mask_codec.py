@@ -87,9 +87,9 @@ def _checked_size(given: Any, size: tuple[int, int] | None) -> tuple[int, int]:
 
 def _listed_counts(counts: list[Any], pixels: int) -> np.ndarray:
     """Int64 counts of a list."""
-    wrong = next((count for count in counts if type(count) is not int or not 0 <= count <= pixels), None)
-    if wrong is not None:
-        raise ValueError(f"the counts of a run-length code are integers from 0 to {pixels}, got {wrong!r:.60}")
+    for count in counts:
+        if type(count) is not int or not 0 <= count <= pixels:
+            raise ValueError(f"the counts of a run-length code are integers from 0 to {pixels}, got {count!r:.60}")
     return np.array(counts, dtype=np.int64)
 
 

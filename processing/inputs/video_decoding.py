@@ -63,7 +63,8 @@ class VideoFileSource:
 
     def _open(self) -> Any:
         """FFmpeg's container. Lists of other files, which bytes could be, are not followed from bytes by FFmpeg."""
-        return av.open(self.path if self._content is None else io.BytesIO(self._content))
+        source = self.path if self._content is None else io.BytesIO(self._content)
+        return av.open(source, metadata_errors="replace")  # a title that is no UTF-8 is no reason to refuse
 
     def _scan(self) -> None:
         """Reads length, time stamps and frame rate from the packets."""
@@ -138,7 +139,7 @@ class VideoFileSource:
         expected = start
         last: Any = None
         for index, frame in self._good_frames(start):
-            if index >= start:
+            if index >= expected:  # a broken stream may show a frame twice
                 end = min(index, stop)
                 yield from self._fill(expected, end, last if last is not None else frame)
                 if index < stop:

@@ -48,8 +48,8 @@ def places(value, path=()):
 
 def mutated(value, rng):
     """JSON with one to three of its values deleted, replaced, doubled, nested or made huge."""
-    value = json.loads(json.dumps(value))
     for _ in range(rng.integers(1, 4)):
+        value = json.loads(json.dumps(value))  # nothing is in it twice
         found = [path for path in places(value) if path]
         if not found:
             break

@@ -89,6 +89,7 @@ def test_checking_reads_every_code_that_coco_writes(size):
         ([True, 3071], "got True"),
         ([10**400], "got 1000"),
         (["3072"], "got '3072'"),
+        ([None, 3072], "got None"),
         ([[3072]], "got "),
         (None, "text or a list of integers"),
         (3072, "text or a list of integers"),

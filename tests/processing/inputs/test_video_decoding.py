@@ -118,3 +118,23 @@ def test_memory_does_not_grow_with_the_video(tmp_path, write_video, monkeypatch)
         tracemalloc.stop()
         assert count == 100
         assert peak < 30 * 32 * 48 * 3
+
+
+def test_metadata_that_is_no_unicode_does_not_matter(tmp_path, write_video, grey):
+    """A byte of a title that is no UTF-8 made a good video unreadable, in an error that named no file."""
+    write_video(tmp_path / "a.mp4", codec="mpeg4")
+    data = (tmp_path / "a.mp4").read_bytes()
+    place = data.index(b"VideoHandler")
+    (tmp_path / "a.mp4").write_bytes(data[:place] + b"\x9f\xb6" + data[place + 2 :])
+    assert grey(VideoFileSource(tmp_path / "a.mp4").iterate()) == list(range(12))
+
+
+def test_a_frame_that_a_broken_stream_shows_twice_counts_once(tmp_path, write_video, grey, monkeypatch):
+    """A damaged time stamp gave ten frames of a video of eight, and every mask after it slid."""
+    write_video(tmp_path / "a.mp4", num_frames=6)
+    source = VideoFileSource(tmp_path / "a.mp4")
+    good = list(source._frames_from(None))
+    order = [0, 1, 1, 0, 2, 4, 3, 4, 5]
+    monkeypatch.setattr(source, "_frames_from", lambda offset: iter([good[place] for place in order]))
+    with pytest.warns(UserWarning, match="frame 3 can not be decoded"):
+        assert grey(source.iterate()) == [0, 1, 2, 2, 4, 5]
