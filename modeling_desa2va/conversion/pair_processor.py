@@ -21,7 +21,7 @@ def pair_processor(folder: Path, tokenizer: PreTrainedTokenizerBase, config: DeS
         config: of the model.
 
     Raises:
-        ValueError: a language model whose pictures this package does not prepare (Qwen3.5).
+        ValueError: see `DeSa2VAProcessor`.
     """
     mllm = config.mllm_config
     if tokenizer.chat_template is None:

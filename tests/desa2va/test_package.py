@@ -1,5 +1,6 @@
 """The package as a whole: what an import brings along and what a wheel contains."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -55,6 +56,17 @@ def test_unknown_name_says_what_there_is():
     """A misspelled import should teach."""
     with pytest.raises(AttributeError, match="DeSa2VAModel"):
         desa2va.DeSa2VaModel  # noqa: B018
+
+
+def test_python_versions_are_declared_alike():
+    """Classifiers, `requires-python`, ruff and README must not tell users different things."""
+    project, readme = ((ROOT / name).read_text(encoding="utf-8") for name in ("pyproject.toml", "README.md"))
+    minors = [int(minor) for minor in re.findall(r"Python :: 3\.(\d+)\"", project)]
+    assert minors == list(range(minors[0], minors[-1] + 1))
+    assert f'requires-python = ">=3.{minors[0]}"' in project
+    assert f'target-version = "py3{minors[0]}"' in project
+    assert f"Python 3.{minors[0]} to 3.{minors[-1]}" in readme
+    assert sys.version_info.minor in minors
 
 
 @pytest.fixture(scope="module")
