@@ -124,6 +124,14 @@ def _versions() -> dict[str, str]:
     return found
 
 
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["show"] = _show
+    return environment
+
+
 def render(folder: str | os.PathLike, name: str | None = None) -> str:
     """Return the model card of a saved model folder as Markdown.
 
@@ -140,26 +148,27 @@ def render(folder: str | os.PathLike, name: str | None = None) -> str:
     if not config:
         raise FileNotFoundError(f"{folder / 'config.json'} does not exist; a card describes a saved model")
     summary = _read_json(folder / SUMMARY_FILE)
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["show"] = _show
     pictures = [path.name for path in sorted(folder.glob("*.png"))]
-    return environment.get_template("model_card.md.jinja").render(
-        mark=MARK,
-        name=name or summary.get("name") or folder.resolve().name,
-        config=config,
-        weights=_weights(folder),
-        base_models=summary.get("base_models", []),
-        license=summary.get("license", "apache-2.0"),
-        limitations=summary.get("limitations", []),
-        recipe={key: value for key, value in summary.items() if key not in _SHOWN_APART},
-        phases=_table(_phase_rows(summary.get("phases", []))),
-        pictures=pictures,
-        reports={
-            title: _report_tables(report) for title, report in _reports(_read_json(folder / EVALUATION_FILE)).items()
-        },
-        versions=summary.get("versions") or _versions(),
+    return (
+        _environment()
+        .get_template("model_card.md.jinja")
+        .render(
+            mark=MARK,
+            name=name or summary.get("name") or folder.resolve().name,
+            config=config,
+            weights=_weights(folder),
+            base_models=summary.get("base_models", []),
+            license=summary.get("license", "apache-2.0"),
+            limitations=summary.get("limitations", []),
+            recipe={key: value for key, value in summary.items() if key not in _SHOWN_APART},
+            phases=_table(_phase_rows(summary.get("phases", []))),
+            pictures=pictures,
+            reports={
+                title: _report_tables(report)
+                for title, report in _reports(_read_json(folder / EVALUATION_FILE)).items()
+            },
+            versions=summary.get("versions") or _versions(),
+        )
     )
 
 
@@ -188,4 +197,27 @@ def write_card(folder: str | os.PathLike, name: str | None = None) -> Path | Non
     return path
 
 
-__all__ = ["EVALUATION_FILE", "SIDE_FILES", "SUMMARY_FILE", "render", "write_card"]
+def write_adapter_card(folder: Path, base_model: str) -> None:
+    """Write `README.md` of an adapter's folder.
+
+    Args:
+        folder: holds peft's two files.
+        base_model: a Hub id, a shipped model's name or a folder, of which the last part is shown.
+    """
+    is_folder = Path(base_model).is_dir()
+    text = (
+        _environment()
+        .get_template("adapter_card.md.jinja")
+        .render(
+            mark=MARK,
+            name=folder.resolve().name,
+            base=Path(base_model).name if is_folder else base_model,
+            on_hub=not is_folder and "/" in base_model,
+            weights=_weights(folder),
+            versions=_versions(),
+        )
+    )
+    (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+__all__ = ["EVALUATION_FILE", "SIDE_FILES", "SUMMARY_FILE", "render", "write_adapter_card", "write_card"]

@@ -14,7 +14,20 @@ from . import __version__
 from .argument_types import Parser
 from .program import run_program
 
-COMMANDS = ("demo", "segment", "chat", "train", "data", "evaluate", "probe", "ablate", "export", "convert", "doctor")
+COMMANDS = (
+    "demo",
+    "segment",
+    "chat",
+    "train",
+    "data",
+    "evaluate",
+    "probe",
+    "ablate",
+    "export",
+    "convert",
+    "merge",
+    "doctor",
+)
 
 _DESCRIPTION = "Ask in words, get pixel masks in pictures and videos, and an answer in the same breath."
 _EPILOG = """
@@ -33,6 +46,7 @@ your own model:
   desa2va ablate baseline                              which part helps? a grid of short trainings as a table
   desa2va export DIR --model MODEL                     a folder that loads without this package
   desa2va convert ByteDance/Sa2VA-4B --out DIR         published weights as such a folder
+  desa2va merge ADAPTER --out DIR                      an adapter and its base model as one
 
 `desa2va COMMAND --help` explains a command with examples.
 """

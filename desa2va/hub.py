@@ -21,6 +21,7 @@ from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 from desa2va.processing.files import output_folder
 from desa2va.processing.processing_desa2va import DeSa2VAProcessor
 
+from .adapters import find_adapter, merge_adapter, read_adapter_config
 from .card import SIDE_FILES, SUMMARY_FILE, write_card
 from .model_checks import check_configuration, check_together
 from .model_files import (
@@ -44,18 +45,20 @@ def load(
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     torch_dtype: str | torch.dtype | None = None,
+    base_model: str | os.PathLike | None = None,
     **kwargs: Any,
 ) -> tuple[DeSa2VAModel, DeSa2VAProcessor]:
     """Load a model in evaluation mode, and its processor.
 
     Args:
         name: See `resolve`; or published weights: a Sa2VA, or with `sam2` an InternVL or Qwen-VL
-            (docs/weights.md).
+            (docs/weights.md); or an adapter, which is merged into its base model.
         sam2: Untouched SAM-2 weights beside published ones: a folder, a Hub id or an original `.pt` file.
         init_desa2va: Read a Sa2VA as the start of a DeSa2VA: two branches, both with the tuned decoder.
         device: Where the model goes; `None` takes CUDA when present, else the CPU. Ignored when `device_map` is given.
         dtype: Of the weights, e.g. `"bfloat16"`; `None` takes float32 on the CPU and the stored one elsewhere.
         torch_dtype: transformers' older name of `dtype`.
+        base_model: Of an adapter, where it is not to be had under the name that the adapter gives.
         **kwargs: Passed to `DeSa2VAModel.from_pretrained` (`attn_implementation`, `device_map`, `revision`,
             `quantization_config`, ...).
 
@@ -64,16 +67,22 @@ def load(
         both.
 
     Raises:
-        FileNotFoundError: See `resolve`; or a Hub id that can not be read.
+        FileNotFoundError: See `resolve`; or a Hub id that can not be read; or an adapter's base model.
         ValueError: If `dtype` and `torch_dtype` differ, the checkpoint lacks weights of the model (the message names
             them), holds a damaged file, is of parts that do not belong together (see `model_checks`), or this machine
             has no such device or dtype.
     """
-    path = locate(name)
+    hub_options = {key: kwargs[key] for key in ("revision", "token", "cache_dir", "local_files_only") if key in kwargs}
     device, dtype = checked_device(device), checked_dtype(_one_dtype(dtype, torch_dtype))
+    adapter = find_adapter(name, **hub_options)
+    if adapter is not None:
+        kwargs |= {"sam2": sam2, "init_desa2va": init_desa2va, "device": device, "dtype": dtype}
+        return _load_adapter(adapter, base_model, **kwargs)
+    if base_model is not None:
+        raise ValueError(f"{os.fspath(name)!r} is a whole model, so it has no base_model; give an adapter's folder")
+    path = locate(name)
     if dtype is None:
         dtype = torch.float32 if device.type == "cpu" else "auto"
-    hub_options = {key: kwargs[key] for key in ("revision", "token", "cache_dir", "local_files_only") if key in kwargs}
     if kwargs.get("quantization_config") is not None and kwargs.get("device_map") is None:
         kwargs["device_map"] = {"": device}  # quantised weights are made where they stay
     config_file = Path(path) / "config.json" if Path(path).is_dir() else check_hub(path, **hub_options)
@@ -91,6 +100,29 @@ def load(
         model = model.to(device)
     model.processor = processor
     return model.eval(), processor
+
+
+def _load_adapter(
+    folder: Path, base_model: str | os.PathLike | None, **options: Any
+) -> tuple[DeSa2VAModel, DeSa2VAProcessor]:
+    """The base model of an adapter, with the adapter merged into its weights."""
+    if options.get("quantization_config") is not None:
+        raise ValueError(f"{folder} is an adapter: merge it (`desa2va merge`), then load the merged model quantised")
+    config, fields = read_adapter_config(folder)
+    options.pop("revision", None)  # was the adapter's own
+    if base_model is None and config.revision:
+        options["revision"] = config.revision
+    base = base_model or config.base_model_name_or_path
+    if not base:
+        raise ValueError(f"{folder}: adapter_config.json names no base model; give it as base_model (`--model`)")
+    try:
+        model, processor = load(base, **options, **fields)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"the base model of the adapter {folder} is not to be had: {error}; another copy may be named as "
+            "base_model (`--model`)"
+        ) from error
+    return merge_adapter(model, folder, config).eval(), processor
 
 
 def _one_dtype(dtype: str | torch.dtype | None, torch_dtype: str | torch.dtype | None) -> str | torch.dtype | None:
@@ -125,7 +157,12 @@ def _load_own(
     return model, processor
 
 
-def export_model(out_dir: str | os.PathLike, model: str | os.PathLike = SHIPPED_MODEL) -> Path:
+def export_model(
+    out_dir: str | os.PathLike,
+    model: str | os.PathLike = SHIPPED_MODEL,
+    base_model: str | os.PathLike | None = None,
+    dtype: str | torch.dtype = "auto",
+) -> Path:
     """Write a self-contained folder: weights, processor, flat code with `auto_map`, and model card.
 
     The folder loads with `AutoModel` and `AutoProcessor` and `trust_remote_code=True` where this package is not
@@ -133,7 +170,9 @@ def export_model(out_dir: str | os.PathLike, model: str | os.PathLike = SHIPPED_
 
     Args:
         out_dir: Target; must be absent or empty.
-        model: See `resolve`.
+        model: See `resolve`; an adapter is merged into its base model first.
+        base_model: See `load`.
+        dtype: Of the written weights; `"auto"` keeps the stored one.
 
     Returns:
         The written folder.
@@ -143,9 +182,10 @@ def export_model(out_dir: str | os.PathLike, model: str | os.PathLike = SHIPPED_
         FileNotFoundError: See `resolve`.
         ValueError: If the checkpoint lacks weights.
     """
-    with output_folder(out_dir, sources=[os.fspath(model)]) as folder:
-        source = resolve(model)
-        loaded, _ = load(source, device="cpu", dtype="auto")
+    sources = [os.fspath(source) for source in (model, base_model) if source is not None]
+    with output_folder(out_dir, sources=sources) as folder:
+        source = find_adapter(model) or resolve(model)
+        loaded, _ = load(source, device="cpu", dtype=dtype, base_model=base_model)
         for pattern in SIDE_FILES:
             for path in Path(source).glob(pattern):
                 shutil.copyfile(path, folder / path.name)

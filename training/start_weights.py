@@ -17,6 +17,8 @@ from torch import nn
 START_FILE = "start.json"
 # How peft's layers call the weight they wrap.
 _WRAPPED = re.compile(r"\.(token_adapter|base_layer)(?=\.)")
+# What peft adds to them.
+_ADDED = re.compile(r"\.(lora_\w+|trainable_tokens_\w+)(\.|$)")
 
 
 def digest(value: torch.Tensor) -> str:
@@ -25,6 +27,12 @@ def digest(value: torch.Tensor) -> str:
     found = hashlib.sha256(f"{plain.dtype} {tuple(plain.shape)}".encode())
     found.update(plain.reshape(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()[:16]
+
+
+def _plain(model: nn.Module) -> list[tuple[str, torch.Tensor]]:
+    """A model's weights under the names they have without peft."""
+    named = model.named_parameters(remove_duplicate=False)
+    return [(_WRAPPED.sub("", name), value) for name, value in named if not _ADDED.search(name)]
 
 
 class StartWeights:
@@ -48,6 +56,14 @@ class StartWeights:
             if started is not None and not value.requires_grad and digest(value) == started:
                 found[name] = started
         return found
+
+    def differing(self, model: nn.Module) -> list[str]:
+        """Names of the start's weights that are others now; peft's own beside them are passed over."""
+        return [name for name, value in _plain(model) if name in self.digests and digest(value) != self.digests[name]]
+
+    def unpaired(self, model: nn.Module) -> list[str]:
+        """Names that only the start or only the model has."""
+        return sorted(self.digests.keys() ^ {name for name, _ in _plain(model)})
 
     def write(self, folder: str | Path, untouched: dict[str, str]) -> None:
         """Writes where the weights that a checkpoint lacks are to be found."""

@@ -34,7 +34,7 @@ from .disentangling import AuxiliaryNetworks
 from .folder_lock import folder_lock
 from .label_refit import refit_label_projection, start_prompts
 from .label_states import LabelReader
-from .language_adapters import attach_lora, merge_lora
+from .language_adapters import KeptAdapter, attach_lora, keep_adapter, merge_lora
 from .launch import check_launch, check_processes
 from .monitors import TrainingMonitor, warnings_of
 from .phases import build_objective, free_parameters, moves_language, trainable_prefixes
@@ -128,9 +128,11 @@ def _train_stage(config: dict[str, Any], folder: Path) -> None:
     facts = {"seconds": round(time.time() - started, 1), "cpu_seconds": round(time.process_time() - cpu_started, 1)}
     if validation is not None:
         facts["validation"] = trainer.evaluate()
+    facts["learning_parameters"] = len(learning)
+    kept = keep_adapter(model, adapters, start)
     facts |= _merge(model, reader, adapters, arguments)
     if trainer.is_world_process_zero():
-        _finish(folder, model, processor, trainer, config, learning, facts, result)
+        _finish(folder, model, processor, trainer, config, facts, result, kept)
     trainer.accelerator.wait_for_everyone()
 
 
@@ -215,11 +217,11 @@ def _finish(
     processor: Any,
     trainer: DeSa2VATrainer,
     config: dict[str, Any],
-    learning: list[str],
     facts: dict[str, float | None],
     result: Any,
+    adapter: KeptAdapter | None,
 ) -> None:
-    """Writes the model, its processor and what happened.
+    """Writes the model, its processor, what LoRA learned (`adapter/`) and what happened.
 
     `config.json`, without which nothing loads, is moved to its place after the weights, and `stage.json` last: its
     presence means finished.
@@ -230,7 +232,6 @@ def _finish(
         "steps": trainer.state.global_step,
         "final": {key: value for key, value in result.metrics.items() if isinstance(value, int | float)},
         "warnings": warnings_of(trainer.state.log_history),
-        "learning_parameters": len(learning),
         "processes": trainer.args.world_size,
         "threads": torch.get_num_threads(),
         "hardware": platform.processor() or platform.machine(),
@@ -244,6 +245,8 @@ def _finish(
     with writing(folder, "the model") as place:
         model.save_pretrained(place)
         processor.save_pretrained(place)
+        if adapter is not None:
+            adapter.write(place / "adapter", model)
         save_heads(trainer.accelerator.unwrap_model(trainer.model), place)
         trainer.state.save_to_json(str(place / STATE_FILE))
         (place / STAGE_FILE).write_text(json.dumps(stage, indent=2, default=str) + "\n", encoding="utf-8")

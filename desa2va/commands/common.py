@@ -62,6 +62,14 @@ def load_model(args: argparse.Namespace) -> tuple[Any, Any]:
     return load(args.model, sam2=args.sam2, device=args.device, dtype=args.dtype)
 
 
+def say_folder(folder: Path) -> None:
+    """Print what lies in a folder just written."""
+    files = sorted(path.name for path in folder.iterdir())
+    size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+    print(f"{folder}: {len(files)} files, {size / 1e6:.1f} MB")
+    print("  " + "  ".join(files))
+
+
 def input_kind(source: str) -> str:
     """Return `"video"` for a folder of frames or a video file, else `"image"`.
 
@@ -106,4 +114,12 @@ def _free_name(path: Path) -> Path:
     return next(name for name in chain([path], candidates) if not name.exists())
 
 
-__all__ = ["VIDEO_SUFFIXES", "add_command", "add_model_arguments", "input_kind", "keep_finished", "load_model"]
+__all__ = [
+    "VIDEO_SUFFIXES",
+    "add_command",
+    "add_model_arguments",
+    "input_kind",
+    "keep_finished",
+    "load_model",
+    "say_folder",
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .common import add_command
+from .common import add_command, say_folder
 
 _EXAMPLES = """
   desa2va export my-model                        the shipped model
@@ -33,9 +33,5 @@ def run(args: argparse.Namespace) -> int:
     from desa2va.hub import export_model
 
     disable_progress_bar()
-    folder = export_model(args.folder, args.model)
-    files = sorted(path.name for path in folder.iterdir())
-    size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
-    print(f"{folder}: {len(files)} files, {size / 1e6:.1f} MB")
-    print("  " + "  ".join(files))
+    say_folder(export_model(args.folder, args.model))
     return 0

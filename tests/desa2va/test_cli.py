@@ -13,7 +13,7 @@ from PIL import Image
 from desa2va.cli import COMMANDS, build_parser, main
 from desa2va.commands import common, doctor, segment
 
-NAMES = ("demo", "segment", "chat", "train", "data", "eval", "probe", "ablate", "export", "convert", "doctor")
+NAMES = ("demo", "segment", "chat", "train", "data", "eval", "probe", "ablate", "export", "convert", "merge", "doctor")
 
 
 def test_every_command_is_listed_and_explains_itself_with_examples(capsys):

@@ -24,7 +24,7 @@ FLOORS = [
     ["modeling_desa2va.modeling_desa2va"],
     ["modeling_desa2va.session", "modeling_desa2va.conversion"],
     ["auto", "card", "model_checks", "model_files"],
-    ["published"],
+    ["published", "adapters"],
     ["hub"],
     ["training.data.sample", "training.data.mask_codes"],
     ["training.data.refshapes", "training.disentangling"],

@@ -280,6 +280,33 @@ def test_a_recipe_runs_its_stages_and_skips_finished_ones(stage, tmp_path):
     assert (folder / "model.safetensors").stat().st_mtime_ns == stamp
 
 
+def test_what_lora_learned_is_kept_beside_the_model(stage):
+    """The merged folder is as large as the model; what was learned of it is small, and gives the same model."""
+    from desa2va.hub import load
+
+    folder = run_recipe(read_config(str(stage)))
+    assert (folder / "adapter" / "adapter_config.json").is_file()
+    assert not (folder.parent / "first" / "adapter").exists()  # it began with nothing
+    (whole, _), (adapted, processor) = load(folder, device="cpu"), load(folder / "adapter", device="cpu")
+    assert adapted.config.num_reprompts == whole.config.num_reprompts
+    assert processor.seg_token_ids == whole.config.seg_token_ids
+    before = load(folder.parent / "first", device="cpu")[0].state_dict()
+    assert [name for name, value in whole.state_dict().items() if not torch.equal(value, before[name])]
+    own = adapted.state_dict()
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(own[name], value, rtol=0, atol=1e-6)
+
+
+def test_no_adapter_where_more_was_learned(stage, caplog):
+    """An adapter without the tower that moved would give another model."""
+    config = read_config(str(stage))
+    config["stages"][1]["training"]["trainable"] = ["decoupling", "fusion", "segmenter.sam.vision_encoder"]
+    with caplog.at_level("INFO"):
+        folder = run_recipe(config)
+    assert not (folder / "adapter").exists()
+    assert "no adapter is written: segmenter.sam.vision_encoder" in caplog.text
+
+
 def test_a_baseline_can_begin_from_a_decoupled_model(stage):
     """It reads the labels for its warm start, but has no W_l that could be corrected afterwards."""
     config = read_config(str(stage))
