@@ -81,12 +81,18 @@ def not_finite(model: Any, sample: int | None = None) -> list[str]:
     """Names of the tensors that hold NaN or an infinite number.
 
     Args:
-        model: any module; tensors without values (offloaded) are passed over.
+        model: any module; tensors without values (offloaded) or of a kind of their own (quantised: codes, always
+            finite) are passed over.
         sample: numbers looked at of each tensor, spread evenly; all when `None`.
     """
     broken = []
     for name, tensor in model.state_dict().items():
-        if tensor.is_meta or not tensor.is_floating_point() or not tensor.numel():
+        if (
+            type(tensor) not in (torch.Tensor, torch.nn.Parameter)
+            or tensor.is_meta
+            or not tensor.is_floating_point()
+            or not tensor.numel()
+        ):
             continue
         step = 1 if sample is None else max(1, tensor.numel() // sample)
         seen = tensor if step == 1 else tensor.flatten()[::step]

@@ -1,8 +1,9 @@
 """Which parts of the model stay as they are when it is loaded quantised.
 
 Enters: a quantisation configuration of transformers, of any method. Leaves: the same, with our own parts left out.
-Quantised are the linears of the language model alone: projections, gate and SAM-2 compute in float32 with weights that
-other code reads (`precision`), and the output head is where the states of `[SEG]` are taken.
+Quantised are the linears of the language layers alone: projections, gate and SAM-2 compute in float32 with weights
+that other code reads (`precision`), the output head and the embeddings hold the rows of `[SEG]`, and what the vision
+tower rounds away no mask brings back.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import Any
 from transformers.quantizers import AutoQuantizationConfig
 
 # Names that quantisers look for in a module's path.
-NOT_QUANTISED = ("segmenter", "decoupling", "fusion", "lm_head")
+VISION = ("mllm.model.vision_tower", "mllm.model.multi_modal_projector", "mllm.model.visual")
+NOT_QUANTISED = ("segmenter", "decoupling", "fusion", "lm_head", *VISION)
 # Every method has a list of its own of what it leaves alone.
 _LISTS = ("modules_to_not_convert", "llm_int8_skip_modules", "skip_modules", "linear_weights_not_to_quantize")
 
