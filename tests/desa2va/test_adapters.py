@@ -16,7 +16,7 @@ from tests.modeling_desa2va import conftest as backbones
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (40, 64, 3), np.uint8)
 BACKBONES = ["internvl", "internvl tied", "qwen2_5_vl", "qwen2_5_vl tied", "qwen3_vl", "qwen3_vl tied"]
-make_qwen = backbones.make_qwen  # a fixture of a neighbour
+make_backbone = backbones.make_backbone  # a fixture of a neighbour
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
 
 
@@ -46,7 +46,7 @@ def trained(model, seed=1):
 
 
 @pytest.fixture(scope="module")
-def make_base(tmp_path_factory, make_qwen, make_model, processor):
+def make_base(tmp_path_factory, make_backbone, make_model, processor):
     """Saves a tiny base model of a backbone once and returns its folder."""
     folders = {}
 
@@ -56,7 +56,7 @@ def make_base(tmp_path_factory, make_qwen, make_model, processor):
             if backbone == "internvl":
                 model, own = make_model(), processor
             else:
-                model, own = make_qwen(backbone)
+                model, own = make_backbone(backbone)
             configs = (model.config, model.config.mllm_config, model.config.mllm_config.text_config)
             for config in configs:
                 config.tie_word_embeddings = tied
