@@ -45,8 +45,8 @@ def conversations():
 
 @pytest.mark.parametrize("backbone", FAMILIES)
 def test_a_row_of_a_mixed_batch_is_what_it_is_alone(opened, backbone):
-    """Positions counted from the padding, or token types of another row, move logits by a thousand tolerances; a wrong
-    `rope_deltas` moves those of the later steps only.
+    """Padding that is attended to, a picture of another row, or a step that counts on from another place moves logits
+    by a thousand tolerances.
     """
     model, processor = opened(backbone)
     rows = conversations()
@@ -100,6 +100,29 @@ def published_positions(ids, image_token, grids, merge):
         columns += [[start, start + row, start + column] for row in range(height) for column in range(width)]
         start, place = start + max(height, width), place + height * width
     return torch.tensor(columns).T
+
+
+@pytest.mark.parametrize("backbone", QWEN)
+def test_positions_of_padded_rows_are_the_published_ones(opened, backbone):
+    """Rotations are relative: a row that is shifted as a whole gives the same logits, so the numbers are compared."""
+    model, processor = opened(backbone)
+    batch = processor(messages=conversations(), num_key_frames=3)
+    grids = batch["image_grid_thw"][batch["image_index"]]
+    places, deltas = model.mllm.model.get_rope_index(
+        batch["input_ids"],
+        image_grid_thw=grids,
+        attention_mask=batch["attention_mask"],
+        mm_token_type_ids=batch["mm_token_type_ids"],
+    )
+    left, image = grids.tolist(), model.config.mllm_config.image_token_id
+    for row, kept in enumerate(batch["attention_mask"].bool()):
+        ids = batch["input_ids"][row][kept].tolist()
+        expected = published_positions(ids, image, left, processor.merge_size)
+        assert torch.equal(places[:, row][:, kept], expected)
+        assert int(deltas[row]) == int(expected.max()) + 1 - len(ids)
+        starts = ids.count(processor.assembler.start_id)
+        left = left[starts:]
+    assert not left
 
 
 @pytest.mark.parametrize("backbone", QWEN)
