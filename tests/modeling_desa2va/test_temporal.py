@@ -126,7 +126,7 @@ def test_every_strategy_follows_the_moving_prompt(moving, processor, strategy):
     tracks = []
     for model in (moving, with_fields(moving, {"temporal": "none"}).eval()):
         model = copy.deepcopy(model)
-        model.config.track_strategy, model.config.object_score_threshold = strategy, -1e6
+        model.config.track_strategy, model.config.object_score_threshold = strategy, -1024.0
         tracks.append(model.generate(**inputs, max_new_tokens=2).track_logits[0])
     assert tracks[0].shape == tracks[1].shape == (6, 32, 32)
     assert not torch.equal(tracks[0], tracks[1])
