@@ -283,13 +283,26 @@ class FlatExportMixin:
 
     @staticmethod
     def _upload(folder: Path, repo_id: str, *, token: Any = None, private: bool | None = None, **commit: Any) -> str:
-        """Create the repository when absent and upload the folder as one commit."""
+        """Create the repository when absent and upload the folder as one commit.
+
+        Raises:
+            PermissionError: a token that may not write there, or none.
+        """
         from huggingface_hub import HfApi
+        from huggingface_hub.errors import HfHubHTTPError
 
         api = HfApi(token=token)
-        repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
         commit.setdefault("commit_message", "Upload the model")
-        return str(api.upload_folder(repo_id=repo_id, folder_path=str(folder), **commit))
+        try:
+            whole_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+            return str(api.upload_folder(repo_id=whole_id, folder_path=str(folder), **commit))
+        except HfHubHTTPError as error:
+            if error.response.status_code not in (401, 403):
+                raise
+            raise PermissionError(
+                f"the Hub lets this token not write to {repo_id!r}; log in with one that may (`hf auth login`), or "
+                "give it as token="
+            ) from error
 
 
 __all__ = ["FlatExportMixin", "collect_flat_sources", "flatten_source", "write_code"]

@@ -149,6 +149,10 @@ def check_hub(name: str, **options: Any) -> Path:
         reason, cause = "can not be reached, and no copy is in the cache; is this machine offline?", error
     except errors.EntryNotFoundError as error:
         reason, cause = "has no config.json, so it holds no model", error
+    except errors.HfHubHTTPError as error:
+        refused = error.response.status_code in (401, 403)
+        reason = "refuses the token: log in with another (`hf auth login`)" if refused else "answers with an error"
+        cause = error
     except (OSError, ValueError) as error:
         reason, cause = f"can not be read ({type(error).__name__})", error
     raise FileNotFoundError(

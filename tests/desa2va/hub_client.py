@@ -1,0 +1,79 @@
+"""What a user does with the Hub, for `test_hub_protocol.py`: run with HF_ENDPOINT set; writes what it saw as JSON."""
+
+import json
+import sys
+import tempfile
+
+import torch
+from huggingface_hub import constants
+from peft import get_peft_model
+
+import desa2va
+from desa2va.adapters import lora_config
+
+constants.DOWNLOAD_CHUNK_SIZE = 100_000  # of ten megabytes, nothing of a tiny model would be kept
+
+
+def numbers(model):
+    """A digest of the heads and the language layers."""
+    named = dict(model.named_parameters())
+    names = ("decoupling.text.layers.0.weight", "mllm.model.language_model.layers.0.self_attn.q_proj.weight")
+    return [float(named[name].double().sum()) for name in names]
+
+
+def refusal(work):
+    try:
+        work()
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return "nothing was refused"
+
+
+def move(model):
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.requires_grad and ("lora" in name or "decoupling" in name):
+                weight.add_(0.01)
+
+
+def online(folder):
+    """Uploads, downloads, a new revision, an adapter, refusals."""
+    seen = {}
+    model, _ = desa2va.load(folder, device="cpu")
+    seen["own"] = numbers(model)
+    seen["commit"] = model.push_to_hub("owner/tiny", token="hf_good").rpartition("/")[2]
+    seen["bad push"] = refusal(lambda: model.push_to_hub("owner/tiny", token="hf_bad"))
+    seen["loaded"] = numbers(desa2va.load("owner/tiny", device="cpu")[0])
+    with torch.no_grad():
+        model.decoupling.text.layers[0].weight.add_(1.0)
+    seen["second"] = numbers(model)
+    model.push_to_hub("owner/tiny", token="hf_good")
+    seen["newest"] = numbers(desa2va.load("owner/tiny", device="cpu")[0])
+    seen["first again"] = numbers(desa2va.load("owner/tiny", device="cpu", revision=seen["commit"])[0])
+    wrapped = get_peft_model(desa2va.load("owner/tiny", device="cpu")[0], lora_config(model, 2, 4))
+    move(wrapped)
+    wrapped.push_to_hub("owner/tiny-adapter", token="hf_good")
+    seen["trained"] = numbers(wrapped.merge_and_unload())
+    seen["adapter"] = numbers(desa2va.load("owner/tiny-adapter", device="cpu")[0])
+    refused = {
+        "bad load": ("owner/tiny", {"token": "hf_bad", "cache_dir": tempfile.mkdtemp()}),
+        "gated": ("owner/gated", {}),
+    }
+    refused |= {"missing": ("owner/none", {}), "revision": ("owner/tiny", {"revision": "nowhere"})}
+    for name, (repository, options) in {**refused, "lost base": ("owner/orphan", {})}.items():
+        seen[name] = refusal(lambda: desa2va.load(repository, device="cpu", **options))  # noqa: B023
+    return seen
+
+
+def offline():
+    """What is in the cache."""
+    lost = refusal(lambda: desa2va.load("owner/elsewhere", device="cpu"))
+    return {
+        "newest": numbers(desa2va.load("owner/tiny", device="cpu")[0]),
+        "adapter": numbers(desa2va.load("owner/tiny-adapter", device="cpu")[0]),
+        "lost": lost,
+    }
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(online(sys.argv[2]) if sys.argv[1] == "online" else offline()) + "\n")
