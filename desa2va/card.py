@@ -11,10 +11,12 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from safetensors import safe_open
 
@@ -124,6 +126,25 @@ def _versions() -> dict[str, str]:
     return found
 
 
+def _index(name: str, summary: dict[str, Any], evaluation: dict[str, Any]) -> str:
+    """Return what the Hub finds a model by, as YAML: language, data sets, and the scores as its model index."""
+    results = []
+    for title, report in _reports(evaluation).items():
+        scores = {key: report[key] for key in ("ciou", "giou") if isinstance(report.get(key), int | float)}
+        if scores:
+            data = {"type": "refshapes" if "level" in report else re.sub(r"\W+", "-", title.lower()), "name": title}
+            metrics = [
+                {"type": key, "name": f"{key[0]}IoU", "value": round(value, 4)} for key, value in scores.items()
+            ]
+            results.append({"task": {"type": "image-segmentation"}, "dataset": data, "metrics": metrics})
+    facts: dict[str, Any] = {"language": ["en"]}
+    if summary.get("data"):
+        facts["datasets"] = list(summary["data"])
+    if results:
+        facts["model-index"] = [{"name": name, "results": results}]
+    return yaml.safe_dump(facts, sort_keys=False).strip()
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -148,13 +169,16 @@ def render(folder: str | os.PathLike, name: str | None = None) -> str:
     if not config:
         raise FileNotFoundError(f"{folder / 'config.json'} does not exist; a card describes a saved model")
     summary = _read_json(folder / SUMMARY_FILE)
+    title = name or summary.get("name") or folder.resolve().name
+    evaluation = _read_json(folder / EVALUATION_FILE)
     pictures = [path.name for path in sorted(folder.glob("*.png"))]
     return (
         _environment()
         .get_template("model_card.md.jinja")
         .render(
             mark=MARK,
-            name=name or summary.get("name") or folder.resolve().name,
+            name=title,
+            index=_index(title, summary, evaluation),
             config=config,
             weights=_weights(folder),
             base_models=summary.get("base_models", []),
@@ -163,10 +187,7 @@ def render(folder: str | os.PathLike, name: str | None = None) -> str:
             recipe={key: value for key, value in summary.items() if key not in _SHOWN_APART},
             phases=_table(_phase_rows(summary.get("phases", []))),
             pictures=pictures,
-            reports={
-                title: _report_tables(report)
-                for title, report in _reports(_read_json(folder / EVALUATION_FILE)).items()
-            },
+            reports={heading: _report_tables(report) for heading, report in _reports(evaluation).items()},
             versions=summary.get("versions") or _versions(),
         )
     )

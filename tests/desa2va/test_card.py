@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from huggingface_hub import ModelCard
 
 from desa2va.card import MARK, render, write_card
 
@@ -79,3 +80,15 @@ def test_a_folder_without_configuration_is_an_error(tmp_path):
     """A card of nothing would be an empty page."""
     with pytest.raises(FileNotFoundError, match=r"config\.json"):
         render(tmp_path)
+
+
+def test_the_hub_reads_everything_it_finds_models_by(folder):
+    """Scores that are only text on the page are on no leaderboard."""
+    (folder / "training_summary.json").write_text(json.dumps({"data": ["refshapes"], "base_models": ["owner/base"]}))
+    scores = {"standard test": {"ciou": 0.5, "giou": 0.25, "level": "standard", "split": "test"}}
+    (folder / "evaluation.json").write_text(json.dumps(scores))
+    data = ModelCard(render(folder, "toy")).data
+    assert (data.pipeline_tag, data.library_name, data.license) == ("image-segmentation", "transformers", "apache-2.0")
+    assert (data.language, data.datasets, data.base_model) == (["en"], ["refshapes"], ["owner/base"])
+    found = {(result.dataset_name, result.metric_type): result.metric_value for result in data.eval_results}
+    assert found == {("standard test", "ciou"): 0.5, ("standard test", "giou"): 0.25}
