@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
+from desa2va.processing.batch import ChatEncoder
 
 from .language import HEAD, open_language
 from .language import Source as LanguageSource
@@ -52,11 +53,22 @@ def load_pair(
         text = mllm_config.get_text_config()
         new = add_segmentation_tokens(tokenizer, text.vocab_size)
         text.vocab_size = new.rows
+        text.eos_token_id = _ends(text.eos_token_id, tokenizer)
         chosen.setdefault("seg_token_ids", [single_token(tokenizer, SEG)])
         config = DeSa2VAConfig(mllm_config, sam.config, **chosen)
         state = below("mllm.", _with_rows(language.state, new)) | sam_state(sam.state, config)
         where = f"{_name(language.where)} with {_name(sam.where)}"
         return load_complete(DeSa2VAModel, where, config, state, fresh=("decoupling.", "fusion."), **fields)
+
+
+def _ends(stated: int | list[int] | None, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Ids that end an answer: what the configuration states, the tokenizer's, and the token that the chat template
+    writes after one. That is what training teaches, and published configurations often state another.
+    """
+    ends = {*(stated if isinstance(stated, (list, tuple)) else [stated]), tokenizer.eos_token_id}
+    if tokenizer.chat_template is not None:
+        ends.update(ChatEncoder(tokenizer, []).template(("user", "assistant"), False)[-1][:1])
+    return sorted(ends - {None})
 
 
 def sam_state(

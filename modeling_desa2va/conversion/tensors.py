@@ -10,7 +10,8 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,13 @@ class StoredTensor:
     """One tensor of an open file.
 
     Attributes:
-        handle: the open file. name: in it. file: its path, for messages.
+        handle: the open file. name: in it. file: its path, for messages. reads: counts them, also between threads.
     """
 
     handle: Any
     name: str
     file: Path
+    reads: Iterator[int] = field(default_factory=count, repr=False)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -49,13 +51,15 @@ class StoredTensor:
         return self.handle.get_slice(self.name).get_dtype()
 
     def read(self) -> torch.Tensor:
-        """The tensor, on the CPU.
+        """The tensor, on the CPU. From the second time on a copy: what the file maps is one memory, and three decoders
+        that began with one tensor would learn as one.
 
         Raises:
             ValueError: the file ends before the tensor does.
         """
         try:
-            return self.handle.get_tensor(self.name)
+            value = self.handle.get_tensor(self.name)
+            return value.clone() if next(self.reads) else value
         except SafetensorError as error:
             raise ValueError(f"{self.file}: the tensor {self.name} can not be read ({error})") from error
 

@@ -1,9 +1,12 @@
 """Language models and SAM-2 in every published layout, paired."""
 
+import json
+
 import pytest
 import torch
 from transformers import AutoTokenizer
 
+import desa2va
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 from tests.modeling_desa2va.conversion import published
 from tests.modeling_desa2va.conversion.published_configs import vocabulary_size
@@ -34,8 +37,8 @@ def sam(tmp_path_factory):
 
 
 def network(config):
-    """What the configuration says about the network's computations; rows of the table aside."""
-    ignored = {"vocab_size", "dtype", "transformers_version", "_name_or_path", "architectures"}
+    """What the configuration says about the network's computations; rows of the table and ends of answers aside."""
+    ignored = {"vocab_size", "dtype", "transformers_version", "_name_or_path", "architectures", "eos_token_id"}
     parts = [
         {
             name: value
@@ -112,3 +115,27 @@ def test_another_architecture_is_refused_in_one_sentence(sam, tmp_path):
     published.write_transformers(tmp_path / "qwen", "qwen3_vl")
     with pytest.raises(ValueError, match=r"sam/config.json: model_type='llama' is no SAM-2"):
         DeSa2VAModel.from_parts(tmp_path / "qwen", tmp_path / "sam")
+
+
+@pytest.mark.parametrize("stated", [None, 3, [3, 5]])
+def test_an_answer_ends_where_training_ends_it(tmp_path, stated):
+    """Published configurations state `<|endoftext|>`, or nothing (a TypeError); answers close with `<|im_end|>`."""
+    published.write_transformers(tmp_path / "mllm", "qwen3_5")
+    path = tmp_path / "mllm" / "config.json"
+    config = json.loads(path.read_text())
+    config["text_config"]["eos_token_id"] = stated
+    published.write_json(path, config)
+    published.write_sam_folder(tmp_path / "sam")
+    model, processor = desa2va.load(str(tmp_path / "mllm"), sam2=str(tmp_path / "sam"), device="cpu")
+    close = processor.tokenizer.convert_tokens_to_ids("<|im_end|>")
+    others = stated if isinstance(stated, list) else [stated] if stated else []
+    assert model.config.get_text_config().eos_token_id == sorted({close, *others})
+    said = model.generate(**processor(text="Hello"), max_new_tokens=2)
+    assert said.sequences.shape[0] == 1
+    decoders = model.segmenter.sam.mask_decoder, model.segmenter.text_decoder, model.segmenter.visual_decoder
+    places = {decoder.iou_token.weight.data_ptr() for decoder in decoders}
+    assert len(places) == 3, "float32 weights are mapped from the file: the three decoders were one memory"
+    model.save_pretrained(tmp_path / "own")
+    processor.save_pretrained(tmp_path / "own")
+    again, _ = desa2va.load(str(tmp_path / "own"), device="cpu")
+    assert again.config.get_text_config().eos_token_id == sorted({close, *others})
