@@ -11,6 +11,9 @@ from safetensors.torch import load_file, save_file
 import desa2va
 from desa2va.cli import main
 from desa2va.hub import convert_model
+from desa2va.training.arguments import MaskLossArguments
+from desa2va.training.data.sample import Conversation, Sample
+from desa2va.training.objectives.masks import DecouplingObjective
 from tests.modeling_desa2va.conversion import published
 from tests.modeling_desa2va.conversion.published_configs import SA2VA
 
@@ -214,3 +217,40 @@ def test_sam2_of_another_size_or_with_a_payload_is_refused(sa2va, tmp_path):
     torch.save({"model": {"a": torch.zeros(1)}, "extra": object}, tmp_path / "payload.pt")
     with pytest.raises(ValueError, match=r"payload\.pt"):
         desa2va.load(sa2va, sam2=tmp_path / "payload.pt", device="cpu")
+
+
+def a_square():
+    """A picture whose bright square is asked for."""
+    frame = PICTURE.copy()
+    frame[10:40, 20:60] = 255
+    mask = np.zeros((1, 1, *frame.shape[:2]), bool)
+    mask[..., 10:40, 20:60] = True
+    turns = (("Please segment the square.", "It is [SEG]."),)
+    return Sample(frame[None], (Conversation(turns, mask, ("square",)),))
+
+
+@pytest.mark.parametrize("name", SA2VA)
+def test_a_published_sa2va_is_fine_tuned_and_exported(name, tmp_path):
+    """Twenty steps must lower the loss through every layout's language model, and what is saved must hold them."""
+    published.write_sa2va(tmp_path / name, name)
+    model, processor = desa2va.load(tmp_path / name, device="cpu")
+    processor.max_tiles = 1  # one of 13 tiles is enough to learn from
+    batch = processor.collate([a_square()])
+    objective = DecouplingObjective(model, MaskLossArguments(), None, {"visual_mask": 1.0, "language": 1.0}, 0)
+    parts = ("mllm.", "decoupling.visual", "segmenter.visual_decoder")
+    learning = dict(item for item in model.named_parameters() if item[0].startswith(parts))
+    optimizer = torch.optim.AdamW(learning.values(), lr=1e-3)
+    losses = []
+    for _ in range(20):
+        terms = objective(**batch)["terms"]
+        loss = terms["visual_mask"] + terms["language"]
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert not [key for key, value in learning.items() if "decoupling" in key and not value.grad.abs().sum()]
+    assert losses[-1] < 0.8 * losses[0]
+    model.eval().save_pretrained(tmp_path / "tuned")
+    again, its_processor = desa2va.load(tmp_path / "tuned", device="cpu")
+    assert answer(again, its_processor) == answer(model, processor)
+    assert (tmp_path / "tuned" / "modeling_desa2va.py").is_file()
