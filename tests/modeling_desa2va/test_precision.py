@@ -53,7 +53,7 @@ def test_masks_and_scores_are_float32_and_close(folder, processor, dtype):
     exact = DeSa2VAModel.from_pretrained(folder).eval()
     model = DeSa2VAModel.from_pretrained(folder, dtype=dtype).eval()
     for each in (exact, model):
-        each.config.object_score_threshold = -1e6
+        each.config.object_score_threshold = -1024.0
     answer = model.answer_key_frames(**inputs, max_new_tokens=1)
     masks = answer.visuals[0].masks
     assert masks.logits.dtype == masks.iou.dtype == masks.object_score.dtype == torch.float32
