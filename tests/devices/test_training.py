@@ -22,7 +22,8 @@ CUDA = torch.device("cuda", 0)
 def on_cuda(devices, monkeypatch):
     """The process is told that its device is `cuda`."""
     monkeypatch.setattr(PartialState, "default_device", property(lambda self: CUDA))
-    monkeypatch.setattr(DeSa2VATrainingArguments, "device", property(lambda self: CUDA))
+    found = DeSa2VATrainingArguments.device.fget  # also sets up what else the arguments know of processes
+    monkeypatch.setattr(DeSa2VATrainingArguments, "device", property(lambda self: (found(self), CUDA)[1]))
     AcceleratorState._reset_state(reset_partial_state=True)
     yield
     AcceleratorState._reset_state(reset_partial_state=True)
