@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from transformers import GenerationConfig, PreTrainedTokenizerBase, Sam2VideoConfig
+from transformers import PreTrainedTokenizerBase, Sam2VideoConfig
 
 from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
@@ -67,6 +67,7 @@ def load_sa2va(
         text = config.get_text_config()
         if len(tokenizer) > text.vocab_size:
             raise ValueError(f"{file} has {text.vocab_size} embedding rows, the tokenizer {len(tokenizer)} tokens")
+        text.eos_token_id, text.pad_token_id = _ends(stated, tokenizer, text.eos_token_id), tokenizer.pad_token_id
         state = arrange(tensors, lambda name: sa2va_places(name, text.num_attention_heads, text.num_key_value_heads))
         pristine = None if sam2 is None else stack.enter_context(open_sam2(sam2))
         if init_desa2va:
@@ -78,15 +79,15 @@ def load_sa2va(
             state |= below("decoupling.text.", copies)
         fresh = ("decoupling.label.", "fusion.") if init_desa2va else ()
         model = load_complete(DeSa2VAModel, folder, config, state, fresh, **options)
-    model.mllm.generation_config = _generation_config(stated, tokenizer, text.eos_token_id)
     return model
 
 
-def _generation_config(stated: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, eos: int) -> GenerationConfig:
-    """Greedy, as the peer; an answer ends with the language model's end token or the one of the prompt format."""
+def _ends(stated: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, eos: int) -> list[int]:
+    """Ids that end an answer: the language model's end token, and the one of the prompt format. They belong to the
+    configuration, which is saved with the model.
+    """
     stop = TEMPLATES[stated["template"]][1] if sa2va_backbone(stated) == "internvl" else None
-    ends = {eos} | ({tokenizer.convert_tokens_to_ids(stop)} if stop in tokenizer.get_vocab() else set())
-    return GenerationConfig(do_sample=False, eos_token_id=sorted(ends), pad_token_id=tokenizer.pad_token_id)
+    return sorted({eos} | ({tokenizer.convert_tokens_to_ids(stop)} if stop in tokenizer.get_vocab() else set()))
 
 
 def _config(stated: Mapping[str, Any], tensors: Tensors, tokenizer: PreTrainedTokenizerBase) -> DeSa2VAConfig:

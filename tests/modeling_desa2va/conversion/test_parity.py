@@ -66,3 +66,13 @@ def test_qwen_prompts_follow_the_template_of_the_checkpoint(stored_peer):
         assert processor(images=picture, text=BALL_AND_BOX)["input_ids"][0].tolist() == ids
     finally:
         processor.chat_template = template
+
+
+def test_a_saved_model_ends_answers_alike(stored_peer, tmp_path):
+    """InternLM2 ends answers with a token of the prompt format, which its own configuration does not state."""
+    model, processor = stored_peer("internlm2")
+    model.save_pretrained(tmp_path)
+    again = type(model).from_pretrained(tmp_path, dtype=torch.float32).eval()
+    with np.load(GOLDEN / "internlm2" / "image.npz") as file:
+        picture, ids = file["input_u8"], file["generated_ids"].tolist()
+    assert again.generate(**processor(images=picture, text=BALL_AND_BOX)).sequences[0].tolist() == ids
