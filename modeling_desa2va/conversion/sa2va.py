@@ -82,12 +82,15 @@ def load_sa2va(
     return model
 
 
-def _ends(stated: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, eos: int) -> list[int]:
-    """Ids that end an answer: the language model's end token, and the one of the prompt format. They belong to the
-    configuration, which is saved with the model.
+def _ends(stated: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, eos: int | None) -> list[int]:
+    """Ids that end an answer: the language model's end token; with InternVL also the tokenizer's, and the one of the
+    prompt format. They belong to the configuration, which is saved with the model.
     """
-    stop = TEMPLATES[stated["template"]][1] if sa2va_backbone(stated) == "internvl" else None
-    return sorted({eos} | ({tokenizer.convert_tokens_to_ids(stop)} if stop in tokenizer.get_vocab() else set()))
+    ends = {eos}
+    if sa2va_backbone(stated) == "internvl":
+        stop = TEMPLATES[stated["template"]][1]
+        ends |= {tokenizer.eos_token_id, tokenizer.get_vocab().get(stop)}
+    return sorted(ends - {None})
 
 
 def _config(stated: Mapping[str, Any], tensors: Tensors, tokenizer: PreTrainedTokenizerBase) -> DeSa2VAConfig:

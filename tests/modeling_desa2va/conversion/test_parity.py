@@ -1,11 +1,14 @@
 """Published layouts from raw pictures and text to masks, against the stored runs of the peer's own code (fp32)."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+
+import desa2va
 
 SHARED = Path(os.environ.get("DESA2VA_SHARED", Path(__file__).resolve().parents[4] / "shared"))
 GOLDEN = SHARED / "peer_golden"
@@ -76,3 +79,20 @@ def test_a_saved_model_ends_answers_alike(stored_peer, tmp_path):
     with np.load(GOLDEN / "internlm2" / "image.npz") as file:
         picture, ids = file["input_u8"], file["generated_ids"].tolist()
     assert again.generate(**processor(images=picture, text=BALL_AND_BOX)).sequences[0].tolist() == ids
+
+
+def test_the_first_stored_run_loads_by_one_line(tmp_path):
+    """Its language model states no end token, and its SAM-2's sizes stand under other names."""
+    shutil.copy(GOLDEN / "tiny_config.json", tmp_path / "config.json")
+    shutil.copy(GOLDEN / "tiny_model.safetensors", tmp_path / "model.safetensors")
+    for file in (GOLDEN / "tiny_tokenizer").iterdir():
+        shutil.copy(file, tmp_path / file.name)
+    model, processor = desa2va.load(tmp_path, device="cpu")
+    with np.load(GOLDEN / "tiny_image.npz") as file:
+        stored = {name: file[name] for name in ("image", "prompt_ids", "prediction", "prediction_masks")}
+    text = "Please segment the red disc."
+    assert processor(images=stored["image"], text=text)["input_ids"][0].tolist() == stored["prompt_ids"].tolist()
+    answer = model.predict_forward(image=stored["image"], text=f"<image>{text}")
+    assert answer["prediction"] == str(stored["prediction"])
+    (mask,) = answer["prediction_masks"]
+    assert (mask != stored["prediction_masks"][0]).sum() <= 2
