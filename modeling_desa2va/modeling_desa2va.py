@@ -89,6 +89,20 @@ class DeSa2VAPreTrainedModel(FlatExportMixin, PreTrainedModel):
             )
         return found
 
+    def load_adapter(self, *args: Any, **kwargs: Any) -> Any:
+        """As transformers'. An adapter whose weights do not all find a place is refused.
+
+        Raises:
+            ValueError: older versions of transformers read LoRA and leave out heads and rows of an adapter.
+        """
+        info = super().load_adapter(*args, **kwargs)
+        if lost := sorted(info.unexpected_keys):
+            raise ValueError(
+                f"{len(lost)} weights of the adapter find no place, {lost[0]} among them; this transformers "
+                "reads LoRA alone: use desa2va.load(ADAPTER) or PeftModel.from_pretrained, with a fresh model"
+            )
+        return info
+
     def save_pretrained(
         self, save_directory: str | os.PathLike, *args: Any, state_dict: dict[str, Any] | None = None, **kwargs: Any
     ) -> Any:

@@ -6,6 +6,8 @@ import shutil
 import numpy as np
 import pytest
 import torch
+import transformers
+from packaging import version
 from peft import AutoPeftModel, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
@@ -93,8 +95,12 @@ def test_every_way_of_reading_an_adapter_gives_one_model(case, tmp_path):
     _, own = desa2va.load(base, device="cpu")
     assert_equal(answers(PeftModel.from_pretrained(desa2va.load(base, device="cpu")[0], folder).eval(), own), expected)
     loaded = desa2va.load(base, device="cpu")[0]
-    loaded.load_adapter(str(folder))
-    assert_equal(answers(loaded.eval(), own), expected)
+    try:
+        loaded.load_adapter(str(folder))
+        assert_equal(answers(loaded.eval(), own), expected)
+    except ValueError as error:  # transformers 5.17 would leave out heads and rows
+        if version.parse(transformers.__version__) >= version.parse("5.23") or "LoRA alone" not in str(error):
+            raise
     merged, own = desa2va.load(folder, device="cpu")
     assert_equal(answers(merged, own), expected)
     assert not [name for name, _ in merged.named_parameters() if "lora" in name or "modules_to_save" in name]

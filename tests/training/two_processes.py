@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 
 import torch
+import transformers
+from packaging import version
 
 from desa2va.training import train
 from desa2va.training.data.refshapes import RefShapes
@@ -23,13 +25,13 @@ COMMON = {
     "ddp_backend": "gloo",
     "disable_tqdm": True,
 }
-FIRST = {"phase": "text_pretraining", "weights": {"label_mask": 1.0, "iou": 0.1}, "activation_checkpointing": True}
+FIRST = {"phase": "text_pretraining", "weights": {"label_mask": 1.0, "iou": 0.1}, "gradient_checkpointing": True}
 SECOND = {
     "phase": "decoupling",
     "language_model": "lora",
     "lora_rank": 4,
     "weights": {"language": 1.0, "visual_mask": 1.0, "text_mask": 0.5, "club": 0.1},
-    "activation_checkpointing": True,
+    "gradient_checkpointing": True,
 }
 
 
@@ -78,6 +80,10 @@ def pair(folder, training, prepare=lambda: None):
     return [first, os.waitstatus_to_exitcode(os.waitpid(children[1], 0)[1])]
 
 
+# Older versions read the optimizer back to the device "cpu:0", which torch does not know as a place.
+RESUMES = version.parse(transformers.__version__) >= version.parse("5.23")
+
+
 def without_objects():
     """What `one_without_objects` needs to be used."""
     train.build_dataset = one_without_objects
@@ -86,14 +92,20 @@ def without_objects():
 def main(base):
     report = {"without objects": pair(base / "objects", FIRST, without_objects)}
     report["straight"] = pair(base / "straight", SECOND)
+    if RESUMES:
+        resume(base, report)
+    stage = json.loads((base / "straight" / train.STAGE_FILE).read_text())
+    report |= {"processes": stage["processes"], "label_refit": stage["label_refit"]}
+    sys.stdout.write(json.dumps(report) + "\n")
+
+
+def resume(base, report):
+    """A run that is killed and goes on, beside the one that was left alone."""
     report["killed"] = pair(base / "again", SECOND, lambda: kill_first_before("checkpoint-2"))
     report["left"] = sorted(path.name for path in (base / "again").iterdir())
     report["resumed"] = pair(base / "again", SECOND)
     weights = [(base / name / "model.safetensors").read_bytes() for name in ("straight", "again")]
     report["equal"] = weights[0] == weights[1]
-    stage = json.loads((base / "straight" / train.STAGE_FILE).read_text())
-    report |= {"processes": stage["processes"], "label_refit": stage["label_refit"]}
-    sys.stdout.write(json.dumps(report) + "\n")
 
 
 if __name__ == "__main__":
