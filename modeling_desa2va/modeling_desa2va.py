@@ -25,7 +25,7 @@ from .answering import PredictForwardMixin, StreamingMixin
 from .decoupling import Decoupling, MotionProjection, Prompts
 from .devices import execution_device, whole_state_dict
 from .fusion import MaskFusion
-from .language import record_last_states, shared_images
+from .language import shared_images
 from .objects import ObjectIndex, Pairs, find_objects
 from .outputs import DeSa2VAOutput, ImageFeatures, MaskPass, MaskPrediction
 from .precision import HALF_DTYPES
@@ -348,9 +348,8 @@ class DeSa2VAModel(PredictForwardMixin, StreamingMixin, DeSa2VAPreTrainedModel):
         if pixel_values is not None and num_tiles is not None:
             output.image_features = self.encode_images(pixel_values)
         inputs = self.language_inputs(input_ids, image_index, num_tiles, output.image_features, **vision)
-        shared = shared_images(self.mllm, vision["image_grid_thw"], image_index)
-        with shared, record_last_states(self.seg_state_reader()) as recorder:
-            states = self.mllm.model(attention_mask=attention_mask, use_cache=False, **inputs).last_hidden_state
+        with shared_images(self.mllm, vision["image_grid_thw"], image_index):
+            states, seg_states = self.read_states(attention_mask=attention_mask, **inputs)
         output.last_hidden_state = states
         input_ids = input_ids.to(states.device)
         if labels is None:
@@ -361,13 +360,11 @@ class DeSa2VAModel(PredictForwardMixin, StreamingMixin, DeSa2VAPreTrainedModel):
             input_ids, self.config.seg_token_ids, self.config.num_seg_frames, sam_frame_visual, sequence_visual
         )
         output.object_sequence = index.sequence
-        if self.config.seg_states == "raw":
-            states = recorder.states
-        output.seg_states = states[index.sequence[:, None], index.positions]
+        output.seg_states = seg_states[index.sequence[:, None], index.positions]
         prompts = self.decoupling.prompts(output.seg_states)
         output.text_prompts, output.visual_prompts = prompts.text, prompts.visual
         output.motion_prompts = prompts.motion
-        output.visual_anchor = self._visual_anchor(input_ids, states)
+        output.visual_anchor = self._visual_anchor(input_ids, seg_states)
         if sam_pixel_values is not None:
             self._decode_objects(output, index, sam_pixel_values, phrase_states, num_reprompts)
         return output

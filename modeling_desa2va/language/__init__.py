@@ -1,7 +1,7 @@
 """What the language model says: generation, the states of its `[SEG]` tokens, vision shared between sequences."""
 
 from .answers import VISION_INPUTS, Answer, LanguageAnswerMixin
-from .generation import TASKS, record_last_states
+from .generation import TASKS
 from .generation_settings import generation_settings
 from .shared_vision import shared_images
 
@@ -11,6 +11,5 @@ __all__ = [
     "TASKS",
     "VISION_INPUTS",
     "generation_settings",
-    "record_last_states",
     "shared_images",
 ]

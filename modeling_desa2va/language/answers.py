@@ -49,6 +49,16 @@ class LanguageAnswerMixin(nn.Module):
         """
         return self.mllm.model.language_model.norm if self.config.seg_states == "raw" else self.get_output_embeddings()
 
+    def read_states(self, **language: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """Reads whole sequences: states (B, N, D) after the last norm, and those that a `[SEG]` is read from.
+
+        Args:
+            language: inputs of the language model.
+        """
+        with record_last_states(self.seg_state_reader()) as recorder:
+            states = self.mllm.model(use_cache=False, **language).last_hidden_state
+        return states, recorder.states if self.config.seg_states == "raw" else states
+
     def _answer(
         self,
         input_ids: torch.Tensor,
@@ -76,10 +86,7 @@ class LanguageAnswerMixin(nn.Module):
 
     def _add_prompt_objects(self, answer: Answer, input_ids: torch.Tensor, language: dict[str, Any]) -> None:
         """Puts the `[SEG]` of prompts (B, N) before those of the answers; costs a second reading of the prompts."""
-        with record_last_states(self.seg_state_reader()) as recorder:
-            states = self.mllm.model(**language, use_cache=False).last_hidden_state
-        if self.config.seg_states == "raw":
-            states = recorder.states
+        _, states = self.read_states(**language)
         found = find_objects(input_ids, self.config.seg_token_ids, self.config.num_seg_frames, None, None)
         asked = states[found.sequence[:, None], found.positions]
         owners = torch.cat([found.sequence, answer.object_sequence])
