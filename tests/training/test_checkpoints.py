@@ -1,16 +1,11 @@
 """A training that is ended at any moment goes on where it was, and nothing half is taken for whole."""
 
-import json
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-import desa2va
 from desa2va.training.checkpoints import is_complete, newest_checkpoint
 
 PROGRAM = Path(__file__).with_name("interrupted_runs.py")
@@ -25,18 +20,9 @@ EXITS = {
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory):
+def report(run_program):
     """What `interrupted_runs.py` saw."""
-    root = Path(desa2va.__file__).resolve().parent.parent
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, str(PROGRAM), str(tmp_path_factory.mktemp("runs"))],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return json.loads(done.stdout.splitlines()[-1])
+    return run_program(PROGRAM)
 
 
 @pytest.mark.parametrize("way", EXITS)

@@ -1,32 +1,17 @@
 """Data parallel training on two processes: what one of them lacks ends neither, and a resume is exact."""
 
-import json
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-
-import desa2va
 
 PROGRAM = Path(__file__).with_name("two_processes.py")
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory):
+def report(run_program):
     """What `two_processes.py` saw."""
-    root = Path(desa2va.__file__).resolve().parent.parent
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, str(PROGRAM), str(tmp_path_factory.mktemp("runs"))],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return json.loads(done.stdout.splitlines()[-1])
+    return run_program(PROGRAM)
 
 
 def test_a_process_without_objects_ends_no_training(report):
