@@ -36,6 +36,7 @@ from .label_refit import refit_label_projection, start_prompts
 from .label_states import LabelReader
 from .language_adapters import KeptAdapter, attach_lora, keep_adapter, merge_lora
 from .launch import check_launch, check_processes
+from .method_version import METHOD_VERSION
 from .monitors import TrainingMonitor, warnings_of
 from .phases import build_objective, free_parameters, moves_language, trainable_prefixes
 from .processors import switch_seg_design
@@ -228,6 +229,7 @@ def _finish(
     """
     stage = {
         "config": config,
+        "method_version": METHOD_VERSION,
         **facts,
         "steps": trainer.state.global_step,
         "final": {key: value for key, value in result.metrics.items() if isinstance(value, int | float)},

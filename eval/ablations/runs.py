@@ -19,6 +19,7 @@ from desa2va.eval.refshapes import evaluate_refshapes
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 from desa2va.processing.files import write_file
 from desa2va.processing.processing_desa2va import DeSa2VAProcessor
+from desa2va.training.method_version import METHOD_VERSION
 from desa2va.training.train import STAGE_FILE, run_stage
 
 from .plan import fingerprint
@@ -33,17 +34,20 @@ class Run:
     Attributes:
         folder: of all runs. config: training configuration with `init_from` relative to the recipe's folder.
         scoring: arguments of `evaluate_refshapes`. recipe_dir: folder of the recipe's stages.
+        method_version: of the training terms; runs of another version are other runs.
     """
 
     folder: Path
     config: dict[str, Any]
     scoring: dict[str, Any]
     recipe_dir: Path
+    method_version: int = METHOD_VERSION
 
     @property
     def place(self) -> Path:
         """Folder of this run."""
-        return self.folder / fingerprint({"config": self.config, "scoring": self.scoring})
+        known_by = {"config": self.config, "scoring": self.scoring, "method_version": self.method_version}
+        return self.folder / fingerprint(known_by)
 
     @property
     def finished(self) -> bool:
@@ -62,9 +66,14 @@ def execute(run: Run) -> Path:
 
     Returns:
         The run's folder.
+
+    Raises:
+        ValueError: the run is one of other terms than today's, and not finished.
     """
     if run.finished:
         return run.place
+    if run.method_version != METHOD_VERSION:
+        raise ValueError(f"method_version={run.method_version} can not be trained any more: this is {METHOD_VERSION}")
     model_dir = run.place / "model"
     training = {"disable_tqdm": True, "save_strategy": "no", **run.config.get("training", {})}
     start = run.recipe_dir / run.config["init_from"]
@@ -80,6 +89,7 @@ def execute(run: Run) -> Path:
         "report": report,
         "curves": [entry for entry in history if "loss" in entry],
         "provenance": {
+            "method_version": stage["method_version"],
             "steps": stage["steps"],
             "seconds": stage["seconds"],
             "cpu_seconds": stage["cpu_seconds"],

@@ -18,6 +18,7 @@ import torch
 from tqdm.auto import tqdm
 
 from desa2va.eval.report_file import write_report
+from desa2va.training.method_version import METHOD_VERSION
 from desa2va.training.recipe_file import read_config, resolve_stages
 from desa2va.training.train import run_recipe
 
@@ -33,11 +34,19 @@ class Grid:
 
     Args:
         plan: the plan. folder: where runs are kept; plans share it. recipe_dir: folder of the recipe's stages.
-        seeds: in place of the plan's.
+        seeds: in place of the plan's. method_version: of the training terms; another than today's finds what was run
+            with the terms of then.
     """
 
-    def __init__(self, plan: Plan, folder: Path, recipe_dir: Path, seeds: Iterable[int] | None = None) -> None:
-        self.plan, self.folder, self.recipe_dir = plan, folder, recipe_dir
+    def __init__(
+        self,
+        plan: Plan,
+        folder: Path,
+        recipe_dir: Path,
+        seeds: Iterable[int] | None = None,
+        method_version: int = METHOD_VERSION,
+    ) -> None:
+        self.plan, self.folder, self.recipe_dir, self.method_version = plan, folder, recipe_dir, method_version
         self.seeds = tuple(plan.seeds if seeds is None else seeds)
 
     def run(self, arm: Arm, seed: int) -> Run | None:
@@ -49,16 +58,17 @@ class Grid:
             if steps is None:
                 return None
             config["training"]["max_steps"] = steps
-        return Run(self.folder / "runs", config, self.plan.scoring(), self.recipe_dir)
+        return Run(self.folder / "runs", config, self.plan.scoring(), self.recipe_dir, self.method_version)
 
     def _budget(self, arm: Arm, steps: int) -> int | None:
         """Steps that take `arm` as long as the arm it is matched with takes for its own, by processor time.
 
-        Measured once, on the first seed's finished runs of equal steps, and kept: a resumed grid must not change it.
+        Measured once per version of the terms, on the first seed's finished runs of equal steps, and kept: a resumed
+        grid must not change it.
         """
         path = self.folder / BUDGETS_FILE
         budgets = json.loads(path.read_text()) if path.is_file() else {}
-        key = f"{self.plan.name}/{arm.name}"
+        key = f"{self.plan.name}/{arm.name}/{self.method_version}"
         if key in budgets:
             return budgets[key]
         pair = [self.run(self.plan.arms[name], self.seeds[0]) for name in (arm.like, arm.equal_time)]

@@ -9,9 +9,10 @@ import yaml
 from desa2va.eval.ablations import schedule
 from desa2va.eval.ablations.ablate import report
 from desa2va.eval.ablations.plan import read_plan
-from desa2va.eval.ablations.runs import RESULT_FILE
+from desa2va.eval.ablations.runs import RESULT_FILE, execute
 from desa2va.eval.ablations.schedule import Grid, run_grids
 from desa2va.eval.ablations.table import markdown, summarise
+from desa2va.training.method_version import METHOD_VERSION
 
 SECONDS_PER_STEP = {"a": 2.0, "b": 1.0}
 SCORES = {("a", 0): 0.70, ("a", 1): 0.74, ("b", 0): 0.60, ("b", 1): 0.66}
@@ -88,6 +89,22 @@ def test_the_time_budget_is_measured_once(grid, trained, monkeypatch):
     run_grids([grid])
     monkeypatch.setitem(SECONDS_PER_STEP, "b", 1.3)
     assert grid.run(grid.plan.arms["b_time"], 1).config["training"]["max_steps"] == 100
+
+
+def test_the_terms_of_another_version_are_trained_anew_and_their_time_is_measured_anew(grid, trained, monkeypatch):
+    """A run named by its configuration alone outlived the loss it was trained with, and so did the time it took."""
+    run_grids([grid])
+    monkeypatch.setitem(SECONDS_PER_STEP, "a", 4.0)
+    later = Grid(grid.plan, grid.folder, grid.recipe_dir, method_version=METHOD_VERSION + 1)
+    run_grids([later])
+    assert trained[6:9] == [("a", 0, 50), ("b", 0, 50), ("b", 0, 200)]
+    assert len(trained) == 12
+
+
+def test_terms_that_are_no_more_are_not_trained_under_their_old_name(grid):
+    run = replace(grid.run(grid.plan.arms["a"], 0), method_version=METHOD_VERSION - 1)
+    with pytest.raises(ValueError, match="can not be trained any more"):
+        execute(run)
 
 
 def test_differences_are_paired_by_seed(grid, trained):
