@@ -44,6 +44,9 @@ class DeSa2VAConfig(PreTrainedConfig):
         sam_config (`Sam2VideoConfig` or `dict`, *optional*): SAM-2; its defaults (Hiera tiny, 1024 px) when omitted.
         prompt_mode (`str`): `"desa2va"`, or `"sa2va"` for the baseline: one projection, one decoder, no text branch.
         projection (`str`): `"linear"` (paper Eq. 1, 2) or `"mlp"` (Linear, ReLU, Linear: Sa2VA's).
+        projection_rank (`int`, *optional*): width of a linear bottleneck in every projection, the label's included; at
+            most SAM-2's prompt width. Not with `temporal="motion"`. None: no bottleneck, as in the paper.
+        projection_hidden (`int`, *optional*): inner width of `"mlp"`; the language model's width when omitted.
         fusion (`str`): `"gate"` (one gate per object and frame), `"pixel"` (one per pixel), `"mean"`.
         seg_states (`str`): `"normed"` (after the language model's last norm) or `"raw"` (before it, as Sa2VA's
             Qwen3-VL models were trained).
@@ -91,6 +94,8 @@ class DeSa2VAConfig(PreTrainedConfig):
         object_score_threshold: float = 0.0,
         temporal: str = "none",
         seg_states: str = "normed",
+        projection_rank: int | None = None,
+        projection_hidden: int | None = None,
         **kwargs: Any,
     ) -> None:
         self.mllm_config = _language_config(mllm_config)
@@ -111,6 +116,8 @@ class DeSa2VAConfig(PreTrainedConfig):
         self.object_score_threshold = object_score_threshold
         self.temporal = temporal
         self.seg_states = seg_states
+        self.projection_rank = projection_rank
+        self.projection_hidden = projection_hidden
         # peft reads this field of the composite to keep tied embeddings tied (HF issue with nested configurations).
         kwargs["tie_word_embeddings"] = bool(getattr(self.mllm_config, "tie_word_embeddings", False))
         super().__init__(**kwargs)
@@ -133,7 +140,23 @@ class DeSa2VAConfig(PreTrainedConfig):
             value = getattr(self, name)
             if not isinstance(value, int | float) or isinstance(value, bool) or not -1024 <= value <= 1024:
                 raise ValueError(f"{name}={value!r:.40} must be a finite number, a logit from -1024 to 1024")
+        self._check_projections()
         self._check_tokens()
+
+    def _check_projections(self) -> None:
+        """Widths of the projections' inner layers."""
+        most = {"projection_rank": self.prompt_dim, "projection_hidden": 65536}
+        for name in most:
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if not is_integer(value) or not 1 <= value <= most[name]:
+                raise ValueError(f"{name}={value!r:.40} must be an integer from 1 to {most[name]}, or null")
+            setattr(self, name, as_integer(value, name))
+        if self.projection_hidden is not None and self.projection != "mlp":
+            raise ValueError(f"projection_hidden={self.projection_hidden} is of projection='mlp'; leave it out")
+        if self.projection_rank is not None and self.temporal == "motion":
+            raise ValueError(f"projection_rank={self.projection_rank}: temporal='motion' would pass by the bottleneck")
 
     def _check_tokens(self) -> None:
         """The segmentation tokens fit the design and the vocabulary."""

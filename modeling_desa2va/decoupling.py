@@ -21,18 +21,26 @@ class Projection(nn.Module):
 
     Args:
         kind: `"linear"` or `"mlp"`. in_features: D. out_features: C.
+        rank: width of a linear bottleneck: the last layer is the product of two matrices, so that no more than `rank`
+            numbers of a state reach the decoders. `None`: one matrix.
+        hidden: inner width of the MLP; D where `None`.
     """
 
-    def __init__(self, kind: str, in_features: int, out_features: int) -> None:
+    def __init__(
+        self, kind: str, in_features: int, out_features: int, rank: int | None = None, hidden: int | None = None
+    ) -> None:
         super().__init__()
-        if kind == "linear":
-            self.layers = nn.Sequential(nn.Linear(in_features, out_features))
-        elif kind == "mlp":
-            self.layers = nn.Sequential(
-                nn.Linear(in_features, in_features), nn.ReLU(), nn.Linear(in_features, out_features)
-            )
-        else:
+        if kind not in ("linear", "mlp"):
             raise ValueError(f"kind={kind!r} is unknown; choose linear or mlp")
+        layers: list[nn.Module] = []
+        if kind == "mlp":
+            layers += [nn.Linear(in_features, hidden or in_features), nn.ReLU()]
+            in_features = hidden or in_features
+        self.num_inner = len(layers)
+        if rank is not None:
+            layers.append(nn.Linear(in_features, rank, bias=False))
+            in_features = rank
+        self.layers = nn.Sequential(*layers, nn.Linear(in_features, out_features))
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         """(..., D) -> (..., C)."""
@@ -98,7 +106,8 @@ class Decoupling(Float32Module):
 
     Args:
         prompt_mode: `"desa2va"` or `"sa2va"`. kind: see `Projection`. in_features: D. out_features: C.
-        temporal: `"motion"` adds W_m, in both modes; `"none"` does not.
+        temporal: `"motion"` adds W_m, in both modes; `"none"` does not. rank, hidden: of the projections; the label's
+            has the bottleneck too.
 
     Attributes:
         text_isolated: losses of the text prompt teach W_t and stop there; see `DeSa2VAModel.isolate_text`.
@@ -107,15 +116,22 @@ class Decoupling(Float32Module):
     text_isolated = False
 
     def __init__(
-        self, prompt_mode: str, kind: str, in_features: int, out_features: int, temporal: str = "none"
+        self,
+        prompt_mode: str,
+        kind: str,
+        in_features: int,
+        out_features: int,
+        temporal: str = "none",
+        rank: int | None = None,
+        hidden: int | None = None,
     ) -> None:
         super().__init__()
         self.motion = MotionProjection(in_features, out_features) if temporal == "motion" else None
-        self.visual = Projection(kind, in_features, out_features)
+        self.visual = Projection(kind, in_features, out_features, rank, hidden)
         if prompt_mode == "desa2va":
-            self.text = Projection(kind, in_features, out_features)
+            self.text = Projection(kind, in_features, out_features, rank, hidden)
             # Always linear: the paper's third linear reads a label, it decouples nothing.
-            self.label = Projection("linear", in_features, out_features)
+            self.label = Projection("linear", in_features, out_features, rank)
 
     def forward(self, states: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor]:
         """(..., D) -> text prompt (..., C) or `None` in mode `sa2va`, visual prompt (..., C)."""

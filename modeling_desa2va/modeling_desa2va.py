@@ -137,7 +137,13 @@ class DeSa2VAModel(PredictForwardMixin, StreamingMixin, DeSa2VAPreTrainedModel):
         self.mllm = AutoModelForImageTextToText.from_config(config.mllm_config)
         width = config.prompt_dim
         self.decoupling = Decoupling(
-            config.prompt_mode, config.projection, config.get_text_config().hidden_size, width, config.temporal
+            config.prompt_mode,
+            config.projection,
+            config.get_text_config().hidden_size,
+            width,
+            config.temporal,
+            config.projection_rank,
+            config.projection_hidden,
         )
         self.segmenter = DeSa2VASegmenter(config)
         self.fusion = MaskFusion(config.fusion if config.prompt_mode == "desa2va" else "mean", width)

@@ -11,11 +11,10 @@ from typing import Any
 
 import torch
 
-from desa2va.modeling_desa2va.decoupling import Projection
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 
 from .label_states import LabelReader, read_phrases
-from .warm_start import fit_projection
+from .projection_fit import correct_projection
 
 FEWEST_PHRASES = 32
 RIDGE = 1e-4
@@ -58,21 +57,10 @@ def refit_label_projection(
     layers.train(training)
     held_out = torch.arange(len(phrases), device=states.device) % 5 == 0
     trial = copy.deepcopy(projection)
-    _correct(trial, states[~held_out], prompts[~held_out])
+    correct_projection(trial, states[~held_out], prompts[~held_out], RIDGE)
     missed = (trial(states[held_out]) - prompts[held_out]).square().mean()
-    _correct(projection, states, prompts)
+    correct_projection(projection, states, prompts, RIDGE)
     return float(1 - missed / prompts[held_out].var(dim=0, correction=0).mean())
-
-
-def _correct(projection: Projection, states: torch.Tensor, prompts: torch.Tensor) -> None:
-    """Adds the least-squares map from states (L, D) to what is missing to the prompts (L, C).
-
-    A correction, not a fit from nothing: where these phrases do not differ, the states are read as before.
-    """
-    correction = copy.deepcopy(projection)
-    fit_projection(correction, states, prompts - projection(states), RIDGE)
-    for value, change in zip(projection.parameters(), correction.parameters(), strict=True):
-        value.add_(change)
 
 
 __all__ = ["refit_label_projection", "start_prompts"]

@@ -7,6 +7,7 @@ ended.
 from __future__ import annotations
 
 import copy
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 
 from desa2va.configuration.presets import preset_config
 from desa2va.hub import resolve
+from desa2va.modeling_desa2va.decoupling import Projection
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 from desa2va.modeling_desa2va.precision import HALF_DTYPES
 from desa2va.processing.processing_desa2va import DeSa2VAProcessor
@@ -21,7 +23,9 @@ from desa2va.processing.processing_desa2va import DeSa2VAProcessor
 from .objectives.base import Objective
 from .processors import preset_processor
 
+logger = logging.getLogger(__name__)
 HEADS_FILE = "heads.pt"
+SHAPE_FIELDS = ("projection", "projection_rank", "projection_hidden")
 
 
 def start_model(config: dict[str, Any]) -> tuple[DeSa2VAModel, DeSa2VAProcessor]:
@@ -63,19 +67,35 @@ def with_fields(model: DeSa2VAModel, fields: dict[str, Any]) -> DeSa2VAModel:
     """The model under a configuration with other `fields`; parts that both have keep their weights.
 
     Called after the warm start, so that a baseline (`prompt_mode="sa2va"`) can begin from what text pre-training
-    taught.
+    taught; with the fields that shape projections before it, so that it finds those that will learn. A projection of
+    another shape starts afresh, whole, with variance-preserving weights.
     """
     config = copy.deepcopy(model.config)
     for name, value in fields.items():
         setattr(config, name, value)
     config.check()
     changed = DeSa2VAModel(config).to(model.dtype)
-    own = changed.state_dict()
-    kept = {
-        name: value for name, value in model.state_dict().items() if name in own and own[name].shape == value.shape
-    }
+    own, old = changed.state_dict(), model.state_dict()
+    kept = {name: value for name, value in old.items() if name in own and own[name].shape == value.shape}
+    for name, projection in changed.decoupling.named_children():
+        prefix = f"decoupling.{name}."
+        shapes = [{key: value.shape for key, value in state.items() if key.startswith(prefix)} for state in (own, old)]
+        if isinstance(projection, Projection) and shapes[0] != shapes[1]:
+            logger.info("%s starts afresh: the model it comes from has none of this shape", prefix[:-1])
+            _start_afresh(projection)
+            kept = {key: value for key, value in kept.items() if not key.startswith(prefix)}
     changed.load_state_dict({**own, **kept})
-    return changed
+    return changed.to(model.device)
+
+
+@torch.no_grad()
+def _start_afresh(projection: Projection) -> None:
+    """A deviation of .02 leaves a narrow network almost blind to its prompts, and a product of two such matrices any
+    network.
+    """
+    for layer in projection.layers:
+        if isinstance(layer, torch.nn.Linear):
+            torch.nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
 
 
 def load_heads(objective: Objective, source: str | None) -> None:
@@ -101,6 +121,7 @@ def save_heads(objective: Objective, folder: Path) -> None:
 
 __all__ = [
     "HEADS_FILE",
+    "SHAPE_FIELDS",
     "check_precision",
     "load_heads",
     "save_heads",

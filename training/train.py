@@ -41,7 +41,15 @@ from .monitors import TrainingMonitor, warnings_of
 from .phases import build_objective, free_parameters, moves_language, trainable_prefixes
 from .processors import switch_seg_design
 from .recipe_file import apply_overrides, check_config, check_stage, read_config, resolve_stages
-from .stage_model import check_precision, load_heads, save_heads, start_model, trained_reprompts, with_fields
+from .stage_model import (
+    SHAPE_FIELDS,
+    check_precision,
+    load_heads,
+    save_heads,
+    start_model,
+    trained_reprompts,
+    with_fields,
+)
 from .start_weights import StartWeights
 from .trainer import DeSa2VATrainer
 from .warm_start import run_warm_start
@@ -146,11 +154,14 @@ def _warm_model(
     warm: bool,
 ) -> tuple[DeSa2VAModel, LabelReader | None]:
     """The model with start values (where nothing goes on) and the configuration's fields, and who reads its labels."""
+    fields = {name: value for name, value in config.get("model", {}).items() if name not in ("preset", "dtype")}
+    shapes = {name: fields[name] for name in SHAPE_FIELDS if name in fields}
+    if any(value != getattr(model.config, name) for name, value in shapes.items()):
+        model = with_fields(model, shapes)
     shared = not moves_language(model, trainable_prefixes(arguments))
     reader = LabelReader(model, processor.tokenizer, shared=shared) if _needs_reader(model, arguments) else None
     if warm:
         run_warm_start(model, processor, dataset, reader, arguments)
-    fields = {name: value for name, value in config.get("model", {}).items() if name not in ("preset", "dtype")}
     if fields and config.get("init_from"):
         switch_seg_design(processor, model, fields)
         model = with_fields(model, fields)

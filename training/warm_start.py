@@ -16,12 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from desa2va.modeling_desa2va.decoupling import MotionProjection, Projection
+from desa2va.modeling_desa2va.decoupling import MotionProjection
 from desa2va.modeling_desa2va.devices import execution_device
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 from desa2va.training.label_states import LabelReader
 
 from .arguments import DeSa2VATrainingArguments
+from .projection_fit import fit_projection, write_map
 
 
 @torch.no_grad()
@@ -106,17 +107,17 @@ def whiten_labels(model: DeSa2VAModel, reader: LabelReader, phrases: list[str], 
     Args:
         reader: reads phrases alone. phrases: the ones that will be read. scale: deviation of a prompt coordinate.
     """
-    layer = model.decoupling.label.layers[0]
+    projection = model.decoupling.label
+    layer = projection.layers[-1]
     states = reader(phrases).to(layer.weight.device).float()
     mean = states.mean(dim=0)
     _, deviations, directions = torch.linalg.svd(states - mean, full_matrices=False)
     deviations = deviations / math.sqrt(len(states))
-    kept = int((deviations > 0.02 * deviations[0]).sum().clamp(max=layer.out_features))
+    kept = int((deviations > 0.02 * deviations[0]).sum().clamp(max=min(layer.weight.shape)))
     whitening = directions[:kept] / deviations[:kept, None]
     rotation = _rotation(layer.out_features).to(states.device)[:, :kept]
     weight = scale * math.sqrt(layer.out_features / kept) * rotation @ whitening
-    layer.weight.copy_(weight)
-    layer.bias.copy_(-weight @ mean)
+    layer.bias.copy_(-write_map(projection, weight) @ mean)
 
 
 def _rotation(size: int) -> torch.Tensor:
@@ -167,24 +168,6 @@ def click_prompts(model: DeSa2VAModel, masks: list[torch.Tensor]) -> torch.Tenso
     points = torch.stack(points).to(execution_device(encoder))[:, None, None]
     labels = torch.ones(points.shape[:3], dtype=torch.int32, device=points.device)
     return encoder._embed_points(points, labels, pad=False)[:, 0, 0].float()
-
-
-@torch.no_grad()
-def fit_projection(projection: Projection, states: torch.Tensor, prompts: torch.Tensor, ridge: float = 1e-2) -> None:
-    """Starts a projection from the least-squares map of states (O, D) to prompts (O, C).
-
-    Of an MLP the last layer alone is fitted, to what its first ones make of the states: one that was trained already
-    (Sa2VA's) keeps its features.
-    """
-    last = projection.layers[-1]
-    states, prompts = states.to(last.weight.device), prompts.to(last.weight.device)
-    states = projection.layers[:-1](states)
-    state_mean, prompt_mean = states.mean(dim=0), prompts.mean(dim=0)
-    gram = (states - state_mean).T @ (states - state_mean)
-    gram.diagonal().add_(ridge * gram.diagonal().mean())
-    weight = torch.linalg.solve(gram, (states - state_mean).T @ (prompts - prompt_mean)).T
-    last.weight.copy_(weight)
-    last.bias.copy_(prompt_mean - weight @ state_mean)
 
 
 @torch.no_grad()
@@ -247,7 +230,6 @@ __all__ = [
     "click_prompts",
     "fan_in",
     "favour_visual",
-    "fit_projection",
     "read_seg_states",
     "run_warm_start",
     "visual_from_text",

@@ -40,6 +40,10 @@ def test_json_round_trip(name, tmp_path):
         ("prompt_mode", "lisa", "desa2va, sa2va"),
         ("fusion", "sum", "gate, mean, pixel"),
         ("projection", "", "linear, mlp"),
+        ("projection_rank", 0, "from 1 to 256, or null"),
+        ("projection_rank", 257, "from 1 to 256, or null"),
+        ("projection_hidden", True, "from 1 to 65536, or null"),
+        ("projection_hidden", 32, "of projection='mlp'"),
         ("num_reprompts", -1, "from 0 to 16"),
         ("num_reprompts", 1_000_000, "from 0 to 16"),
         ("reprompt_guard", 1, "true or false"),
@@ -60,6 +64,11 @@ def test_an_impossible_value_is_named(field, value, named):
     with pytest.raises(ValueError, match=named) as error:
         DeSa2VAConfig(**{field: value})
     assert field in str(error.value) or "seg_design" in str(error.value)
+
+
+def test_what_passes_by_a_bottleneck_is_refused():
+    with pytest.raises(ValueError, match="temporal='motion' would pass by"):
+        preset_config("tiny", temporal="motion", projection_rank=8)
 
 
 def test_unknown_preset_lists_the_known_ones():

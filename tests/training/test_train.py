@@ -3,7 +3,9 @@
 import json
 
 import pytest
+import torch
 
+from desa2va.hub import load
 from desa2va.training.stage_model import trained_reprompts
 from desa2va.training.train import run_recipe
 
@@ -42,3 +44,16 @@ def test_re_prompts_by_phase(phase, before, after):
 def test_a_number_in_the_configuration_is_obeyed(tmp_path):
     last = run_recipe(recipe(tmp_path, model={"num_reprompts": 0}))
     assert json.loads((last / "config.json").read_text())["num_reprompts"] == 0
+
+
+def test_start_values_are_computed_for_the_projections_that_will_learn(tmp_path):
+    """A stage that narrows W_l whitened the old one, and trained a fresh one that never was."""
+    config = {
+        "output_dir": str(tmp_path),
+        "init_from": "desa2va-tiny",
+        "model": {"projection_rank": 8},
+        "training": {**STEP, "phase": "text_pretraining", "warm_start": ["whiten_labels"], "learning_rate": 0.0},
+    }
+    model, _ = load(run_recipe(config))
+    outer = model.decoupling.label.layers[-1].weight
+    torch.testing.assert_close(outer.T @ outer, torch.eye(8), rtol=0, atol=1e-5)
