@@ -11,8 +11,8 @@ Levels (pictures; the shares of the conversation kinds in brackets, see `languag
 
 Videos (2-4 objects): easy [attribute], standard [attribute .4, motion .3, late .15, occlusion .15], full [attribute
 .3, motion .3, late .1, occlusion .1, multiple .1, no_target .1]. Every target but that of kind "late" is visible in
-the first frame. Further kinds on request, for pictures only: `qa_color`, `qa_count`, `qa_exist`, `caption` (grounded)
-and `region` (visual prompt).
+the first frame. Further kinds on request, for pictures only: `look_alike`, `qa_color`, `qa_count`, `qa_exist`,
+`qa_where`, `caption` (grounded), `caption_plain` and `region` (visual prompt).
 
 The kind of every conversation is drawn first. A picture is drawn until it can carry the kind of its first
 conversation, a video until it can carry the late and occlusion kinds drawn; with one conversation a sample the shares
@@ -22,18 +22,17 @@ of pictures hold exactly. Other conversations whose kind is impossible fall back
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 import numpy as np
 
 from desa2va.argument_types import unknown_name
 from desa2va.training.data.sample import Conversation, Sample
 
-from . import language as language
-from . import questions as questions
-from .language import Expression
+from .kinds import ALL_PICTURE_KINDS, ALL_VIDEO_KINDS, ANSWER_KINDS, EVENTS, expressions_of
+from .language import Expression, request
 from .paint import paint
+from .restrictions import Restrictions
 from .scene import MAX_OBJECTS, REFERENCE_SIZE, Scene, SceneObject, sample_picture, sample_video
 
 PICTURE_KINDS = {
@@ -53,14 +52,8 @@ VIDEO_KINDS = {
     "standard": {"attribute": 0.4, "motion": 0.3, "late": 0.15, "occlusion": 0.15},
     "full": {"attribute": 0.3, "motion": 0.3, "late": 0.1, "occlusion": 0.1, "multiple": 0.1, "no_target": 0.1},
 }
-SEGMENT_KINDS = ("attribute", "relation", "superlative", "negation", "multiple", "no_target")
-ANSWER_KINDS = ("qa_color", "qa_count", "qa_exist", "caption", "region")
-EVENTS = ("late", "occlusion")
 VERSION = 1  # raise it whenever a change alters any sample: caches and published figures depend on it
-ALL_PICTURE_KINDS = (*SEGMENT_KINDS, *ANSWER_KINDS)
-ALL_VIDEO_KINDS = ("attribute", "motion", *EVENTS, "multiple", "no_target")
-
-
+LABEL_SORTS = ("canonical", "expression")
 # The project's own, and those of the public sets whose layouts `disk` writes.
 SPLITS = ("train", "validation", "test", "val", "testA", "testB", "valid", "valid_u")
 
@@ -81,9 +74,16 @@ class RefShapes:
             is about (of the pictures drawn freely about 28 % allow one).
         video_fraction: share of the samples that are videos.
         num_frames: frames per video, at least 2.
+        held_out: labels such as "small red circle" that no object has; see `Restrictions`.
+        targets_held_out: the other side of `held_out`: every target is one of them.
+        unasked: colours and shapes that nothing said names, though pictures show them; see `Restrictions`.
+        targets_unasked: the other side of `unasked`: every target is named by one of them.
+        labels: "canonical" ("small red circle" whatever was asked) or "expression" (what was said of the target).
+        pool: only so many different samples exist; they come again, in a new order each time.
 
     Raises:
-        ValueError: an unknown level, split or kind, a share outside [0, 1], or kinds that no picture (video) can have.
+        ValueError: an unknown level, split, kind, label, word or sort of labels, a share outside [0, 1], a number that
+            is too small, or kinds that no picture (video) can have.
     """
 
     def __init__(
@@ -99,8 +99,18 @@ class RefShapes:
         relation_scenes: float = 0.0,
         video_fraction: float = 0.0,
         num_frames: int = 6,
+        held_out: Sequence[str] = (),
+        targets_held_out: bool = False,
+        unasked: Sequence[str] = (),
+        targets_unasked: bool = False,
+        labels: str = "canonical",
+        pool: int | None = None,
     ) -> None:
-        for what, name, known in (("level", level, MAX_OBJECTS), ("split", split, SPLITS)):
+        for what, name, known in (
+            ("level", level, MAX_OBJECTS),
+            ("split", split, SPLITS),
+            ("labels", labels, LABEL_SORTS),
+        ):
             if name not in known:
                 raise ValueError(f"{what} {unknown_name(str(name), known)}")
         for name, value, least in (
@@ -108,6 +118,7 @@ class RefShapes:
             ("length", length, 0),
             ("conversations", conversations, 1),
             ("num_frames", num_frames, 2),
+            ("pool", 1 if pool is None else pool, 1),
         ):
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
@@ -117,6 +128,10 @@ class RefShapes:
         self.split, self.level, self.seed, self.version = split, level, seed, VERSION
         self.size, self.length, self.conversations = size, length, conversations
         self.relation_scenes, self.video_fraction, self.num_frames = relation_scenes, video_fraction, num_frames
+        self.labels, self.pool = labels, pool
+        self.restrictions = Restrictions(
+            frozenset(held_out), frozenset(unasked), targets_held_out=targets_held_out, targets_unasked=targets_unasked
+        )
         self.epoch = 0
         self.picture_kinds = _restrict(kinds or PICTURE_KINDS[level], ALL_PICTURE_KINDS, video_fraction < 1)
         self.video_kinds = _restrict(kinds or VIDEO_KINDS[level], ALL_VIDEO_KINDS, video_fraction > 0)
@@ -125,7 +140,7 @@ class RefShapes:
         return self.length
 
     def set_epoch(self, epoch: int) -> None:
-        """Epoch e holds the samples `e * length` and following of an endless stream: none comes twice."""
+        """Epoch e holds the samples `e * length` and following of an endless stream; without `pool` none repeats."""
         self.epoch = epoch
 
     def __getitem__(self, index: int) -> Sample:
@@ -140,7 +155,7 @@ class RefShapes:
         """
         if not -self.length <= index < self.length:
             raise IndexError(f"index {index} is outside RefShapes {self.split!r} of length {self.length}")
-        index = self.epoch * self.length + int(index) % self.length
+        index = self._place(self.epoch * self.length + int(index) % self.length)
         key = np.random.SeedSequence(self.seed, spawn_key=(zlib.crc32(self.split.encode()), index))
         scene_rng, language_rng = (np.random.default_rng(child) for child in key.spawn(2))
         is_video = bool(scene_rng.random() < self.video_fraction)
@@ -150,24 +165,31 @@ class RefShapes:
         expressions = self._express(language_rng, scene, kinds, shares)
         sample = Sample(
             frames=paint(scene, scene_rng),
-            conversations=tuple(_conversation(language_rng, scene, expression) for expression in expressions),
+            conversations=tuple(self._conversation(language_rng, scene, expression) for expression in expressions),
             is_video=is_video,
             name=f"refshapes/{self.split}/{index}",
             scene={"instance_map": scene.instance_map, "objects": scene.describe()},
         )
         return sample, expressions
 
+    def _place(self, index: int) -> int:
+        """Where in the endless stream the sample is made; with a pool every pass has an order of its own."""
+        if self.pool is None:
+            return index
+        passes, place = divmod(index, self.pool)
+        key = np.random.SeedSequence(self.seed, spawn_key=(zlib.crc32(f"{self.split} pool".encode()), passes))
+        return int(np.random.default_rng(key).permutation(self.pool)[place])
+
     def _picture(self, rng: np.random.Generator, kind: str) -> Scene:
         """A picture's scene that can carry `kind`, an attribute and, for `relation_scenes`, a relation."""
         needs_relation = rng.random() < self.relation_scenes
         wanted = dict.fromkeys(("attribute", kind, *(("relation",) if needs_relation else ())))
         visible = np.ones((1, MAX_OBJECTS["full"]))
-        scale = self.size / REFERENCE_SIZE
 
         def accept(objects: Sequence[SceneObject]) -> bool:
-            return all(_pool(name, objects, visible, rng, scale) for name in wanted)
+            return all(self._sayable(name, objects, visible, rng) for name in wanted)
 
-        return sample_picture(rng, self.level, self.size, accept)
+        return sample_picture(rng, self.level, self.size, accept, self.restrictions.hidden)
 
     def _video(self, rng: np.random.Generator, kinds: Sequence[str]) -> Scene:
         """A video's scene that can carry the late and occlusion conversations drawn for it."""
@@ -175,9 +197,16 @@ class RefShapes:
 
         def accept(objects: Sequence[SceneObject], visible: np.ndarray) -> bool:
             wanted = ("attribute", *sorted(events))
-            return all(_pool(kind, objects, visible, rng, 1.0) for kind in wanted)
+            return all(self._sayable(kind, objects, visible, rng) for kind in wanted)
 
-        return sample_video(rng, self.size, self.num_frames, events, accept)
+        return sample_video(rng, self.size, self.num_frames, events, accept, self.restrictions.hidden)
+
+    def _sayable(
+        self, kind: str, objects: Sequence[SceneObject], visible: np.ndarray, rng: np.random.Generator
+    ) -> list[Expression]:
+        """Everything of one kind that can and may be said of the scene."""
+        expressions = expressions_of(kind, objects, visible, rng, self.size / REFERENCE_SIZE)
+        return [expression for expression in expressions if self.restrictions.allow(expression, objects)]
 
     def _express(
         self, rng: np.random.Generator, scene: Scene, kinds: Sequence[str], shares: dict[str, float]
@@ -185,68 +214,35 @@ class RefShapes:
         """One expression per drawn kind; texts repeat only when nothing else can be said."""
         said: set[str] = set()
         chosen = []
-        scale = self.size / REFERENCE_SIZE
         for kind in kinds:
             others = [other for other in shares if other != kind]
             for candidate in (kind, *rng.permutation(others).tolist(), "attribute"):
-                pool = _pool(candidate, scene.objects, scene.visible, rng, scale)
-                if pool:
+                choices = self._sayable(candidate, scene.objects, scene.visible, rng)
+                if choices:
                     break
-            fresh = [expression for expression in pool if expression.text not in said or expression.region is not None]
-            pool = fresh or pool
-            chosen.append(pool[int(rng.integers(len(pool)))])
+            fresh = [choice for choice in choices if choice.text not in said or choice.region is not None]
+            choices = fresh or choices
+            chosen.append(choices[int(rng.integers(len(choices)))])
             said.add(chosen[-1].text)
         return tuple(chosen)
 
-
-def _pool(
-    kind: str, objects: Sequence[SceneObject], visible: np.ndarray, rng: np.random.Generator, scale: float
-) -> list[Expression]:
-    """Everything of one kind that can be said of the scene; targets other than late ones are there from frame 0."""
-    builders: dict[str, Callable[[], object]] = {
-        "attribute": partial(language.attribute_expressions, objects),
-        "relation": partial(language.relation_expressions, objects, scale),
-        "superlative": partial(language.superlative_expressions, objects, scale),
-        "negation": partial(language.negation_expressions, objects),
-        "multiple": partial(_several, objects, rng),
-        "no_target": partial(language.no_target_expressions, objects),
-        "motion": partial(language.motion_expressions, objects),
-        "late": partial(language.late_expressions, objects),
-        "occlusion": partial(language.occlusion_expressions, objects, visible),
-        "qa_color": partial(questions.color_questions, objects),
-        "qa_count": partial(questions.count_questions, rng, objects),
-        "qa_exist": partial(questions.existence_questions, rng, objects),
-        "caption": lambda: [questions.caption_expression(objects)],
-        "region": partial(questions.region_expressions, objects),
-    }
-    expressions = list(builders[kind]())
-    if kind == "late":
-        return expressions
-    return [e for e in expressions if all(objects[target].first_frame == 0 for target in e.targets)]
-
-
-def _several(objects: Sequence[SceneObject], rng: np.random.Generator) -> list[Expression]:
-    """Lists of single objects and, as often where there is one, plural groups."""
-    plurals = list(language.plural_expressions(objects))
-    if plurals and rng.random() < 0.5:
-        return plurals
-    return list(language.list_expressions(rng, list(language.attribute_expressions(objects)))) or plurals
-
-
-def _conversation(rng: np.random.Generator, scene: Scene, expression: Expression) -> Conversation:
-    """Wrap an expression into one turn with masks `(O, T, H, W)` and full labels."""
-    is_request = expression.kind not in ANSWER_KINDS
-    masks = np.zeros((len(expression.targets), *scene.label_map.shape), bool)
-    for row, target in enumerate(expression.targets):
-        masks[row] = scene.mask(target)
-    return Conversation(
-        turns=((language.request(rng, expression) if is_request else expression.text, expression.answer),),
-        masks=masks,
-        labels=tuple(scene.objects[target].label for target in expression.targets),
-        kind=expression.kind,
-        regions=None if expression.region is None else scene.mask(expression.region)[:1],
-        targets=expression.targets,
-    )
+    def _conversation(self, rng: np.random.Generator, scene: Scene, expression: Expression) -> Conversation:
+        """Wrap an expression into one turn with masks `(O, T, H, W)` and labels."""
+        is_request = expression.kind not in ANSWER_KINDS
+        masks = np.zeros((len(expression.targets), *scene.label_map.shape), bool)
+        for row, target in enumerate(expression.targets):
+            masks[row] = scene.mask(target)
+        labels = expression.phrases
+        if self.labels == "canonical":
+            labels = [scene.objects[target].label for target in expression.targets]
+        return Conversation(
+            turns=((request(rng, expression) if is_request else expression.text, expression.answer),),
+            masks=masks,
+            labels=tuple(labels),
+            kind=expression.kind,
+            regions=None if expression.region is None else scene.mask(expression.region)[:1],
+            targets=expression.targets,
+        )
 
 
 def _restrict(kinds: dict[str, float], known: Sequence[str], needed: bool) -> dict[str, float]:
@@ -275,4 +271,4 @@ def _draw(rng: np.random.Generator, shares: dict[str, float]) -> str:
     return kind
 
 
-__all__ = ["ALL_PICTURE_KINDS", "ALL_VIDEO_KINDS", "PICTURE_KINDS", "VERSION", "VIDEO_KINDS", "RefShapes"]
+__all__ = ["PICTURE_KINDS", "VERSION", "VIDEO_KINDS", "RefShapes"]

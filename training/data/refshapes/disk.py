@@ -22,7 +22,8 @@ from tqdm.auto import tqdm
 
 from desa2va.processing.files import output_folder
 
-from .dataset import ALL_VIDEO_KINDS, EVENTS, SEGMENT_KINDS, RefShapes
+from .dataset import RefShapes
+from .kinds import ALL_VIDEO_KINDS, EVENTS, SEGMENT_KINDS
 from .writers import write_finetune, write_gcg, write_mevis, write_refcoco
 
 FORMATS = ("finetune", "refcoco", "mevis", "gcg")

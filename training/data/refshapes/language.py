@@ -8,6 +8,8 @@ exactly the objects it names; margins (pixels at 128 x 128) keep comparisons cle
   than 8 px beyond the anchor, every other candidate at least 4 px on its other side; the anchor's phrase is unique.
 * superlative: "the largest circle", "the leftmost object": the runner-up is 8 px away, or 3 px smaller in radius.
 * negation: "the circle that is not red": exactly one remains, and something had to be excluded.
+* look_alike: an attribute phrase whose object shares exactly two of size, colour and shape with another one, so that
+  the phrase needs the third.
 * multiple: "the red circle and the blue square", or a plural group ("all circles") listed from left to right.
 * no_target: a phrase, one attribute away from an object, that fits nothing.
 * motion: "the circle moving to the left": two or more circles, one of which moves so.
@@ -17,9 +19,10 @@ exactly the objects it names; margins (pixels at 128 x 128) keep comparisons cle
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -65,6 +68,10 @@ SEGMENT_TEMPLATES = (
     "{}",
 )
 CAPTION_REQUEST = "Describe the image with masks."
+PLAIN_CAPTION_REQUEST = "Describe the image."
+# Not "Where is {}?", which asks for a mask. Down each column: above, level, below; "no" is the middle.
+PLACE_QUESTION = "Is {} left, right, up, down?"
+PLACES = (("up left", "up", "up right"), ("left", "no", "right"), ("down left", "down", "down right"))
 REGION_REQUEST = "What is region 1?"
 SINGLE_ANSWER = "Sure, it is [SEG]."
 
@@ -80,6 +87,7 @@ class Expression:
         answer: the assistant's text.
         plural: whether a verb for it is "are".
         region: the scene object drawn as visual prompt, or `None`.
+        anchors: scene objects that are named without being a target.
     """
 
     kind: str
@@ -88,6 +96,13 @@ class Expression:
     answer: str = SINGLE_ANSWER
     plural: bool = False
     region: int | None = None
+    anchors: tuple[int, ...] = ()
+
+    @property
+    def phrases(self) -> list[str]:
+        """What was said of each target, without its article, e.g. "circle left of the red square"."""
+        marked = re.findall(r"<p> (?:the|a) (.*?) </p>", self.answer)
+        return marked or [self.text.removeprefix("the ")] * len(self.targets)
 
 
 def attribute_expressions(objects: Sequence[SceneObject]) -> Iterator[Expression]:
@@ -118,7 +133,7 @@ def relation_expressions(objects: Sequence[SceneObject], scale: float) -> Iterat
                     ordered = sorted((sign * getattr(objects[m], axis), m) for m in members)
                     if ordered[0][0] < place - 8 * scale and ordered[1][0] >= place + 4 * scale:
                         text = f"the {make_phrase(keys, values)} {relation} the {anchor_phrase}"
-                        yield Expression("relation", text, (ordered[0][1],))
+                        yield Expression("relation", text, (ordered[0][1],), anchors=(anchor,))
 
 
 def superlative_expressions(objects: Sequence[SceneObject], scale: float) -> Iterator[Expression]:
@@ -142,6 +157,14 @@ def negation_expressions(objects: Sequence[SceneObject]) -> Iterator[Expression]
                 if len(rest) == 1:
                     article = "a " if other == "shape" else ""
                     yield Expression("negation", f"the {make_phrase(keys, values)} that is not {article}{value}", rest)
+
+
+def look_alike_expressions(objects: Sequence[SceneObject]) -> Iterator[Expression]:
+    """Attribute phrases of objects with a look-alike; fitting one alone, such a phrase says what tells them apart."""
+    factors = [{item.size, item.color, item.shape} for item in objects]
+    for single in attribute_expressions(objects):
+        if any(len(factors[single.targets[0]] & other) == 2 for other in factors):
+            yield replace(single, kind="look_alike")
 
 
 def plural_expressions(objects: Sequence[SceneObject]) -> Iterator[Expression]:
@@ -252,6 +275,7 @@ def vocabulary_corpus() -> list[str]:
     corpus += ["the circle that is not red", "the red object that is not a circle", "There is no red circle."]
     corpus += [f"{red}, {blue} and the ring", SINGLE_ANSWER, phrase_answer([red, blue, "the ring"])]
     corpus += [CAPTION_REQUEST, f"<p> a {red[4:]} </p> [SEG], <p> a {blue[4:]} </p> [SEG].", REGION_REQUEST]
+    corpus += [PLAIN_CAPTION_REQUEST, PLACE_QUESTION.format(red), *[name for row in PLACES for name in row]]
     corpus += ["a small red circle", "What color is the circle?", "Is there a red circle?", "Is there an orange ring?"]
     corpus += [f"How many {plural(shape)} are there?" for shape in SHAPES]
     return [*corpus, *COLOR_NAMES, *NUMBERS, "yes", "no"]
@@ -276,6 +300,9 @@ __all__ = [
     "LATE_CLAUSE",
     "MOTION_PHRASES",
     "NUMBERS",
+    "PLACES",
+    "PLACE_QUESTION",
+    "PLAIN_CAPTION_REQUEST",
     "REGION_REQUEST",
     "RELATIONS",
     "SEGMENT_TEMPLATES",
@@ -285,6 +312,7 @@ __all__ = [
     "attribute_expressions",
     "late_expressions",
     "list_expressions",
+    "look_alike_expressions",
     "motion_expressions",
     "negation_expressions",
     "no_target_expressions",

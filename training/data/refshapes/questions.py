@@ -1,7 +1,7 @@
-"""RefShapes, part four: questions answered in words, grounded captions and region prompts.
+"""RefShapes, part four: questions answered in words, captions and region prompts.
 
-Objects of a scene enter, expressions of the kinds `qa_color`, `qa_count`, `qa_exist`, `caption` and `region` leave;
-their text is the user's whole turn.
+Objects of a scene enter, expressions of the kinds `qa_color`, `qa_count`, `qa_exist`, `qa_where`, `caption`,
+`caption_plain` and `region` leave; their text is the user's whole turn.
 """
 
 from __future__ import annotations
@@ -13,14 +13,18 @@ import numpy as np
 from .language import (
     CAPTION_REQUEST,
     NUMBERS,
+    PLACE_QUESTION,
+    PLACES,
+    PLAIN_CAPTION_REQUEST,
     REGION_REQUEST,
     Expression,
+    attribute_expressions,
     group_by,
     make_phrase,
     no_target_expressions,
     plural,
 )
-from .scene import COLOR_NAMES, SHAPES, SceneObject
+from .scene import COLOR_NAMES, REFERENCE_SIZE, SHAPES, SceneObject
 
 
 def color_questions(objects: Sequence[SceneObject]) -> Iterator[Expression]:
@@ -52,6 +56,27 @@ def existence_questions(rng: np.random.Generator, objects: Sequence[SceneObject]
     yield Expression("qa_exist", f"Is there {with_article(phrase)}?", (), "no")
 
 
+def place_questions(objects: Sequence[SceneObject], scale: float) -> Iterator[Expression]:
+    """Ask "Is the red circle left, right, up, down?" of every unique phrase; the answer is one of `PLACES`.
+
+    The picture is cut into thirds either way; centres nearer than 4 px to a cut are not asked for.
+    """
+    third = REFERENCE_SIZE * scale / 3
+    for single in attribute_expressions(objects):
+        item = objects[single.targets[0]]
+        if all(abs(value - cut * third) >= 4 * scale for value in (item.center_x, item.center_y) for cut in (1, 2)):
+            place = PLACES[int(item.center_y // third)][int(item.center_x // third)]
+            yield Expression("qa_where", PLACE_QUESTION.format(single.text), (), place, anchors=single.targets)
+
+
+def plain_caption_expression(objects: Sequence[SceneObject]) -> Expression:
+    """The caption without masks: every object from left to right."""
+    ordered = sorted(range(len(objects)), key=lambda m: objects[m].center_x)
+    return Expression(
+        "caption_plain", PLAIN_CAPTION_REQUEST, (), ", ".join(f"a {objects[m].label}" for m in ordered) + "."
+    )
+
+
 def caption_expression(objects: Sequence[SceneObject]) -> Expression:
     """The grounded caption: every object from left to right."""
     ordered = sorted(range(len(objects)), key=lambda m: objects[m].center_x)
@@ -81,6 +106,8 @@ __all__ = [
     "color_questions",
     "count_questions",
     "existence_questions",
+    "place_questions",
+    "plain_caption_expression",
     "region_expressions",
     "with_article",
 ]

@@ -14,7 +14,7 @@ object or behind a grey panel, which belongs to no object.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -140,7 +140,11 @@ class Panel:
 
 
 def sample_picture(
-    rng: np.random.Generator, level: str, size: int, accept: Callable[[Sequence[SceneObject]], bool]
+    rng: np.random.Generator,
+    level: str,
+    size: int,
+    accept: Callable[[Sequence[SceneObject]], bool],
+    hidden: Container[str] = (),
 ) -> Scene:
     """Draw one picture's scene.
 
@@ -149,6 +153,7 @@ def sample_picture(
         level: a key of `MAX_OBJECTS`.
         size: side of the picture in pixels.
         accept: test on the objects before anything is rasterised, e.g. "a relation can be asked".
+        hidden: labels that no object has.
 
     Raises:
         RuntimeError: no acceptable scene within `MAX_ATTEMPTS` draws.
@@ -156,7 +161,7 @@ def sample_picture(
     for attempt in range(MAX_ATTEMPTS):
         if level != "full" or attempt % 150 == 0:  # elsewhere crowded draws fail more often: few objects prevail
             count = int(rng.integers(2, MAX_OBJECTS[level] + 1))
-        objects = _draw_objects(rng, count, size)
+        objects = _draw_objects(rng, count, size, hidden)
         if not _far_apart(objects, 0.75) or not accept(objects):
             continue
         scene = rasterise(objects, 1, size)
@@ -171,6 +176,7 @@ def sample_video(
     num_frames: int,
     events: frozenset[str],
     accept: Callable[[Sequence[SceneObject], np.ndarray], bool],
+    hidden: Container[str] = (),
 ) -> Scene:
     """Draw one video's scene of 2-4 objects (3-4 when both events are asked).
 
@@ -180,13 +186,14 @@ def sample_video(
         num_frames: at least 2.
         events: subset of {"late", "occlusion"} that must happen.
         accept: test on `(objects, visible)` after the masks are known, before painting.
+        hidden: labels that no object has.
 
     Raises:
         RuntimeError: no acceptable scene within `MAX_ATTEMPTS` draws.
     """
     for _ in range(MAX_ATTEMPTS):
         count = int(rng.integers(max(2, 1 + len(events)), 5))
-        objects, panel = _draw_moving(rng, count, size, num_frames, events)
+        objects, panel = _draw_moving(rng, _draw_objects(rng, count, size, hidden), size, num_frames, events)
         if not _far_apart(objects[:-1] if "occlusion" in events else objects, 0.9):
             continue
         if not _stays_inside(objects, num_frames, size):
@@ -198,40 +205,46 @@ def sample_video(
     raise RuntimeError(f"no video scene with events {sorted(events)} at {size} px within {MAX_ATTEMPTS} draws")
 
 
-def _draw_objects(rng: np.random.Generator, count: int, size: int) -> list[SceneObject]:
-    """Independent objects; later ones copy the shape (40 %) or the colour (20 %) of object 0."""
-    scale = size / REFERENCE_SIZE
+def _draw_objects(rng: np.random.Generator, count: int, size: int, hidden: Container[str]) -> list[SceneObject]:
+    """Independent objects; later ones copy the shape (40 %) or the colour (20 %) of object 0; hidden ones again."""
     objects: list[SceneObject] = []
     for draw in rng.random((count, 8)).tolist():
-        size_name = SIZES[draw[0] >= 0.5]
-        low, high = RADII[size_name]
-        radius = scale * (low + (high - low) * draw[1])
-        shape, color = SHAPES[int(draw[2] * len(SHAPES))], COLOR_NAMES[int(draw[3] * len(COLOR_NAMES))]
-        if objects and draw[4] < 0.4:
-            shape = objects[0].shape
-        elif objects and draw[4] < 0.6:
-            color = objects[0].color
-        room = size - 2 * radius
-        x, y = radius + room * draw[5], radius + room * draw[6]
-        objects.append(SceneObject(shape, color, size_name, x, y, radius, 0.7 * (draw[7] - 0.5)))
+        item = _object(draw, objects[:1], size)
+        while item.label in hidden:
+            item = _object(rng.random(8).tolist(), objects[:1], size)
+        objects.append(item)
     return objects
 
 
+def _object(draw: Sequence[float], first: Sequence[SceneObject], size: int) -> SceneObject:
+    """The object of eight numbers in [0, 1), beside the first one where there is any."""
+    size_name = SIZES[draw[0] >= 0.5]
+    low, high = RADII[size_name]
+    radius = size / REFERENCE_SIZE * (low + (high - low) * draw[1])
+    shape, color = SHAPES[int(draw[2] * len(SHAPES))], COLOR_NAMES[int(draw[3] * len(COLOR_NAMES))]
+    if first and draw[4] < 0.4:
+        shape = first[0].shape
+    elif first and draw[4] < 0.6:
+        color = first[0].color
+    room = size - 2 * radius
+    x, y = radius + room * draw[5], radius + room * draw[6]
+    return SceneObject(shape, color, size_name, x, y, radius, 0.7 * (draw[7] - 0.5))
+
+
 def _draw_moving(
-    rng: np.random.Generator, count: int, size: int, num_frames: int, events: frozenset[str]
+    rng: np.random.Generator, still: Sequence[SceneObject], size: int, num_frames: int, events: frozenset[str]
 ) -> tuple[list[SceneObject], Panel | None]:
     """Objects with paths. With "occlusion", object 0 goes behind the last object or behind a panel at half time."""
     limit = MAX_TRAVEL * size / (num_frames - 1)
     scale = size / REFERENCE_SIZE
     low, high = min(0.6 * limit, SPEED[0] * scale), min(limit, SPEED[1] * scale)
     objects = [
-        replace(item, motion=str(rng.choice(tuple(MOTIONS))), speed=float(rng.uniform(low, high)))
-        for item in _draw_objects(rng, count, size)
+        replace(item, motion=str(rng.choice(tuple(MOTIONS))), speed=float(rng.uniform(low, high))) for item in still
     ]
     panel = None
     if "late" in events:
         start = max(1, num_frames // 3)
-        late = 1 if "occlusion" in events else int(rng.integers(count))
+        late = 1 if "occlusion" in events else int(rng.integers(len(objects)))
         objects[late] = replace(objects[late], first_frame=int(rng.integers(start, max(start, num_frames // 2) + 1)))
     if "occlusion" in events:
         meeting = num_frames // 2

@@ -1,14 +1,16 @@
 """RefShapes as a data set: keys, shares, pixels, masks, answers, vocabulary."""
 
 import hashlib
+import json
 import re
 
 import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
-from desa2va.training.data.refshapes.dataset import ALL_PICTURE_KINDS, RefShapes
+from desa2va.training.data.refshapes.dataset import RefShapes
 from desa2va.training.data.refshapes.geometry import inside_shape
+from desa2va.training.data.refshapes.kinds import ALL_PICTURE_KINDS
 from desa2va.training.data.refshapes.language import vocabulary_corpus
 from desa2va.training.data.refshapes.scene import COLORS, RADII
 from desa2va.training.data.sample import SEG
@@ -39,6 +41,42 @@ def own_mask(item, size):
     grid = np.arange(size, dtype=np.float32) + 0.5
     dx, dy = grid[None, :] - item["center_x"], grid[:, None] - item["center_y"]
     return inside_shape(item["shape"], item["radius"], item["angle"], dx, dy)
+
+
+PINNED_KINDS = ("attribute", "relation", "superlative", "negation", "multiple", "no_target")
+PINNED_KINDS += ("qa_color", "qa_count", "qa_exist", "caption", "region")
+PINNED = {
+    "standard": ({"length": 30, "relation_scenes": 0.6}, "2b502ba62f97fb88", 116.4043),
+    "everything": (
+        {"level": "full", "length": 40, "kinds": dict.fromkeys(PINNED_KINDS, 1.0)},
+        "7abbc8812400e0ea",
+        115.9340,
+    ),
+    "videos": (
+        {"level": "full", "length": 12, "video_fraction": 1.0, "num_frames": 4, "size": 64},
+        "b1374c7a4ca10090",
+        115.6613,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PINNED)
+def test_samples_of_this_version_stay_what_they_were(name):
+    """Guards published figures: an option that is off, or a draw more, must change no scene, no sentence, no picture.
+
+    Single pixels may differ between NumPy versions, so their mean is pinned. Raise `VERSION` with these figures.
+    """
+    options, digest, brightness = PINNED[name]
+    told, means = [], []
+    for sample in RefShapes("train", **options):
+        objects = [
+            {key: round(value, 3) if isinstance(value, float) else value for key, value in item.items()}
+            for item in sample.scene["objects"]
+        ]
+        told.append([sample.name, objects, [[c.turns, c.labels, c.kind, c.targets] for c in sample.conversations]])
+        means.append(sample.frames.mean())
+    assert hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16] == digest
+    assert np.mean(means) == pytest.approx(brightness, abs=0.01)
 
 
 def test_same_index_same_sample_in_any_order():
@@ -152,7 +190,7 @@ def test_answers_hold_one_seg_per_target_and_questions_none():
             assert "<p>" not in user
             assert answer.count(SEG) == len(conversation.targets) == len(conversation.masks)
             assert answer.count("<p>") == answer.count("</p>") in (0, len(conversation.targets))
-            if conversation.kind in ("no_target", "qa_color", "qa_count", "qa_exist", "region"):
+            if conversation.kind.startswith("qa_") or conversation.kind in ("no_target", "caption_plain", "region"):
                 assert not len(conversation.masks)
             assert (conversation.regions is not None) == (conversation.kind == "region")
     assert kinds == set(ALL_PICTURE_KINDS)

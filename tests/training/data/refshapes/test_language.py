@@ -1,5 +1,8 @@
 """Every sentence about a scene is checked by a second reading of it that shares no code with the generator."""
 
+import re
+
+import numpy as np
 import pytest
 
 from desa2va.training.data.refshapes.dataset import RefShapes
@@ -96,7 +99,10 @@ def asked(data, kind):
     return found
 
 
-@pytest.mark.parametrize("kind", ["attribute", "relation", "superlative", "negation", "multiple", "no_target"])
+PICTURE_KINDS = ["attribute", "relation", "superlative", "negation", "look_alike", "multiple", "no_target"]
+
+
+@pytest.mark.parametrize("kind", PICTURE_KINDS)
 def test_picture_expressions_mean_their_targets_and_nothing_else(kind):
     """Guards ambiguous or false expressions, which no model could answer and no loss would reveal."""
     for sample, conversation, text in asked(RefShapes("train", "full", length=40, kinds={kind: 1.0}), kind):
@@ -179,3 +185,75 @@ def test_list_answers_repeat_the_words_of_the_request():
             assert phrases == text.replace(" and ", ", ").split(", ")
             checked += 1
     assert checked
+
+
+def test_a_look_alike_shares_two_of_three_and_the_request_needs_the_third():
+    """Guards an easy set: without the word for what differs the request must fit the look-alike as well."""
+    for sample, conversation, text in asked(
+        RefShapes("train", "full", length=40, kinds={"look_alike": 1.0}), "look_alike"
+    ):
+        factors = [{item[name] for name in ("size", "color", "shape")} for item in sample.scene["objects"]]
+        (target,) = conversation.targets
+        doubles = [index for index, other in enumerate(factors) if len(other & factors[target]) == 2]
+        assert doubles
+        for double in doubles:
+            (third,) = factors[target] - factors[double]
+            assert third in text.split()
+            words = ["object" if word == third and third in SHAPES else word for word in text.split()]
+            without = " ".join(word for word in words if word != third)
+            assert {target, double} <= set(plain(without, sample.scene["objects"]))
+
+
+def test_places_are_thirds_of_the_picture():
+    """Guards rows taken for columns, and objects so near to a cut that their place is a matter of taste."""
+    names = [["up left", "up", "up right"], ["left", "no", "right"], ["down left", "down", "down right"]]
+    given = set()
+    for sample in RefShapes("train", "full", length=60, kinds={"qa_where": 1.0}, size=96):
+        for conversation in sample.conversations:
+            if conversation.kind != "qa_where":
+                continue
+            question, answer = conversation.turns[0]
+            phrase = re.fullmatch(r"Is (the .*) left, right, up, down\?", question)[1]
+            (index,) = plain(phrase, sample.scene["objects"])
+            item = sample.scene["objects"][index]
+            row, column = int(item["center_y"] // 32), int(item["center_x"] // 32)
+            assert answer == names[row][column]
+            assert all(abs(item[axis] - cut) >= 3 for axis in ("center_x", "center_y") for cut in (32, 64))
+            assert not conversation.labels
+            given.add(answer)
+    assert given == {name for row in names for name in row}
+
+
+def test_a_plain_caption_is_the_grounded_one_without_its_marks():
+    """Guards a language model that is to talk about pictures and must not meet a [SEG]."""
+    plain_ones, grounded = (
+        RefShapes("train", "full", length=20, conversations=1, kinds={kind: 1.0})
+        for kind in ("caption_plain", "caption")
+    )
+    for one, other in zip(plain_ones, grounded, strict=True):
+        ((request, answer),) = one.conversations[0].turns
+        assert request == "Describe the image."
+        assert answer == other.conversations[0].turns[0][1].replace("<p> ", "").replace(" </p> [SEG]", "")
+        assert not len(one.conversations[0].masks)
+
+
+def test_labels_are_what_was_said_where_that_is_asked_for():
+    """Guards the text branch: it then reads "circle left of the red square", and of a list each target's own part."""
+    kinds = {"attribute": 1.0, "relation": 1.0, "multiple": 1.0, "caption": 1.0}
+    canonical, said = (
+        RefShapes("train", "full", length=30, kinds=kinds, labels=labels) for labels in ("canonical", "expression")
+    )
+    for one, other in zip(canonical, said, strict=True):
+        assert np.array_equal(one.frames, other.frames)
+        for usual, conversation in zip(one.conversations, other.conversations, strict=True):
+            assert usual.turns == conversation.turns
+            for label, target in zip(conversation.labels, conversation.targets, strict=True):
+                assert label in " ".join(conversation.turns[0])
+                assert meaning(f"the {label}", one.scene["objects"]) == [target] or conversation.kind in (
+                    "multiple",
+                    "caption",
+                )
+            if conversation.kind in ("attribute", "relation"):
+                assert conversation.labels == (strip_request(conversation.turns[0][0]).removeprefix("the "),)
+            if conversation.kind == "caption":
+                assert conversation.labels == usual.labels

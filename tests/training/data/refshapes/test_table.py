@@ -3,7 +3,8 @@
 import numpy as np
 from torch.utils.data import DataLoader
 
-from desa2va.training.data.refshapes.dataset import ALL_PICTURE_KINDS, RefShapes
+from desa2va.training.data.refshapes.dataset import RefShapes
+from desa2va.training.data.refshapes.kinds import ALL_PICTURE_KINDS
 from desa2va.training.data.refshapes.table import refshapes_dataset, refshapes_stream, sample_from_row
 
 OPTIONS = {"level": "full", "length": 9, "video_fraction": 0.3, "size": 64}
