@@ -123,6 +123,8 @@ class DeSa2VATrainingArguments(TrainingArguments):
             time, with their frames in shuffled order; see `training/objectives/temporal.py`.
         teacher_fraction: part of the steps over which memory training goes from true to own masks.
         adversarial_pairing: `"crossed"` (Eq. 4, the paper's), `"matched"`, or `"literal"` (Eq. 3, degenerate).
+        adversarial_loss: `"reversal"` (the paper's) or `"non_saturating"`, which has a gradient where the
+            discriminators are certain; see `AuxiliaryNetworks.model_terms`.
         adversarial_start: steps in which the discriminators learn and give no gradient; the paper has no such phase.
         adversarial_warmup: steps from there to full strength; 500, ours (the paper gives no schedule).
         adversarial_anneal, adversarial_anneal_steps: how the strength returns to zero (`"none"`, `"linear"`,
@@ -135,7 +137,7 @@ class DeSa2VATrainingArguments(TrainingArguments):
             keep up with them while q still learns fast.
         discriminator_spectral_norm, discriminator_noise, discriminator_label_smoothing: handicaps of the
             discriminators: a bounded slope, the deviation of noise on their normalised input (features have 1), and
-            targets s / 2 and 1 - s / 2. On, 0.1, 0.1; the paper has none, and they win outright without.
+            the target 1 - s for real features. On, 0.1, 0.1; the paper has none.
         discriminator_gradient_penalty: weight of R1 on real features (see `Discriminator.training_loss`); 0 is the
             paper's, useful are 1 to 10.
         club_components: K of the Gaussian mixture (Eq. 5; the paper gives no number). queue_size: features remembered
@@ -168,6 +170,7 @@ class DeSa2VATrainingArguments(TrainingArguments):
     shuffled_share: float = 1.0
     teacher_fraction: float = 0.6
     adversarial_pairing: str = "crossed"
+    adversarial_loss: str = "reversal"
     adversarial_start: int = 0
     adversarial_warmup: int = 500
     adversarial_anneal: str = "none"
@@ -194,6 +197,7 @@ class DeSa2VATrainingArguments(TrainingArguments):
             ("language_model", self.language_model, ("lora", "full", "frozen")),
             ("text_gradient", self.text_gradient, ("full", "isolated")),
             ("adversarial_pairing", self.adversarial_pairing, ("crossed", "matched", "literal")),
+            ("adversarial_loss", self.adversarial_loss, ("reversal", "non_saturating")),
         ):
             if value not in allowed:
                 raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(allowed)}")

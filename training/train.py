@@ -212,6 +212,7 @@ def _auxiliary(model: DeSa2VAModel, arguments: DeSa2VATrainingArguments) -> Auxi
     return AuxiliaryNetworks(
         model.config.prompt_dim,
         pairing=arguments.adversarial_pairing,
+        adversarial_loss=arguments.adversarial_loss,
         num_components=arguments.club_components,
         queue_size=arguments.queue_size,
         hidden=arguments.auxiliary_hidden,

@@ -28,7 +28,9 @@ from .optimizers import build_optimizer
 
 AUXILIARY_FILE = "auxiliary.pt"
 PHRASES_FILE = "phrases.json"
-# What a term is the mean of: label tokens, non-empty masks, object-frame pairs. Others are means over the batch.
+# What a term is the mean of: label tokens, non-empty masks, object-frame pairs, or objects. Others are means over the
+# batch.
+UNITS = ("tokens", "masks", "pairs", "objects")
 COUNTED_BY = {
     "language": "tokens",
     "visual_mask": "masks",
@@ -37,6 +39,7 @@ COUNTED_BY = {
     "label_mask": "masks",
     "iou": "masks",
     "object_score": "pairs",
+    "adversarial": "objects",
 }
 
 
@@ -117,7 +120,7 @@ class DeSa2VATrainer(CheckpointTrainer):
                 total = total.cpu()
             shares = counts * len(batches) * processes / total.clamp(min=1)
             for batch, row in zip(batches, shares.tolist(), strict=True):
-                batch["shares"] = dict(zip(("tokens", "masks", "pairs"), row, strict=True))
+                batch["shares"] = dict(zip(UNITS, row, strict=True))
         return batches, num_items
 
     def compute_loss(
@@ -235,7 +238,7 @@ class DeSa2VATrainer(CheckpointTrainer):
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad(), self.compute_loss_context_manager():
             output = model(**inputs)
-        counts = dict(zip(("tokens", "masks", "pairs"), _counts(inputs), strict=True))
+        counts = dict(zip(UNITS, _counts(inputs), strict=True))
         values = {f"loss_{name}": (value, COUNTED_BY.get(name)) for name, value in output["terms"].items()}
         values |= {name: (value, "masks") for name, value in output.get("metrics", {}).items()}
         for name, (value, unit) in values.items():
@@ -286,11 +289,11 @@ class DeSa2VATrainer(CheckpointTrainer):
         return self.accelerator.unwrap_model(self.model).label_reader
 
 
-def _counts(batch: dict[str, Any]) -> tuple[int, int, int]:
-    """Label tokens, non-empty masks, and object-frame pairs of one batch."""
+def _counts(batch: dict[str, Any]) -> tuple[int, int, int, int]:
+    """`UNITS` of one batch: label tokens, non-empty masks, object-frame pairs, and objects."""
     tokens = int((batch["labels"][:, 1:] != -100).sum())
     present = sum(int(masks.flatten(1).any(dim=1).sum()) for masks in batch["mask_labels"])
-    return tokens, present, sum(len(masks) for masks in batch["mask_labels"])
+    return tokens, present, sum(len(masks) for masks in batch["mask_labels"]), len(batch["mask_labels"])
 
 
 __all__ = ["DeSa2VATrainer"]

@@ -90,7 +90,8 @@ def test_a_prefix_that_names_nothing_is_an_error(make_model):
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("phase", "warmup"), ("language_model", "half"), ("adversarial_pairing", "mixed")]
+    ("field", "value"),
+    [("phase", "warmup"), ("language_model", "half"), ("adversarial_pairing", "mixed"), ("adversarial_loss", "hinge")],
 )
 def test_unknown_choices_are_named(tmp_path, field, value):
     with pytest.raises(ValueError, match=value):

@@ -67,6 +67,36 @@ def test_eight_accumulated_singles_equal_one_batch_of_eight(make_model, processo
         )
 
 
+@pytest.mark.parametrize("adversarial_loss", ["reversal", "non_saturating"])
+def test_the_game_of_eight_singles_is_that_of_one_batch_of_eight(make_model, processor, tmp_path, adversarial_loss):
+    """A mean over objects like any other: a scene with one object must not weigh like one with six."""
+    results = []
+    for size in (8, 2, 1):
+        trainer = trainer_of(
+            make_model,
+            processor,
+            tmp_path / f"{size}",
+            {"adversarial": 1.0},
+            auxiliary=True,
+            adversarial_loss=adversarial_loss,
+            adversarial_warmup=0,
+            discriminator_noise=0.0,
+            discriminator_spectral_norm=False,  # its power iteration moves at every look
+            per_device_train_batch_size=size,
+            gradient_accumulation_steps=8 // size,
+            max_steps=1,
+            max_grad_norm=0.0,
+            save_strategy="no",
+        )
+        trainer.optimizer = torch.optim.SGD(trainer.model.model.decoupling.parameters(), lr=1.0)
+        before = weights_of(trainer)["decoupling.text.layers.0.weight"]
+        trainer.train()
+        results.append(weights_of(trainer)["decoupling.text.layers.0.weight"] - before)
+    assert results[0].abs().max() > 1e-4
+    for other in results[1:]:
+        torch.testing.assert_close(other, results[0], rtol=1e-3, atol=1e-6)
+
+
 def test_resume_continues_bit_for_bit(make_model, processor, tmp_path):
     """Model, Muon, AdamW, schedule, random state, discriminators, CLUB and queue all come back."""
     weights = {**WEIGHTS, "adversarial": 0.1, "club": 0.1}
@@ -165,6 +195,7 @@ def test_every_auxiliary_argument_arrives(make_model, processor, tmp_path):
         {**WEIGHTS, "adversarial": 0.1, "club": 0.1},
         auxiliary=True,
         adversarial_pairing="matched",
+        adversarial_loss="non_saturating",
         auxiliary_learning_rate=2e-3,
         discriminator_learning_rate=3e-4,
         auxiliary_hidden=24,
@@ -178,7 +209,7 @@ def test_every_auxiliary_argument_arrives(make_model, processor, tmp_path):
         orthogonality_center=True,
     )
     networks, club = trainer.auxiliary, trainer.auxiliary.club
-    assert networks.pairing == "matched"
+    assert (networks.pairing, networks.adversarial_loss) == ("matched", "non_saturating")
     assert (club.num_components, club.log_variance_bound, club.trunk[0].out_features) == (4, 2.5, 24)
     assert networks.queue.size == 17
     for discriminator in (networks.visual_discriminator, networks.text_discriminator):

@@ -8,7 +8,8 @@ auxiliary networks (`update_terms`), and figures to log (`metrics`).
 The networks live outside the wrapped model and have their own optimizer: the paper alternates the two, and in one
 joint backward pass data parallelism would silently not synchronise one of them. Terms are added to the model's loss
 with the networks frozen. Reversing the gradient in front of a frozen discriminator gives the decoupling exactly the
-gradient it would receive from a reversal layer in a joint pass.
+gradient it would receive from a reversal layer in a joint pass; `non_saturating` asks the frozen discriminators for
+the opposite answer instead, which has a gradient where they are certain.
 
 One training step, as the trainer tells it: `model_terms` joins the loss; after the optimizer step, every k steps,
 `update_terms` on the detached features trains the networks; then `remember` feeds the queue. Only `remember` talks to
@@ -21,15 +22,16 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .club import GaussianMixtureCLUB
 from .discriminators import Discriminator
+from .drift import FeatureDrift
 from .feature_queue import FeatureQueue
-from .gradient_reversal import GradientReversal, adversarial_strength, reverse_gradient
+from .gradient_reversal import adversarial_strength, reverse_gradient, scale_gradient
 
 PAIRINGS = ("crossed", "matched", "literal")
+ADVERSARIAL_LOSSES = ("reversal", "non_saturating")
 FEATURES = ("text", "visual", "real_text", "real_visual")
 MAX_CLUB_LOSS = 10.0
 
@@ -53,6 +55,8 @@ class AuxiliaryNetworks(nn.Module):
         dim: width C of the features.
         pairing: `"crossed"` (Eq. 4: D_v tells real visual features from h_t, D_t real textual ones from h_v),
             `"matched"` (D_v against h_v, D_t against h_t), or `"literal"` (Eq. 3 to the letter).
+        adversarial_loss: `"reversal"` (the paper's: the gradient of the discriminators' own loss, reversed) or
+            `"non_saturating"` (their loss for the opposite answer, -log D(h) where they say -log(1 - D(h))).
         num_components: mixture components of CLUB.
         queue_size: pairs of features kept as negatives.
         hidden: width of the hidden layers of all three networks, `2 * dim` by default.
@@ -61,13 +65,14 @@ class AuxiliaryNetworks(nn.Module):
             `gradient_penalty`.
 
     Raises:
-        ValueError: for an unknown pairing.
+        ValueError: for an unknown pairing or loss.
     """
 
     def __init__(
         self,
         dim: int,
         pairing: str = "crossed",
+        adversarial_loss: str = "reversal",
         num_components: int = 3,
         queue_size: int = 512,
         hidden: int | None = None,
@@ -83,11 +88,14 @@ class AuxiliaryNetworks(nn.Module):
                 "maximised by a constant; use 'crossed' (Eq. 4) or 'matched'",
                 stacklevel=2,
             )
-        self.pairing = pairing
+        if adversarial_loss not in ADVERSARIAL_LOSSES:
+            raise ValueError(f"adversarial loss must be one of {ADVERSARIAL_LOSSES}, got {adversarial_loss!r}")
+        self.pairing, self.adversarial_loss = pairing, adversarial_loss
         self.visual_discriminator = Discriminator(dim, hidden, **discriminator)
         self.text_discriminator = Discriminator(dim, hidden, **discriminator)
         self.club = GaussianMixtureCLUB(dim, num_components, hidden, log_variance_bound)
         self.queue = FeatureQueue(queue_size, dim)
+        self.drift = FeatureDrift(dim)
 
     def model_terms(
         self, features: dict[str, Tensor], strength: float = 1.0, num_objects: float | Tensor | None = None
@@ -96,12 +104,14 @@ class AuxiliaryNetworks(nn.Module):
 
         Args:
             features: see the module docstring; `text` and `visual` with their graph.
-            strength: of the reversed gradient, see `adversarial_strength`.
+            strength: of the adversarial gradient, see `adversarial_strength`; it leaves the value alone.
             num_objects: normaliser, O by default; the mean number per process under data parallelism.
 
         Returns:
-            `adversarial`: the discriminators' loss on decoupled features, whose gradient arrives reversed (larger
-            means closer to equilibrium); `club`: the estimate of Eq. 6 in nats per dimension, within [0, 10].
+            `adversarial`: the discriminators' loss on decoupled features. `"reversal"`: for their own answer, the
+            gradient arrives reversed, 0 where they are certain; `"non_saturating"`: for the opposite answer, large
+            where they are certain. Both are log 4 where they are undecided. `club`: the estimate of Eq. 6 in nats per
+            dimension, within [0, 10].
 
         Raises:
             ValueError: where a feature is missing or has the wrong shape.
@@ -110,8 +120,7 @@ class AuxiliaryNetworks(nn.Module):
         number = len(features["text"])
         share = 1.0 if num_objects is None else number / num_objects
         with frozen(self):
-            text, visual = (reverse_gradient(features[key], strength) for key in ("text", "visual"))
-            adversarial = self._loss_on_decoupled(text, visual, num_objects)
+            adversarial = self._adversarial(features, strength, num_objects)
             estimate = self.club.mutual_information(features["visual"], features["text"], self.queue.negatives())
         return {
             "adversarial": adversarial,
@@ -134,37 +143,43 @@ class AuxiliaryNetworks(nn.Module):
         features = {key: value.detach() for key, value in self._checked(features).items()}
         text, visual = features["text"], features["visual"]
         normaliser = max(len(text), 1) if num_objects is None else num_objects
-        if self.pairing == "literal":
-            adversarial = self._literal_loss(text, visual, normaliser)
+        game = self._game(text, visual)
+        if self.pairing == "literal":  # minus the objective of Eq. 3: `-E[log D_v(h_t) + log(1 - D_t(h_v))]`
+            adversarial = sum(network.loss(rows, answer, normaliser) for network, rows, answer in game)
         else:
-            seen_by_visual, seen_by_text = self._seen(text, visual)
-            adversarial = self.visual_discriminator.training_loss(features["real_visual"], seen_by_visual)
-            adversarial = adversarial + self.text_discriminator.training_loss(features["real_text"], seen_by_text)
-            adversarial = len(text) / normaliser * adversarial
+            real = features["real_visual"], features["real_text"]
+            losses = [network.training_loss(own, rows) for own, (network, rows, _) in zip(real, game, strict=True)]
+            adversarial = len(text) / normaliser * sum(losses)
         likelihood = self.club.log_likelihood(visual, text).sum() / self.club.dim
         return {"discriminators": adversarial, "club_nll": -likelihood / normaliser}
 
-    def _seen(self, text: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
-        """The decoupled features that D_v and D_t look at."""
-        return (text, visual) if self.pairing == "crossed" else (visual, text)
+    def _game(self, text: Tensor, visual: Tensor) -> tuple[tuple[Discriminator, Tensor, bool], ...]:
+        """D_v and D_t, each with the decoupled features it looks at and what it learns to call them ("real" or not).
 
-    def _loss_on_decoupled(self, text: Tensor, visual: Tensor, normaliser: float | Tensor | None) -> Tensor:
-        """The discriminators' loss on the decoupled features alone: the part the model plays against."""
-        if self.pairing == "literal":
-            return self._literal_loss(text, visual, normaliser)
-        seen_by_visual, seen_by_text = self._seen(text, visual)
-        return self.visual_discriminator.loss(seen_by_visual, False, normaliser) + self.text_discriminator.loss(
-            seen_by_text, False, normaliser
+        Only Eq. 3 to the letter lets D_v call h_t real; otherwise decoupled features are what is not real.
+        """
+        seen_by_visual, seen_by_text = (visual, text) if self.pairing == "matched" else (text, visual)
+        return (
+            (self.visual_discriminator, seen_by_visual, self.pairing == "literal"),
+            (self.text_discriminator, seen_by_text, False),
         )
 
-    def _literal_loss(self, text: Tensor, visual: Tensor, normaliser: float | Tensor | None) -> Tensor:
-        """Minus the objective of Eq. 3: `-E[log D_v(h_t) + log(1 - D_t(h_v))]`."""
-        values = F.softplus(-self.visual_discriminator(text)) + F.softplus(self.text_discriminator(visual))
-        return values.sum() / (max(len(text), 1) if normaliser is None else normaliser)
+    def _adversarial(self, features: dict[str, Tensor], strength: float, normaliser: float | Tensor | None) -> Tensor:
+        """What the model plays: the discriminators' loss on decoupled features alone, never smoothed."""
+        opposite = self.adversarial_loss == "non_saturating"
+        entrance = scale_gradient if opposite else reverse_gradient
+        text, visual = (entrance(features[key], strength) for key in ("text", "visual"))
+        game = self._game(text, visual)
+        return sum(network.loss(rows, answer != opposite, normaliser) for network, rows, answer in game)
 
     def remember(self, features: dict[str, Tensor]) -> None:
-        """Adds the decoupled features of all processes to the queue. A collective call: once per step, everywhere."""
-        self.queue.push(features["text"].detach(), features["visual"].detach())
+        """Adds the decoupled features of all processes to the queue, and to what is known of their drift.
+
+        A collective call: once per step, everywhere.
+        """
+        text, visual = features["text"].detach(), features["visual"].detach()
+        self.queue.push(text, visual)
+        self.drift.update(text, visual)
 
     @torch.no_grad()
     def metrics(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -175,7 +190,8 @@ class AuxiliaryNetworks(nn.Module):
 
         Returns:
             `accuracy_visual`, `accuracy_text`: of the discriminators (about 0.5 is equilibrium; always 0.5 for
-            `"literal"`, which has no second class); `mutual_information`: the raw estimate of Eq. 6, nats per
+            `"literal"`, which has no second class); `drift_text`, `drift_visual`: see `FeatureDrift`, missing until
+            its start is known; `mutual_information`: the raw estimate of Eq. 6, nats per
             dimension; `club_nll`: nats per dimension. Neutral values (0.5 and 0) for O = 0.
         """
         features = self._checked(features)
@@ -183,7 +199,7 @@ class AuxiliaryNetworks(nn.Module):
         was_training = self.training
         self.eval()
         try:
-            pair = (text[:0], text[:0]) if self.pairing == "literal" else self._seen(text, visual)
+            pair = [text[:0] if self.pairing == "literal" else rows for _, rows, _ in self._game(text, visual)]
             estimate = self.club.mutual_information(visual, text, self.queue.negatives()) / self.club.dim
             likelihood = self.club.log_likelihood(visual, text).sum() / max(len(text), 1) / self.club.dim
             return {
@@ -191,6 +207,7 @@ class AuxiliaryNetworks(nn.Module):
                 "accuracy_text": self.text_discriminator.accuracy(features["real_text"], pair[1]),
                 "mutual_information": estimate,
                 "club_nll": -likelihood,
+                **self.drift.values(),
             }
         finally:
             self.train(was_training)
@@ -221,11 +238,11 @@ class AuxiliaryNetworks(nn.Module):
 
 
 __all__ = [
+    "ADVERSARIAL_LOSSES",
     "AuxiliaryNetworks",
     "Discriminator",
     "FeatureQueue",
     "GaussianMixtureCLUB",
-    "GradientReversal",
     "adversarial_strength",
     "frozen",
     "reverse_gradient",

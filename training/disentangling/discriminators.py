@@ -2,8 +2,14 @@
 
 What enters: features (O, C). What leaves: logits (O,), positive for "real". Left alone, a discriminator on features
 of this size wins outright within some hundred steps and its gradient carries nothing; spectral normalisation,
-instance noise and smoothed labels, together with a small learning rate, keep the game open.
+instance noise and smoothed labels, together with a small learning rate, soften its certainty.
+
+Labels are smoothed on the real side only, and only where the discriminator learns. A smoothed target s for decoupled
+features has its optimum at the logit log(s / (1 - s)): beyond it the sign of the gradient changes, and a model that
+plays against it is pushed away from the features it should come to resemble.
 """
+
+import math
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +28,7 @@ class Discriminator(nn.Module):
         hidden: width of the two hidden layers, `2 * dim` by default.
         spectral_norm: bounds the Lipschitz constant of every layer.
         instance_noise: standard deviation of Gaussian noise on the normalised input, in training mode only.
-        label_smoothing: s; targets are s / 2 and 1 - s / 2.
+        label_smoothing: s; in `training_loss` the target of real features is 1 - s, that of others 0.
         gradient_penalty: weight of R1 in `training_loss`.
     """
 
@@ -84,34 +90,40 @@ class Discriminator(nn.Module):
         if self.gradient_penalty > 0:
             seen = seen.detach().requires_grad_()
         logits = self._decide(seen)
-        loss = self._cross_entropy(logits, True) + self.loss(other, False)
+        loss = self._cross_entropy(logits, 1.0 - self.label_smoothing) + self.loss(other, False)
         if self.gradient_penalty > 0:
             (slope,) = torch.autograd.grad(logits.sum(), seen, create_graph=True)
             loss = loss + 0.5 * self.gradient_penalty * slope.square().sum() / max(len(real), 1)
         return loss if len(real) and len(other) else 0.0 * loss
 
     def loss(self, features: Tensor, real: bool, normaliser: float | Tensor | None = None) -> Tensor:
-        """Binary cross-entropy of calling `features` real or not, with smoothed targets.
+        """Binary cross-entropy of calling `features` real or not, `-log D` or `-log(1 - D)`: its gradient in the logit
+        has one sign everywhere.
 
         Args:
             features: `(O, C)`.
-            real: what they are.
+            real: what they are called.
             normaliser: the sum over objects is divided by it; O by default.
 
         Returns:
             Scalar; an exact, connected zero for O = 0.
         """
-        return self._cross_entropy(self(features), real, normaliser)
+        return self._cross_entropy(self(features), float(real), normaliser)
 
-    def _cross_entropy(self, logits: Tensor, real: bool, normaliser: float | Tensor | None = None) -> Tensor:
-        target = torch.full_like(logits, 1.0 - self.label_smoothing / 2 if real else self.label_smoothing / 2)
-        values = F.binary_cross_entropy_with_logits(logits, target, reduction="sum")
+    @staticmethod
+    def _cross_entropy(logits: Tensor, target: float, normaliser: float | Tensor | None = None) -> Tensor:
+        values = F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, target), reduction="sum")
         return values / (max(len(logits), 1) if normaliser is None else normaliser)
 
     @torch.no_grad()
     def accuracy(self, real: Tensor, other: Tensor) -> Tensor:
-        """Balanced share of right answers on real and on other features; 0.5 is chance, and the value without rows."""
-        half = [(self(rows) > 0).float() for rows in (real, other)]
+        """Balanced share of right answers on real and on other features; 0.5 is chance, and the value without rows.
+
+        The decision falls at the logit of the optimal discriminator where both are equally likely, log((1 - s) /
+        (1 + s)): at 0 one that knows a little would call everything decoupled and look like chance.
+        """
+        undecided = math.log((1.0 - self.label_smoothing) / (1.0 + self.label_smoothing))
+        half = [(self(rows) > undecided).float() for rows in (real, other)]
         if len(real) == 0 or len(other) == 0:
             return half[0].new_tensor(0.5)
         return 0.5 * (half[0].mean() + 1.0 - half[1].mean())

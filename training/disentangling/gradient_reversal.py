@@ -1,7 +1,8 @@
 """Gradient reversal (paper section 3.2, "adversarial training").
 
-What enters: features. What leaves: the same features; on the way back their gradient is multiplied by `-strength`. The
-strength is warmed up, so that early, random discriminators do not steer the decoupling, and may be annealed to zero.
+What enters: features. What leaves: the same features; on the way back their gradient is multiplied by `-strength`, or
+by `strength` where the loss behind it is already the model's own. The strength is warmed up, so that early, random
+discriminators do not steer the decoupling, and may be annealed to zero.
 """
 
 import math
@@ -13,19 +14,24 @@ from torch import Tensor
 ANNEALING = ("none", "linear", "cosine")
 
 
-class GradientReversal(torch.autograd.Function):
-    """Identity forwards, `-strength` times the gradient backwards."""
+class GradientScaling(torch.autograd.Function):
+    """Identity forwards, `factor` times the gradient backwards."""
 
     @staticmethod
-    def forward(ctx, features: Tensor, strength: float) -> Tensor:
-        """Returns `features` unchanged and remembers the strength."""
-        ctx.strength = strength
+    def forward(ctx, features: Tensor, factor: float) -> Tensor:
+        """Returns `features` unchanged and remembers the factor."""
+        ctx.factor = factor
         return features.view_as(features)
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
-        """Returns the reversed gradient of the features."""
-        return -ctx.strength * gradient, None
+        """Returns the scaled gradient of the features."""
+        return ctx.factor * gradient, None
+
+
+def scale_gradient(features: Tensor, factor: float) -> Tensor:
+    """Returns `features`, of any shape, whose gradient will be multiplied by `factor`; 0 cuts it to exact zeros."""
+    return GradientScaling.apply(features, float(factor))
 
 
 def reverse_gradient(features: Tensor, strength: float = 1.0) -> Tensor:
@@ -35,7 +41,7 @@ def reverse_gradient(features: Tensor, strength: float = 1.0) -> Tensor:
         features: any shape.
         strength: not negative; 0 cuts the gradient to exact zeros.
     """
-    return GradientReversal.apply(features, float(strength))
+    return scale_gradient(features, -float(strength))
 
 
 def adversarial_strength(step: int, warmup_steps: int, steepness: float = 10.0) -> float:
@@ -61,7 +67,7 @@ def adversarial_strength(step: int, warmup_steps: int, steepness: float = 10.0) 
 
 @dataclass(frozen=True)
 class AdversarialSchedule:
-    """Strength of the reversed gradient over a training: nothing, warm-up, full, and where wanted back to nothing.
+    """Strength of the adversarial gradient over a training: nothing, warm-up, full, and where wanted back to nothing.
 
     Attributes:
         start: steps without any adversarial gradient, while the discriminators already learn.
@@ -95,4 +101,4 @@ class AdversarialSchedule:
         return rising * (left if self.anneal == "linear" else 0.5 - 0.5 * math.cos(math.pi * left))
 
 
-__all__ = ["ANNEALING", "AdversarialSchedule", "GradientReversal", "adversarial_strength", "reverse_gradient"]
+__all__ = ["ANNEALING", "AdversarialSchedule", "adversarial_strength", "reverse_gradient", "scale_gradient"]

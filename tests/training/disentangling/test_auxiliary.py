@@ -52,8 +52,9 @@ def test_frozen_discriminators_give_the_reversal_gradient(pairing):
         torch.testing.assert_close(separate[key], joint[key])
 
 
-def test_strength_scales_the_adversarial_gradient_only():
-    networks, features = quiet(), make_features()
+@pytest.mark.parametrize("adversarial_loss", ["reversal", "non_saturating"])
+def test_strength_scales_the_adversarial_gradient_only(adversarial_loss):
+    networks, features = quiet(adversarial_loss=adversarial_loss), make_features()
     networks.remember(make_features(12, seed=3))
     full = networks.model_terms(features, strength=1.0)
     half = networks.model_terms(features, strength=0.5)
@@ -64,14 +65,81 @@ def test_strength_scales_the_adversarial_gradient_only():
     assert torch.equal(full["club"], half["club"])
 
 
-@pytest.mark.parametrize("pairing", ["crossed", "matched"])
-def test_a_step_of_the_model_fools_the_discriminators(pairing):
+LOSSES = ["reversal", "non_saturating"]
+
+
+@pytest.mark.parametrize("adversarial_loss", LOSSES)
+@pytest.mark.parametrize("pairing", ["crossed", "matched", "literal"])
+@pytest.mark.filterwarnings("ignore:adversarial pairing")
+def test_a_step_of_the_model_fools_the_discriminators(pairing, adversarial_loss):
     """The direction of the game: following the model's gradient must raise the discriminators' loss."""
-    networks, features = quiet(pairing), make_features()
+    networks, features = quiet(pairing, adversarial_loss=adversarial_loss), make_features()
     gradient = gradients(networks.model_terms(features)["adversarial"], features)
     moved = {**features, **{key: features[key].detach() - 0.5 * gradient[key] for key in ("text", "visual")}}
     before, after = (networks.update_terms(one)["discriminators"].item() for one in (features, moved))
     assert after > before
+
+
+@pytest.mark.parametrize("adversarial_loss", LOSSES)
+@pytest.mark.parametrize("pairing", ["crossed", "matched", "literal"])
+@pytest.mark.filterwarnings("ignore:adversarial pairing")
+def test_the_game_in_closed_form(pairing, adversarial_loss):
+    """Slope in each logit l = D(h) where D should say no: reversal -sigmoid(l), non-saturating sigmoid(l) - 1, both
+    towards "real". Literal: D_v calls h_t real, so the model lowers that logit instead.
+    """
+    networks, features = quiet(pairing, adversarial_loss=adversarial_loss), make_features()
+    found = gradients(networks.model_terms(features, strength=0.3)["adversarial"], features)
+    sides = {"text": networks.visual_discriminator, "visual": networks.text_discriminator}
+    if pairing == "matched":
+        sides = {"text": networks.text_discriminator, "visual": networks.visual_discriminator}
+    for key, discriminator in sides.items():
+        logits = discriminator(features[key])
+        wanted = (1 - logits.sigmoid()) if adversarial_loss == "non_saturating" else logits.sigmoid()
+        if pairing == "literal" and key == "text":
+            wanted = wanted - 1
+        slope = torch.autograd.grad((logits * -0.3 * wanted.detach() / len(logits)).sum(), features[key])[0]
+        torch.testing.assert_close(found[key], slope)
+
+
+def test_the_non_saturating_gradient_is_that_of_its_value():
+    """Finite differences: unlike the reversal, the term is what the model descends."""
+    networks = quiet(adversarial_loss="non_saturating").double()
+    values = [value.detach().double().requires_grad_() for value in make_features(3).values()]
+
+    def term(*rows):
+        return networks.model_terms(dict(zip(FEATURES, rows, strict=True)))["adversarial"]
+
+    assert torch.autograd.gradcheck(lambda text, visual: term(text, visual, *values[2:]), values[:2])
+
+
+def certain_networks(adversarial_loss):
+    """Discriminators that have won on two clusters, and the features they have won on."""
+    networks, features = quiet(adversarial_loss=adversarial_loss), make_features(16)
+    direction = 3.0 * torch.arange(DIM).float()
+    features = {
+        key: (value.detach() + (direction if key.startswith("real") else -direction)).requires_grad_()
+        for key, value in features.items()
+    }
+    optimizer = torch.optim.Adam(networks.parameters(), 1e-2)
+    for _ in range(60):
+        optimizer.zero_grad()
+        networks.update_terms(features)["discriminators"].backward()
+        optimizer.step()
+    return networks, features
+
+
+def test_certain_discriminators_leave_the_reversal_nothing_and_the_other_loss_something():
+    """What "the discriminators win" means for the model; a smoothed target would even turn the first one round."""
+    norms = {}
+    for adversarial_loss in LOSSES:
+        networks, features = certain_networks(adversarial_loss)
+        before = networks.visual_discriminator(features["text"])
+        assert (before < -2.94).all()
+        gradient = gradients(networks.model_terms(features)["adversarial"], features)["text"]
+        moved = networks.visual_discriminator(features["text"] - gradient / gradient.norm())
+        assert (moved.mean() > before.mean()).item()
+        norms[adversarial_loss] = gradient.norm().item()
+    assert norms["non_saturating"] > 20 * norms["reversal"]
 
 
 def test_model_terms_leave_the_networks_alone():
@@ -120,10 +188,11 @@ def test_club_term_is_clamped_and_raw_estimate_reported():
     assert signs == {True, False}
 
 
+@pytest.mark.parametrize("adversarial_loss", LOSSES)
 @pytest.mark.parametrize("pairing", ["crossed", "matched"])
-def test_parts_add_up_over_processes(pairing):
+def test_parts_add_up_over_processes(pairing, adversarial_loss):
     """Sums with one global normaliser: two processes with 4 and 1 objects give the loss of one with 5."""
-    networks, features = quiet(pairing), make_features(5)
+    networks, features = quiet(pairing, adversarial_loss=adversarial_loss), make_features(5)
     parts = [{key: value[piece] for key, value in features.items()} for piece in (slice(4), slice(4, 5))]
     for name in ("discriminators", "club_nll"):
         total = sum(networks.update_terms(part, num_objects=5)[name] for part in parts)
@@ -152,10 +221,11 @@ def test_unequal_classes_do_not_tilt_the_discriminators():
     assert any(torch.count_nonzero(p.grad) for p in networks.visual_discriminator.parameters())
 
 
+@pytest.mark.parametrize("adversarial_loss", LOSSES)
 @pytest.mark.parametrize("spectral_norm", [True, False])
-def test_a_process_without_objects_takes_part(spectral_norm):
+def test_a_process_without_objects_takes_part(spectral_norm, adversarial_loss):
     """Zero rows, as bfloat16 from a wrapped model: exact zeros, connected on both sides, finite figures."""
-    networks = AuxiliaryNetworks(DIM, spectral_norm=spectral_norm)
+    networks = AuxiliaryNetworks(DIM, adversarial_loss=adversarial_loss, spectral_norm=spectral_norm)
     features = {key: torch.zeros(0, DIM, dtype=torch.bfloat16, requires_grad=True) for key in FEATURES}
     terms, updates = networks.model_terms(features), networks.update_terms(features)
     assert [value.item() for value in (*terms.values(), *updates.values())] == [0.0] * 4
@@ -194,9 +264,10 @@ def test_literal_equation_warns_and_degenerates():
     assert networks.metrics(make_features())["accuracy_visual"].item() == 0.5
 
 
-def test_adversarial_value_at_equilibrium():
+@pytest.mark.parametrize("adversarial_loss", LOSSES)
+def test_adversarial_value_at_equilibrium(adversarial_loss):
     """Undecided discriminators: log 2 for each decoupled feature, log 4 for two (Eq. 4 at zero divergence)."""
-    networks = quiet(label_smoothing=0.0)
+    networks = quiet(adversarial_loss=adversarial_loss, label_smoothing=0.0)
     for discriminator in (networks.visual_discriminator, networks.text_discriminator):
         for parameter in discriminator.parameters():
             torch.nn.init.zeros_(parameter)
@@ -211,7 +282,7 @@ def train_discriminator(draw_real, draw_other, steps=150):
     optimizer = torch.optim.Adam(discriminator.parameters(), 5e-3)
     for _ in range(steps):
         optimizer.zero_grad()
-        (discriminator.loss(draw_real(128), True) + discriminator.loss(draw_other(128), False)).backward()
+        discriminator.training_loss(draw_real(128), draw_other(128)).backward()
         optimizer.step()
     discriminator.eval()
     return discriminator.accuracy(draw_real(2000), draw_other(2000)).item()
@@ -235,13 +306,13 @@ def test_discriminator_learns_what_can_be_separated():
     assert train_discriminator(scaled, standard) == pytest.approx(0.5, abs=0.05)
 
 
-def play(pairing, seed=0, steps=400):
+def play(pairing, adversarial_loss, seed=0, steps=400):
     """Two clouds play against their discriminators; their mean places over the last half, and the targets."""
     torch.manual_seed(seed)
     targets = {"text": torch.randn(DIM), "visual": torch.randn(DIM)}
     centres = {key: torch.randn(DIM).requires_grad_() for key in targets}
     places = {key: torch.zeros(DIM) for key in targets}
-    networks = AuxiliaryNetworks(DIM, pairing, num_components=1, queue_size=0)
+    networks = AuxiliaryNetworks(DIM, pairing, adversarial_loss, num_components=1, queue_size=0)
     game = torch.optim.Adam(centres.values(), 1e-2)
     training = torch.optim.Adam(networks.parameters(), 5e-3)
     for step in range(steps):
@@ -258,10 +329,11 @@ def play(pairing, seed=0, steps=400):
     return places, targets
 
 
+@pytest.mark.parametrize("adversarial_loss", LOSSES)
 @pytest.mark.parametrize("pairing", ["crossed", "matched"])
-def test_the_game_moves_features_to_their_target(pairing):
+def test_the_game_moves_features_to_their_target(pairing, adversarial_loss):
     """Crossed: h_t becomes like real visual features, h_v like real textual ones; matched: each like its own kind."""
-    places, targets = play(pairing)
+    places, targets = play(pairing, adversarial_loss)
     opposite = {"text": "visual", "visual": "text"}
     for key, place in places.items():
         wanted = targets[opposite[key] if pairing == "crossed" else key]

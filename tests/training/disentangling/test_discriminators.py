@@ -1,4 +1,4 @@
-"""Discriminators: the gradient penalty against closed form and autograd, and what handicaps them."""
+"""Discriminators: their targets, the gradient penalty against closed form and autograd, and what handicaps them."""
 
 import pytest
 import torch
@@ -22,6 +22,54 @@ def penalty(discriminator, real, other):
     without = discriminator.training_loss(real, other)
     discriminator.gradient_penalty = weight
     return with_it - without
+
+
+class Given(nn.Module):
+    """A network whose logit is the first coordinate of what it sees."""
+
+    def forward(self, seen):
+        return seen[:, :1]
+
+
+def logit_gradients(answer, logits):
+    """Slope of `loss(..., answer)` in the logit, where the discriminator says `logits`."""
+    discriminator = plain(label_smoothing=0.1)
+    discriminator._seen, discriminator.network = (lambda features: features), Given()
+    rows = F.pad(logits[:, None], (0, DIM - 1)).requires_grad_()
+    return torch.autograd.grad(discriminator.loss(rows, answer, normaliser=1), rows)[0][:, 0]
+
+
+def test_the_sign_of_the_game_does_not_depend_on_the_logit():
+    """With a smoothed fake target .05 the slope sigmoid(x) - .05 changes its sign at -2.94, and the reversed gradient
+    pushed features away from the real ones. Unsmoothed: sigmoid(x) for "not real", sigmoid(x) - 1 for "real".
+    """
+    logits = torch.tensor([-8.0, -4.0, -3.0, -2.9, 0.0, 3.0, 8.0])
+    torch.testing.assert_close(logit_gradients(False, logits), logits.sigmoid())
+    torch.testing.assert_close(logit_gradients(True, logits), logits.sigmoid() - 1)
+    assert (logit_gradients(False, logits) > 0).all()
+    assert (logit_gradients(True, logits) < 0).all()
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_only_real_features_have_a_smoothed_target(smoothing):
+    """Constant logits x of real and y of others: the least loss is at x = log((1 - s) / s) and at y = -infinity."""
+    discriminator = plain(label_smoothing=smoothing)
+    discriminator._seen, discriminator.network = (lambda features: features), Given()
+    place = 1.3 if smoothing == 0 else torch.tensor((1 - smoothing) / smoothing).log().item()
+    rows = [torch.full((4, DIM), value, requires_grad=True) for value in (place, -7.0)]
+    real, other = torch.autograd.grad(discriminator.training_loss(*rows), rows)
+    expected = torch.tensor(place).sigmoid() - (1 - smoothing)
+    torch.testing.assert_close(real[:, 0], (expected / 4).expand(4))
+    assert (other[:, 0] > 0).all()
+
+
+def test_a_discriminator_that_knows_a_little_is_no_chance():
+    """Real targets of .8 put "equally likely" at log(.8 / 1.2) = -.41: judged at 0, logits of -.3 and -.5 read .5."""
+    discriminator = plain(label_smoothing=0.2)
+    discriminator._seen, discriminator.network = (lambda features: features), Given()
+    rows = [torch.full((4, DIM), value) for value in (-0.3, -0.5)]
+    assert discriminator.accuracy(*rows).item() == 1.0
+    assert discriminator.accuracy(*rows[::-1]).item() == 0.0
 
 
 def test_penalty_of_a_linear_discriminator():

@@ -9,6 +9,7 @@ from desa2va.training.disentangling.gradient_reversal import (
     AdversarialSchedule,
     adversarial_strength,
     reverse_gradient,
+    scale_gradient,
 )
 
 
@@ -20,6 +21,15 @@ def test_gradient_is_minus_strength_times_the_plain_one(strength):
     reversed_features = reverse_gradient(features, strength)
     assert torch.equal(reversed_features, features)
     assert torch.equal(torch.autograd.grad(reversed_features.pow(3).sum(), features)[0], -strength * plain)
+
+
+def test_scaling_keeps_the_value_and_the_direction():
+    torch.manual_seed(0)
+    features = torch.randn(4, 3, requires_grad=True)
+    plain = torch.autograd.grad(features.pow(3).sum(), features)[0]
+    scaled = scale_gradient(features, 0.3)
+    assert torch.equal(scaled, features)
+    assert torch.equal(torch.autograd.grad(scaled.pow(3).sum(), features)[0], 0.3 * plain)
 
 
 def test_reversal_in_half_precision_and_of_nothing():
