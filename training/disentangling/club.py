@@ -117,9 +117,9 @@ class GaussianMixtureCLUB(nn.Module):
         Args:
             h_v: `(O, C)`.
             h_t: `(O, C)`.
-            negatives: text and visual features `(Q, C)` of other objects. Each h_v meets every other text and each h_t
-                every other visual, so both receive the gradient of the product term. Without them all pairs (i, j),
-                i != j, of the batch stand for the product of the marginals.
+            negatives: text and visual features `(Q, C)` of other objects, without gradient. Each h_v meets every other
+                text, and each h_t every other visual. Without them all pairs (i, j), i != j, of the batch stand for
+                the product of the marginals.
 
         Returns:
             Scalar; an exact, connected zero where there is no pair (O = 0, or O = 1 without negatives).
@@ -133,7 +133,8 @@ class GaussianMixtureCLUB(nn.Module):
             return joint - pairs[other].mean()
         text, visual = negatives
         product = self.pairwise_log_likelihood(h_v, text).mean() + self.pairwise_log_likelihood(visual, h_t).mean()
-        return joint - 0.5 * product
+        # Either mean estimates the product, but its gradient reaches one side only: values average, gradients add.
+        return joint - (product - 0.5 * product.detach())
 
 
 __all__ = ["GaussianMixtureCLUB"]

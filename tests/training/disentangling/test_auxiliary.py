@@ -201,6 +201,27 @@ def test_parts_add_up_over_processes(pairing, adversarial_loss):
     torch.testing.assert_close(total, networks.model_terms(features)["adversarial"])
 
 
+def test_club_gradient_adds_up_over_processes():
+    """Two processes with 4 and 1 objects, each weighed by its share of the mean 2.5, give the gradient of all five."""
+    networks, seed = quiet(), 0
+    networks.remember(make_features(12, seed=3))
+
+    def terms():
+        features = make_features(5, seed)
+        parts = [{key: value[piece] for key, value in features.items()} for piece in (slice(4), slice(4, 5))]
+        shares = [networks.model_terms(part, num_objects=2.5)["club"] for part in parts]
+        return features, networks.model_terms(features)["club"], shares
+
+    while min(terms()[2]) == 0:  # the clamp at zero is for each process
+        seed += 1
+    for key in ("text", "visual"):
+        features, whole, shares = terms()
+        torch.testing.assert_close(sum(shares) / 2, whole)
+        torch.testing.assert_close(
+            gradients(sum(shares) / 2, features)[key], gradients(whole, features)[key], atol=1e-6, rtol=1e-4
+        )
+
+
 def test_club_term_weighs_a_process_by_its_objects():
     """A process with 5 objects where 10 is the mean counts half; unweighted, few would count as much as many."""
     networks = quiet()

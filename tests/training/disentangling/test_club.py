@@ -1,6 +1,7 @@
 """The CLUB estimator recovers known answers on toys whose information has a closed form."""
 
 import math
+from itertools import combinations
 
 import pytest
 import torch
@@ -162,6 +163,70 @@ def test_minimising_the_estimate_removes_dependence():
         club.mutual_information(h_v, h_t).backward()
         mixing.step()
     assert abs(weight.item()) < 0.2
+
+
+def two_maps(number=40, dim=4, seed=0):
+    """Maps (2, dim, dim) with gradient and states (number, dim), of which h_v and h_t are the two linear maps."""
+    generator = torch.Generator().manual_seed(seed)
+    maps = torch.randn(2, dim, dim, dtype=torch.float64, generator=generator).requires_grad_()
+    return maps, torch.randn(number, dim, dtype=torch.float64, generator=generator)
+
+
+def equation_six(club, h_v, h_t):
+    """Eq. 6 of a finite population: its pairs are the joint distribution, all of its combinations the product."""
+    return club.log_likelihood(h_v, h_t).mean() - club.pairwise_log_likelihood(h_v, h_t).mean()
+
+
+@pytest.mark.parametrize("num_components", [1, 3])
+def test_value_and_gradient_with_negatives_are_those_of_equation_six(num_components):
+    """Guards against half of the product's gradient: a mean of two halves, each with one detached side.
+
+    The queue holds the population itself, so Eq. 6 has no sampling error, and its finite differences are the judge.
+    """
+    torch.manual_seed(0)
+    club = plain(4, num_components).double()
+    maps, inputs = two_maps()
+    h_v, h_t = inputs @ maps[0], inputs @ maps[1]
+    estimate = club.mutual_information(h_v, h_t, (h_t.detach(), h_v.detach()))
+    (gradient,) = torch.autograd.grad(estimate, maps)
+    torch.testing.assert_close(estimate, equation_six(club, h_v, h_t))
+    step, differences = 1e-5, torch.zeros_like(maps)
+    for place in range(maps.numel()):
+        moved = []
+        for sign in (1, -1):
+            other = maps.detach().clone()
+            other.view(-1)[place] += sign * step
+            moved.append(equation_six(club, inputs @ other[0], inputs @ other[1]).item())
+        differences.view(-1)[place] = (moved[0] - moved[1]) / (2 * step)
+    torch.testing.assert_close(gradient, differences, rtol=1e-5, atol=1e-7)
+
+
+def test_gradient_of_batches_is_that_of_all_pairs_in_expectation():
+    """All batches of three out of five objects, i != j: their mean is the estimate of the five, value and gradient."""
+    torch.manual_seed(0)
+    club, (maps, inputs) = plain(4, 2).double(), two_maps(5)
+    h_v, h_t = inputs @ maps[0], inputs @ maps[1]
+    batches = list(combinations(range(5), 3))
+    mean = sum(club.mutual_information(h_v[list(batch)], h_t[list(batch)]) for batch in batches) / len(batches)
+    whole = club.mutual_information(h_v, h_t)
+    torch.testing.assert_close(mean, whole)
+    torch.testing.assert_close(*(torch.autograd.grad(value, maps, retain_graph=True)[0] for value in (mean, whole)))
+
+
+@pytest.mark.parametrize("number", [1, 6])
+def test_no_force_between_independent_features(number):
+    """Where q is the true conditional of independent features it ignores h_v, and nothing may move either of them.
+
+    Holds sample by sample: joint and product term pull at h_t alike. Half of a product term left h_t / 2 of force.
+    """
+    torch.manual_seed(0)
+    club = plain(4, 1)
+    for parameter in club.parameters():
+        torch.nn.init.zeros_(parameter)  # a standard normal
+    h_v, h_t = (torch.randn(number, 4, requires_grad=True) for _ in range(2))
+    club.mutual_information(h_v, h_t, (torch.randn(7, 4), torch.randn(7, 4))).backward()
+    torch.testing.assert_close(h_t.grad, torch.zeros_like(h_t), atol=1e-6, rtol=0)
+    torch.testing.assert_close(h_v.grad, torch.zeros_like(h_v), atol=1e-6, rtol=0)
 
 
 def test_gradient_reaches_both_features_with_negatives():
