@@ -18,6 +18,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from transformers import TrainerCallback, TrainerControl, TrainerState
+from transformers.trainer_utils import IntervalStrategy
 
 from .arguments import DeSa2VATrainingArguments
 from .checkpoints import CheckpointTrainer
@@ -26,6 +27,7 @@ from .label_states import LabelReader
 from .objectives.base import Objective
 from .optimizers import build_optimizer
 
+LOOKS = 5  # steps from which a log takes the auxiliary networks' figures; a look costs as much as their learning
 AUXILIARY_FILE = "auxiliary.pt"
 PHRASES_FILE = "phrases.json"
 # What a term is the mean of: label tokens, non-empty masks, object-frame pairs, or objects. Others are means over the
@@ -83,7 +85,7 @@ class DeSa2VATrainer(CheckpointTrainer):
         if self.auxiliary is not None:
             rate = args.auxiliary_learning_rate
             other = rate if args.discriminator_learning_rate is None else args.discriminator_learning_rate
-            self.auxiliary_optimizer = torch.optim.AdamW(self.auxiliary.parameter_groups(rate, other))
+            self.auxiliary_optimizer = torch.optim.AdamW(self.auxiliary.parameter_groups(rate, other), fused=True)
             if dist.is_initialized():
                 for value in self.auxiliary.state_dict().values():
                     dist.broadcast(value, 0)
@@ -180,10 +182,17 @@ class DeSa2VATrainer(CheckpointTrainer):
                 dist.all_reduce(counts)
             if counts.item() > 0:
                 self._auxiliary_step(parameters, flat / counts)
-        if len(features["text"]):  # the neutral figures of a step without objects would only dilute the mean
+        # The neutral figures of a step without objects would only dilute the mean.
+        if len(features["text"]) and self._looks_at_auxiliary():
             for name, value in self.auxiliary.metrics(features).items():
                 self._logged[name].append(float(value))
         self.auxiliary.remember(features)
+
+    def _looks_at_auxiliary(self) -> bool:
+        """Whether this step's figures of the auxiliary networks go into the next log, which is a mean of `LOOKS`."""
+        if self.args.logging_strategy != IntervalStrategy.STEPS:
+            return True
+        return (self.state.global_step + 1) % max(1, self.state.logging_steps // LOOKS) == 0
 
     def _auxiliary_step(self, parameters: list[torch.nn.Parameter], flat: torch.Tensor) -> None:
         for parameter, gradient in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):

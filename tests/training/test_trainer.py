@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from transformers.trainer_utils import IntervalStrategy
 
 from desa2va.training.arguments import DeSa2VATrainingArguments, MaskLossArguments
 from desa2va.training.data.refshapes.dataset import RefShapes
+from desa2va.training.disentangling.auxiliary import FEATURES
 from desa2va.training.label_states import LabelReader
 from desa2va.training.phases import build_objective, free_parameters, trainable_prefixes
 from desa2va.training.recipe_file import apply_overrides, read_config
@@ -140,6 +142,29 @@ def test_every_term_is_logged_and_the_auxiliary_networks_learn(make_model, proce
     for name in ("accuracy_text", "accuracy_visual", "mutual_information", "gate", "fused_iou"):
         assert np.isfinite(entry[name]), name
     assert any(not torch.equal(before[name], value) for name, value in trainer.auxiliary.named_parameters())
+
+
+def test_the_auxiliary_networks_are_looked_at_five_times_a_log(make_model, processor, tmp_path, monkeypatch):
+    """Guards against figures at every step, which cost as much as what is learned there, and against none in a log."""
+    trainer = trainer_of(
+        make_model,
+        processor,
+        tmp_path,
+        {"club": 0.1, "adversarial": 0.1},
+        auxiliary=True,
+    )
+    looks = []
+    features = {name: torch.randn(2, trainer.model.model.config.prompt_dim) for name in FEATURES}
+    monkeypatch.setattr(trainer.auxiliary, "metrics", lambda _: looks.append(trainer.state.global_step) or {})
+    for step in range(20):
+        trainer.state.global_step, trainer.state.logging_steps = step, 10
+        trainer._refresh_auxiliary(features)
+    assert looks == [1, 3, 5, 7, 9, 11, 13, 15, 17, 19]
+    trainer.state.logging_steps = 3
+    trainer._refresh_auxiliary(features)
+    trainer.args.logging_strategy = IntervalStrategy.EPOCH
+    trainer._refresh_auxiliary(features)
+    assert looks[-2:] == [19, 19]
 
 
 def test_auxiliary_networks_are_no_part_of_what_is_saved(make_model, processor, tmp_path):
