@@ -141,7 +141,7 @@ class DeSa2VATrainingArguments(TrainingArguments):
         discriminator_gradient_penalty: weight of R1 on real features (see `Discriminator.training_loss`); 0 is the
             paper's, useful are 1 to 10.
         club_components: K of the Gaussian mixture (Eq. 5; the paper gives no number). queue_size: features remembered
-            as negatives.
+            as negatives, and mask tokens as the other objects of Eq. 7; 0 compares the objects of a batch.
         club_log_variance_bound: bound of q's log-variance. Without one the likelihood of an exact prediction has no
             maximum; 1, ours.
         orthogonality_center: Eq. 7 on centred features (a linear HSIC). Off, as printed.

@@ -226,7 +226,9 @@ def object_score_loss(object_score: Tensor, present: Tensor, num_masks: float | 
 
 
 @full_precision
-def orthogonality_loss(first: Tensor, second: Tensor, center: bool = False) -> Tensor:
+def orthogonality_loss(
+    first: Tensor, second: Tensor, center: bool = False, others: tuple[Tensor, Tensor] | None = None
+) -> Tensor:
     """Orthogonality of two feature matrices (Eq. 7): `||A^T B / O||_F^2`, rows of A and B scaled to unit length.
 
     Written out this is the mean over all pairs of objects (i, j) of `(a_i . a_j)(b_i . b_j)`: it is small where
@@ -234,11 +236,17 @@ def orthogonality_loss(first: Tensor, second: Tensor, center: bool = False) -> T
     is the constant 1, without gradient, for a single object. Unit rows and the division by O are ours: unscaled, Eq.
     7 is minimised by shrinking the features and grows with the batch.
 
+    With `others` every object i of the batch meets every remembered object j instead, `mean_i a_i^T G b_i` with
+    `G = A'^T B' / M`: a mean over objects that one object alone has too. Remembered rows are constants, but in Eq. 7
+    an object stands on both sides of its pairs, so the gradient is doubled: value and gradient are those of Eq. 7
+    where the remembered rows are the batch's. A batch unlike the remembered one may have a value below 0.
+
     Args:
         first: `(O, C)`, e.g. the mask tokens of the text decoder.
         second: `(O, D)`, e.g. the mask tokens of the visual decoder.
-        center: subtracts the mean row of each matrix first, which makes it the linear HSIC of the two: zero for
-            features that do not vary together.
+        center: subtracts the mean row of each matrix first (of `others` where there are some), which makes it the
+            linear HSIC of the two: zero for features that do not vary together.
+        others: `(M, C)` and `(M, D)`, M > 0, rows of other objects, without gradient.
 
     Returns:
         Scalar; zero for O = 0.
@@ -247,10 +255,17 @@ def orthogonality_loss(first: Tensor, second: Tensor, center: bool = False) -> T
         raise ValueError(f"orthogonality needs one row per object in both, got {len(first)} and {len(second)} rows")
     if len(first) == 0:
         return first.sum() + second.sum()
+    partners = (first, second) if others is None else tuple(rows.detach().to(first) for rows in others)
     if center:
-        first, second = first - first.mean(0), second - second.mean(0)
+        means = [rows.mean(0) for rows in partners]
+        first, second = first - means[0], second - means[1]
+        partners = tuple(rows - mean for rows, mean in zip(partners, means, strict=True))
     first, second = F.normalize(first, dim=-1), F.normalize(second, dim=-1)
-    return (first.T @ second / len(first)).square().sum()
+    if others is None:
+        return (first.T @ second / len(first)).square().sum()
+    cross = F.normalize(partners[0], dim=-1).T @ F.normalize(partners[1], dim=-1) / len(partners[0])
+    value = ((first @ cross) * second).sum(-1).mean()
+    return 2.0 * value - value.detach()
 
 
 __all__ = [

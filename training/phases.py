@@ -107,6 +107,7 @@ def build_objective(
         reprompts,
         arguments.shuffled_share,
         arguments.orthogonality_center,
+        arguments.queue_size,
     )
 
 

@@ -113,8 +113,8 @@ def load_heads(objective: Objective, source: str | None) -> None:
 
 def save_heads(objective: Objective, folder: Path) -> None:
     """Keeps the throw-away heads for the next stage, where there are any."""
-    heads = {name: value for name, value in objective.state_dict().items() if not name.startswith("model.")}
-    heads.pop("step", None)
+    left_out = ("model.", "memory.", "step")  # what a training remembers is no head
+    heads = {name: value for name, value in objective.state_dict().items() if not name.startswith(left_out)}
     if heads:
         torch.save(heads, folder / HEADS_FILE)
 

@@ -41,6 +41,7 @@ COUNTED_BY = {
     "label_mask": "masks",
     "iou": "masks",
     "object_score": "pairs",
+    "orthogonality": "pairs",
     "adversarial": "objects",
 }
 
@@ -154,6 +155,8 @@ class DeSa2VATrainer(CheckpointTrainer):
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Stock step; after the last micro-batch of a step the auxiliary networks have theirs."""
         loss = super().training_step(*args, **kwargs)
+        if self.accelerator.sync_gradients:
+            self.accelerator.unwrap_model(self.model).end_step()
         if self.auxiliary is not None and self.accelerator.sync_gradients and self._features:
             features = {name: torch.cat([part[name] for part in self._features]) for name in self._features[0]}
             self._features = []

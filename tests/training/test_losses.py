@@ -99,8 +99,9 @@ def test_no_masks_with_points_and_scores():
         iou_score_loss(scores, empty, targets),
         object_score_loss(scores, torch.zeros(0)),
         orthogonality_loss(torch.zeros(0, 3, requires_grad=True), torch.zeros(0, 3)),
+        orthogonality_loss(torch.zeros(0, 3, requires_grad=True), torch.zeros(0, 3), others=(torch.ones(2, 3),) * 2),
     ]
-    assert [value.item() for value in values] == [0.0] * 4
+    assert [value.item() for value in values] == [0.0] * 5
     assert all(value.requires_grad for value in values)
 
 
@@ -194,7 +195,43 @@ def test_orthogonality_limits():
     assert_near(wide, 1 / 64, 1e-3)  # the diagonal i = j alone gives 1 / O
 
 
-def test_orthogonality_of_one_object_is_constant():
+@pytest.mark.parametrize("center", [False, True])
+def test_orthogonality_against_remembered_rows_is_that_of_the_batch(center):
+    """Where the batch itself is remembered the value is Eq. 7's, and uncentred the gradient too: half of it was lost
+    with the side that is a constant. (Centred, Eq. 7 also moves the mean, which is a constant here.)
+    """
+    torch.manual_seed(0)
+    rows = [torch.randn(6, width, dtype=torch.float64).requires_grad_() for width in (5, 4)]
+    printed = orthogonality_loss(*rows, center)
+    remembered = orthogonality_loss(*rows, center, [row.detach() for row in rows])
+    torch.testing.assert_close(remembered, printed)
+    if not center:
+        for one, other in zip(torch.autograd.grad(remembered, rows), torch.autograd.grad(printed, rows), strict=True):
+            torch.testing.assert_close(one, other)
+
+
+def test_orthogonality_of_objects_adds_up_against_remembered_rows():
+    """Each object meets the same others: the mean of eight values of one is the value of eight."""
+    torch.manual_seed(0)
+    first, second = torch.randn(8, 5), torch.randn(8, 5)
+    others = torch.randn(20, 5), torch.randn(20, 5)
+    singles = [orthogonality_loss(first[i : i + 1], second[i : i + 1], others=others) for i in range(8)]
+    torch.testing.assert_close(sum(singles) / 8, orthogonality_loss(first, second, others=others))
+
+
+def test_one_object_learns_from_remembered_ones():
+    """By hand: a = e1 at length 2, b = e1; remembered a' = b' = (e1 + e2) / sqrt 2. Value (a . a')(b . b') = 1/2;
+    twice the slope in a of a / |a| . a' times b . b' is sqrt(1/2) sqrt(1/2) along e2, over |a| = 2: 1/2.
+    """
+    first = torch.tensor([[2.0, 0.0]], requires_grad=True)
+    other = torch.ones(1, 2)
+    value = orthogonality_loss(first, torch.tensor([[1.0, 0.0]]), others=(other, other))
+    value.backward()
+    assert_near(value, 0.5)
+    torch.testing.assert_close(first.grad, torch.tensor([[0.0, 0.5]]))
+
+
+def test_orthogonality_of_one_object_alone_is_constant():
     """Documented weakness of Eq. 7: one object gives 1 and no gradient, whatever the angle between its features."""
     first = torch.randn(1, 5, requires_grad=True)
     value = orthogonality_loss(first, torch.randn(1, 5))

@@ -171,3 +171,53 @@ def test_isolated_text_losses_teach_the_text_projection_and_not_the_language_mod
         moved[isolated] = {name for name, gradient in gradients.items() if gradient.abs().max() > 0}
     assert any(name.startswith("mllm.") for name in moved[False])
     assert {name.split(".layers")[0] for name in moved[True]} == {"decoupling.text"}
+
+
+@pytest.mark.parametrize("phase", ["decoupling", "fusion"])
+def test_nothing_but_text_losses_teaches_an_isolated_text_projection(make_model, processor, batch, tmp_path, phase):
+    """Paper section 3.4: the text prediction is not compared with the visual ground truth. The predicted IoU and the
+    object score of the text decoder were, and the gradient went through the frozen decoder into W_t.
+    """
+    names = ("language", "visual_mask", "fused_mask", "iou", "object_score", "text_mask", "alignment", "orthogonality")
+    model, learned, values = make_model(), set(), {}
+    arguments = DeSa2VATrainingArguments(
+        output_dir=str(tmp_path), phase=phase, use_cpu=True, language_model="full", weights=dict.fromkeys(names, 1.0)
+    )
+    free_parameters(model, trainable_prefixes(arguments))
+    objective = build_objective(model, arguments, LOSS, processor, LabelReader(model, processor.tokenizer))
+    for isolated in (False, True):
+        model.isolate_text(isolated)
+        terms = objective(**batch)["terms"]
+        values[isolated] = {name: terms[name].item() for name in names}
+        for name in names:
+            (gradient,) = torch.autograd.grad(
+                terms[name], [model.decoupling.text.layers[0].weight], retain_graph=True, allow_unused=True
+            )
+            if isolated and gradient is not None and gradient.abs().max() > 0:
+                learned.add(name)
+    assert learned == {"text_mask", "alignment", "orthogonality"}
+    assert values[True] == pytest.approx(values[False], rel=1e-5)
+
+
+def test_a_single_object_is_compared_with_remembered_ones(make_model, processor, tmp_path):
+    """Eq. 7 of one object is the constant 1: with one object per micro-batch the term taught nothing."""
+    model = make_model()
+    arguments = DeSa2VATrainingArguments(
+        output_dir=str(tmp_path), use_cpu=True, language_model="full", weights={"orthogonality": 1.0}, queue_size=8
+    )
+    free_parameters(model, trainable_prefixes(arguments))
+    objective = build_objective(model, arguments, LOSS, processor, LabelReader(model, processor.tokenizer)).train()
+    dataset = RefShapes("train", conversations=1, length=9, level="full", kinds={"attribute": 1.0})
+    weight = model.decoupling.text.layers[0].weight
+    sizes = []
+    for index in range(9):
+        term = objective(**processor.collate([dataset[index]]))["terms"]["orthogonality"]
+        sizes.append(torch.autograd.grad(term, weight)[0].abs().max().item())
+        objective.end_step()
+    assert sizes[0] < 1e-6
+    assert min(sizes[1:]) > 1e-5
+    assert len(objective.memory) == 8
+    objective.eval()(**processor.collate([dataset[0]]))  # a validation is not remembered
+    before = objective.memory.rows.clone()
+    objective.end_step()
+    assert torch.equal(objective.memory.rows, before)

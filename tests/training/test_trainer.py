@@ -99,9 +99,38 @@ def test_the_game_of_eight_singles_is_that_of_one_batch_of_eight(make_model, pro
         torch.testing.assert_close(other, results[0], rtol=1e-3, atol=1e-6)
 
 
+def test_orthogonality_of_eight_singles_is_that_of_one_batch_of_eight(make_model, processor, tmp_path):
+    """Against what was remembered before the step; the first step of a training, with nothing to remember, is Eq. 7
+    of each micro-batch and does depend on how the objects are divided.
+    """
+    results = []
+    for size in (8, 2, 1):
+        trainer = trainer_of(
+            make_model,
+            processor,
+            tmp_path / f"{size}",
+            {"orthogonality": 1.0},
+            per_device_train_batch_size=size,
+            gradient_accumulation_steps=8 // size,
+            max_steps=1,
+            max_grad_norm=0.0,
+            save_strategy="no",
+        )
+        memory = trainer.model.memory
+        memory.push(*torch.randn(2, 20, memory.rows.shape[2], generator=torch.Generator().manual_seed(0)))
+        trainer.optimizer = torch.optim.SGD(trainer.model.model.decoupling.parameters(), lr=1.0)
+        before = weights_of(trainer)["decoupling.text.layers.0.weight"]
+        trainer.train()
+        results.append((weights_of(trainer)["decoupling.text.layers.0.weight"] - before, memory.negatives()[0]))
+    assert results[0][0].abs().max() > 1e-5
+    for step, remembered in results[1:]:
+        torch.testing.assert_close(step, results[0][0], rtol=1e-3, atol=1e-7)
+        torch.testing.assert_close(remembered, results[0][1], rtol=1e-3, atol=1e-5)
+
+
 def test_resume_continues_bit_for_bit(make_model, processor, tmp_path):
-    """Model, Muon, AdamW, schedule, random state, discriminators, CLUB and queue all come back."""
-    weights = {**WEIGHTS, "adversarial": 0.1, "club": 0.1}
+    """Model, Muon, AdamW, schedule, random state, discriminators, CLUB, queue and remembered tokens all come back."""
+    weights = {**WEIGHTS, "adversarial": 0.1, "club": 0.1, "orthogonality": 0.1}
     fields = {
         "per_device_train_batch_size": 2,
         "max_steps": 4,

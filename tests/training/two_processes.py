@@ -30,7 +30,7 @@ SECOND = {
     "phase": "decoupling",
     "language_model": "lora",
     "lora_rank": 4,
-    "weights": {"language": 1.0, "visual_mask": 1.0, "text_mask": 0.5, "club": 0.1},
+    "weights": {"language": 1.0, "visual_mask": 1.0, "text_mask": 0.5, "club": 0.1, "orthogonality": 0.1},
     "gradient_checkpointing": True,
 }
 

@@ -2,6 +2,7 @@
 
 from .auxiliary import AuxiliaryNetworks
 from .discriminators import Discriminator
+from .feature_queue import FeatureQueue
 from .gradient_reversal import AdversarialSchedule
 
-__all__ = ["AdversarialSchedule", "AuxiliaryNetworks", "Discriminator"]
+__all__ = ["AdversarialSchedule", "AuxiliaryNetworks", "Discriminator", "FeatureQueue"]

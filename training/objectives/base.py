@@ -79,6 +79,9 @@ class Objective(nn.Module):
             output["terms"][name] = term + connected_zero(self)
         return output
 
+    def end_step(self) -> None:
+        """Called after every optimizer step, by every process of a training."""
+
     def activation_checkpointing_enable(
         self, activation_checkpointing_kwargs: dict[str, Any] | None = None, **options: Any
     ) -> None:

@@ -14,8 +14,9 @@ import torch.nn.functional as F
 
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 from desa2va.modeling_desa2va.objects import pair_with_frames
-from desa2va.modeling_desa2va.outputs import DeSa2VAOutput, MaskPrediction
+from desa2va.modeling_desa2va.outputs import DeSa2VAOutput, MaskPass, MaskPrediction
 from desa2va.training.arguments import MaskLossArguments
+from desa2va.training.disentangling import FeatureQueue
 from desa2va.training.label_states import LabelReader
 from desa2va.training.losses import iou_score_loss, mask_iou, object_score_loss, orthogonality_loss
 from desa2va.training.mask_targets import mask_targets
@@ -66,7 +67,8 @@ class DecouplingObjective(Objective):
         model: the model. mask_loss_arguments: how a mask is scored. reader: reads the ground-truth phrases; `None`
             in mode `sa2va`, which has no text branch. weights: terms with weight 0 are not computed. num_reprompts:
             overrides the configuration (0 in phase 2). shuffled_share: see `TemporalTerms`.
-        orthogonality_center: see `orthogonality_loss`.
+        orthogonality_center: see `orthogonality_loss`. memory_size: pairs of mask tokens remembered for it; 0
+            compares the objects of a batch with each other, and one object with nothing.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class DecouplingObjective(Objective):
         num_reprompts: int | None,
         shuffled_share: float = 1.0,
         orthogonality_center: bool = False,
+        memory_size: int = 512,
     ) -> None:
         super().__init__(model, reader)
         self.mask_loss_arguments = mask_loss_arguments
@@ -86,6 +89,9 @@ class DecouplingObjective(Objective):
         self.orthogonality_center = orthogonality_center
         wanted = any(weights.get(name, 0) > 0 for name in TERMS)
         self.temporal = TemporalTerms(model.config, weights, shuffled_share) if wanted else None
+        compared = weights.get("orthogonality", 0) > 0 and model.segmenter.text_decoder is not None
+        self.memory = FeatureQueue(memory_size, model.config.prompt_dim) if compared else None
+        self._tokens: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def compute(self, **batch: Any) -> dict[str, Any]:
         """Terms of METHOD section 5; metrics `fused_iou`, `text_iou`, `visual_iou`, `gate`, `order_accuracy`."""
@@ -138,13 +144,43 @@ class DecouplingObjective(Objective):
                 if decoded is output.passes[-1] and len(present):
                     quality = mask_iou(part.logits.detach()[present], targets[present])
                     metrics[name.replace("_mask", "_iou")] = quality.mean() if len(quality) else quality.sum()
-            if decoded.text is not None and self.weights.get("orthogonality", 0):
-                loss = orthogonality_loss(decoded.text.tokens, decoded.visual.tokens, self.orthogonality_center)
-                terms["orthogonality"] = terms.get("orthogonality", 0.0) + share * loss
-        decoders = [part for decoded in output.passes for part in (decoded.visual, decoded.text) if part is not None]
+        if self.memory is not None:
+            terms["orthogonality"] = self._orthogonality(output)
+        decoders = [part for decoded in output.passes for part in self._scored(decoded)]
         terms |= score_terms(decoders, targets, present)
         if len(present) and output.passes[-1].text is not None:
             metrics["gate"] = output.passes[-1].gate.detach().mean()
+
+    def _scored(self, decoded: MaskPass) -> list[MaskPrediction]:
+        """The decoders' answers whose scores meet the ground truth. That of an isolated text branch must not learn
+        from it through its scores either: they are counted and teach nothing.
+        """
+        if decoded.text is None:
+            return [decoded.visual]
+        if not self.model.fusion.text_isolated:
+            return [decoded.visual, decoded.text]
+        return [decoded.visual, MaskPrediction(**{name: value.detach() for name, value in decoded.text.items()})]
+
+    def _orthogonality(self, output: DeSa2VAOutput) -> torch.Tensor:
+        """Eq. 7 of every pass, against what earlier steps have left; of the batch alone while nothing is remembered.
+
+        The memory stays as it is until `end_step`, so micro-batches of one step and its processes add up.
+        """
+        others, value = self.memory.negatives(), 0.0
+        for decoded in output.passes:
+            text, visual = decoded.text.tokens, decoded.visual.tokens
+            value = value + orthogonality_loss(text, visual, self.orthogonality_center, others) / len(output.passes)
+            if self.training:
+                self._tokens.append((text.detach(), visual.detach()))
+        return value
+
+    def end_step(self) -> None:
+        """Remembers the mask tokens of the step, of all processes."""
+        if self.memory is not None:
+            nothing = self.memory.rows[:0, 0]
+            text, visual = (torch.cat([nothing, *(pair[side] for pair in self._tokens)]) for side in (0, 1))
+            self.memory.push(text.to(nothing), visual.to(nothing))
+            self._tokens = []
 
     def _features(self, output: DeSa2VAOutput) -> dict[str, torch.Tensor]:
         """What discriminators and CLUB look at: h_t, h_v, real T = h_l, real V (METHOD section 5)."""
