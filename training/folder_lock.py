@@ -20,10 +20,13 @@ LOCK_FILE = ".training"
 
 
 @contextmanager
-def folder_lock(folder: str | os.PathLike) -> Iterator[None]:
+def folder_lock(folder: str | os.PathLike, wait: bool = False) -> Iterator[None]:
     """Keeps other trainings out of `folder`, which is made where it is missing.
 
     Of the processes of one distributed training the first holds the lock.
+
+    Args:
+        folder: any folder. wait: for whoever is there, in place of the error; for what takes a moment.
 
     Raises:
         BlockingIOError: another process trains there; it is named.
@@ -33,7 +36,7 @@ def folder_lock(folder: str | os.PathLike) -> Iterator[None]:
     if fcntl is None or os.environ.get("RANK", "0") != "0":
         yield
         return
-    with _locked(path) as file:
+    with _locked(path, wait) as file:
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()
@@ -44,12 +47,12 @@ def folder_lock(folder: str | os.PathLike) -> Iterator[None]:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator:
+def _locked(path: Path, wait: bool) -> Iterator:
     while True:
         with open(path, "a+", encoding="utf-8") as file:
             try:
                 # Of the process, not of the file handle: forked data loaders that outlive it do not hold it.
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.lockf(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 file.seek(0)
                 raise BlockingIOError(

@@ -27,7 +27,7 @@ from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 from desa2va.program import run_program
 
 from .arguments import DataArguments, DeSa2VATrainingArguments, MaskLossArguments
-from .checkpoints import STATE_FILE, move_files, newest_checkpoint, writing
+from .checkpoints import STATE_FILE, checkpoint_step, move_files, newest_checkpoint, writing
 from .data.build import build_dataset, build_validation
 from .data.finetune_lengths import check_lengths
 from .disentangling import AuxiliaryNetworks
@@ -134,7 +134,11 @@ def _train_stage(config: dict[str, Any], folder: Path) -> None:
             f"{folder}: stopped after step {trainer.state.global_step} of {trainer.state.max_steps}; repeat the "
             "command to go on"
         )
-    facts = {"seconds": round(time.time() - started, 1), "cpu_seconds": round(time.process_time() - cpu_started, 1)}
+    facts: dict[str, Any] = {
+        "seconds": round(time.time() - started, 1),
+        "cpu_seconds": round(time.process_time() - cpu_started, 1),
+        "timed_steps": trainer.state.global_step - checkpoint_step(checkpoint),
+    }
     if validation is not None:
         facts["validation"] = trainer.evaluate()
     facts["learning_parameters"] = len(learning)
