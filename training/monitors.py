@@ -47,14 +47,20 @@ def window_of(history: History, name: str) -> list[float]:
 
 
 def discriminator_wins(side: str, history: History, arguments: DeSa2VATrainingArguments) -> str | None:
-    """The discriminator of one side is never wrong: its gradient no longer says where to go."""
+    """The discriminator of one side is never wrong: reversed, its gradient vanishes; otherwise the weight is too
+    small to matter.
+    """
     values = window_of(history, f"accuracy_{side}")
     if not values or min(values) < WON or not arguments.weights.get("adversarial", 0):
         return None
+    effect, remedy = "the adversarial term does nothing", "adversarial_loss=non_saturating or "
+    if arguments.adversarial_loss == "non_saturating":
+        effect, remedy = "the adversarial term is too weak for the others", ""
     return (
-        f"the {side} discriminator is right on {min(values):.1%} of its features or more: the adversarial term does "
-        "nothing. Choose adversarial_pairing=matched with weights.adversarial near 1; discriminator_noise, "
-        "discriminator_gradient_penalty and a lower discriminator_learning_rate soften its certainty only"
+        f"the {side} discriminator is right on {min(values):.1%} of its features or more: {effect}. Choose {remedy}"
+        "adversarial_pairing=matched with weights.adversarial near 1, and watch drift_text and drift_visual; "
+        "discriminator_noise, discriminator_gradient_penalty and a lower discriminator_learning_rate soften its "
+        "certainty only"
     )
 
 

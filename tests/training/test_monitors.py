@@ -94,6 +94,15 @@ def test_a_game_that_is_off_is_not_judged(tmp_path):
     assert found(history_of(accuracy_visual=0.5, accuracy_text=0.5), literal) == set()
 
 
+def test_the_remedy_for_a_lost_game_is_not_what_is_set_already(tmp_path, arguments):
+    """The non-saturating loss has a gradient there: "does nothing, choose it" would be wrong twice."""
+    chosen = DeSa2VATrainingArguments(output_dir=str(tmp_path), adversarial_loss="non_saturating", use_cpu=True)
+    for one, words in ((arguments, "does nothing. Choose adversarial_loss=non_saturating"), (chosen, "too weak")):
+        message = CHECKS["discriminator_visual_wins"](history_of(accuracy_visual=1.0), one)
+        assert words in message
+    assert "non_saturating" not in message
+
+
 def test_a_finding_names_arguments_that_exist(arguments):
     """The remedy is the point of a warning; a renamed argument must not leave it behind."""
     changes = {"accuracy_visual": 1.0, "accuracy_text": 0.5, "gate": 0.999, "club_nll": 0.4, "grad_norm": [99.0] * 5}
@@ -105,7 +114,8 @@ def test_a_finding_names_arguments_that_exist(arguments):
     for message in messages:
         words = {word.strip(".,:;()").split("=")[0].split(".")[0] for word in message.split()}
         assert words & (set(vars(arguments)) | {"model"}), message
-        unknown = {word for word in words if "_" in word} - set(vars(arguments)) - {"visual_mask", "club_nll"}
+        logged = {"visual_mask", "club_nll", "drift_text", "drift_visual"}
+        unknown = {word for word in words if "_" in word} - set(vars(arguments)) - logged
         assert not unknown, unknown
 
 
