@@ -4,7 +4,8 @@ Raise it with every change that alters a loss term's value or gradient. An ablat
 trained with the old terms is never taken for finished with the new ones.
 
 1: CLUB had half the gradient of its product term and standardised row by row; the generator played against smoothed
-   fake targets; the text branch's predicted IoU was taught by the ground truth.
+   fake targets; an isolated text branch still learned from the ground truth by its predicted IoU and object score;
+   orthogonality saw no object beyond its micro-batch.
 2: the terms as docs/method.md states them.
 """
 

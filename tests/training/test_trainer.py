@@ -12,6 +12,7 @@ from desa2va.training.arguments import DeSa2VATrainingArguments, MaskLossArgumen
 from desa2va.training.data.refshapes.dataset import RefShapes
 from desa2va.training.disentangling.auxiliary import FEATURES
 from desa2va.training.label_states import LabelReader
+from desa2va.training.method_version import METHOD_VERSION
 from desa2va.training.phases import build_objective, free_parameters, trainable_prefixes
 from desa2va.training.recipe_file import apply_overrides, read_config
 from desa2va.training.train import _auxiliary, run_recipe
@@ -356,6 +357,7 @@ def test_a_recipe_runs_its_stages_and_skips_finished_ones(stage, tmp_path):
     assert folder == tmp_path / "runs" / "second"
     report = json.loads((folder / "stage.json").read_text())
     assert report["steps"] == 2
+    assert report["method_version"] == METHOD_VERSION  # or nobody could tell later which terms it learned from
     assert report["warnings"] == []
     model, processor = load(folder)
     assert not [name for name, _ in model.named_parameters() if "lora" in name]
