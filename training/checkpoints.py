@@ -48,6 +48,11 @@ def newest_checkpoint(folder: str | os.PathLike) -> str | None:
     return None
 
 
+def checkpoint_step(checkpoint: str | None) -> int:
+    """Steps that were done before a checkpoint was written; 0 without one."""
+    return 0 if checkpoint is None else int(_CHECKPOINT.fullmatch(Path(checkpoint).name)[1])
+
+
 def is_complete(checkpoint: Path) -> bool:
     """Whether a checkpoint has weights and state, and no file of it ends early."""
     try:
@@ -195,6 +200,7 @@ __all__ = [
     "OBJECTIVE_FILE",
     "STATE_FILE",
     "CheckpointTrainer",
+    "checkpoint_step",
     "is_complete",
     "move_files",
     "newest_checkpoint",
