@@ -59,13 +59,15 @@ def test_unknown_name_says_what_there_is():
 
 
 def test_python_versions_are_declared_alike():
-    """Classifiers, `requires-python`, ruff and README must not tell users different things."""
-    project, readme = ((ROOT / name).read_text(encoding="utf-8") for name in ("pyproject.toml", "README.md"))
+    """Guards against classifiers, README, ruff and the table of what was run that tell users different things."""
+    names = ("pyproject.toml", "README.md", "docs/backbones.md")
+    project, readme, backbones = ((ROOT / name).read_text(encoding="utf-8") for name in names)
     minors = [int(minor) for minor in re.findall(r"Python :: 3\.(\d+)\"", project)]
     assert minors == list(range(minors[0], minors[-1] + 1))
     assert f'requires-python = ">=3.{minors[0]}"' in project
     assert f'target-version = "py3{minors[0]}"' in project
     assert f"Python 3.{minors[0]} to 3.{minors[-1]}" in readme
+    assert {int(minor) for minor in re.findall(r"^\| 3\.(\d+) \|", backbones, re.MULTILINE)} == set(minors)
     assert sys.version_info.minor in minors
 
 
