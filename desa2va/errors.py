@@ -1,9 +1,37 @@
-"""The kinds of errors that mean "what was given can not be used", in one place.
+"""The kinds of errors that mean "what was given can not be used", in one place, and what an error leaves in memory.
 
-The command line turns each of them into one line; readers of files raise no other kind, which the fuzz test holds them
-to. Any other exception is a fault of this package and shows its traceback. (Engineering; no paper section.)
+The command line turns each of the kinds into one line; readers of files raise no other kind, which the fuzz test holds
+them to. Any other exception is a fault of this package and shows its traceback. (Engineering; no paper section.)
 """
+
+from __future__ import annotations
+
+import gc
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 USER_ERRORS: tuple[type[Exception], ...] = (ValueError, TypeError, OSError, ImportError)
 
-__all__ = ["USER_ERRORS"]
+
+@contextmanager
+def memory_freed() -> Iterator[None]:
+    """Lets go of what was loaded when something goes wrong inside; also a decorator.
+
+    An error that is kept (a notebook keeps the last one) holds the frames it went through, and they hold the model
+    that was refused: the next try would find no memory.
+    """
+    handled = sys.exc_info()[1]  # the caller's own, if it is in the middle of one
+    try:
+        yield
+    except Exception as error:
+        link: BaseException | None = error
+        while link is not None and link is not handled:
+            traceback.clear_frames(link.__traceback__)
+            link = link.__cause__ or link.__context__
+        gc.collect()  # hooks and modules point at each other
+        raise
+
+
+__all__ = ["USER_ERRORS", "memory_freed"]

@@ -23,6 +23,7 @@ from desa2va.processing.processing_desa2va import DeSa2VAProcessor
 
 from .adapters import find_adapter, merge_adapter, read_adapter_config
 from .card import SIDE_FILES, SUMMARY_FILE, write_card
+from .errors import memory_freed
 from .model_checks import check_configuration, check_together
 from .model_files import (
     SHIPPED_MODEL,
@@ -37,6 +38,7 @@ from .model_files import (
 from .published import load_published, published_type
 
 
+@memory_freed()
 def load(
     name: str | os.PathLike = SHIPPED_MODEL,
     *,

@@ -174,11 +174,12 @@ class DeSa2VAProcessor(ChatTemplateMixin, FlatExportMixin, ProcessorMixin):
                 f"merge_size={self.merge_size}, but {type(self.image_processor).__name__} has {merge_size}; "
                 f"mllm_type={self.mllm_type!r} needs the image processor of Qwen-VL and its merge_size"
             )
-        vocabulary = self.tokenizer.get_vocab()
-        missing = [token for token in (*self.seg_tokens, *PLACEHOLDERS[self.mllm_type]) if token not in vocabulary]
+        tokens = (*self.seg_tokens, *PLACEHOLDERS[self.mllm_type])
+        # A vocabulary may list what its rules never make of a text.
+        missing = [token for token in tokens if self.tokenizer.tokenize(token) != [token]]
         if missing:
             raise ValueError(
-                f"the tokenizer lacks {missing}; add segmentation tokens with "
+                f"the tokenizer lacks {missing}, or spells them with several tokens; add segmentation tokens with "
                 "tokenizer.add_special_tokens({'additional_special_tokens': [...]}) and resize the embeddings"
             )
         if self.tokenizer.pad_token_id is None:

@@ -64,9 +64,10 @@ def open_language(source: Source, tokenizer: PreTrainedTokenizerBase | None = No
     kind = stated.get("model_type")
     if kind not in LANGUAGE_TYPES:
         raise ValueError(f"{file}: model_type={kind!r} is not supported; {', '.join(LANGUAGE_TYPES)} are")
+    image = _image_token(kind, tokenizer)
     with open_tensors(weight_files(folder)) as tensors:
         try:
-            config = _config(folder, stated, tokenizer)
+            config = _config(folder, stated, image)
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{file} can not be read as {kind}: {error}") from error
         state = arrange(tensors, _places(kind, config))
@@ -79,12 +80,19 @@ def open_language(source: Source, tokenizer: PreTrainedTokenizerBase | None = No
         yield Part(config, state, folder)
 
 
-def _config(folder: Path, stated: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase | None) -> PreTrainedConfig:
-    if stated["model_type"] != INTERNVL_CHAT:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+def _image_token(kind: str, tokenizer: PreTrainedTokenizerBase | None) -> int | None:
+    """Of InternVL in its authors' layout, whose file does not state it."""
+    if kind != INTERNVL_CHAT:
+        return None
     if tokenizer is None:
         raise ValueError(f"a tokenizer is needed to find {IMAGE_CONTEXT}")
-    return internvl_config(stated, single_token(tokenizer, IMAGE_CONTEXT))
+    return single_token(tokenizer, IMAGE_CONTEXT)
+
+
+def _config(folder: Path, stated: Mapping[str, Any], image_token_id: int | None) -> PreTrainedConfig:
+    if stated["model_type"] != INTERNVL_CHAT:
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    return internvl_config(stated, image_token_id)
 
 
 def _places(kind: str, config: Any) -> Callable[[str], list[Place]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +12,8 @@ from typing import Any
 
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
+
+from desa2va.errors import memory_freed
 
 from .names import Place
 from .tensors import LazyTensor, Tensors
@@ -65,6 +66,7 @@ def below(prefix: str, state: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]
     return {prefix + name: value for name, value in state.items()}
 
 
+@memory_freed()
 def load_complete(
     model_class: type[PreTrainedModel],
     where: Path | str,
@@ -106,8 +108,6 @@ def load_complete(
         f"{what} {_some(names)}" for what, names in ((what, sorted(names)) for what, names in found) if names
     ]
     if complaints:
-        del model
-        gc.collect()  # hooks and modules point at each other; the next try needs the memory
         raise ValueError(f"{where} is no complete checkpoint: {complaints[0]}")
     return model.eval()
 

@@ -60,8 +60,9 @@ def load_sa2va(
     stated = read_json_object(file)
     with ExitStack() as stack:
         tensors = stack.enter_context(open_tensors(weight_files(folder)))
+        seg, image = single_token(tokenizer, SEG), _image_token(stated, tokenizer)
         try:
-            config = _config(stated, tensors, tokenizer)
+            config = read_sa2va_config(stated, sam2_config(_sam_sizes(stated, tensors)), seg, image)
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{file} can not be read as a Sa2VA: {error}") from error
         text = config.get_text_config()
@@ -93,9 +94,9 @@ def _ends(stated: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, eos: in
     return sorted(ends - {None})
 
 
-def _config(stated: Mapping[str, Any], tensors: Tensors, tokenizer: PreTrainedTokenizerBase) -> DeSa2VAConfig:
-    image = single_token(tokenizer, IMAGE_CONTEXT) if sa2va_backbone(stated) == "internvl" else None
-    return read_sa2va_config(stated, sam2_config(_sam_sizes(stated, tensors)), single_token(tokenizer, SEG), image)
+def _image_token(stated: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """Of InternVL, whose file does not state it."""
+    return single_token(tokenizer, IMAGE_CONTEXT) if "llm_config" in stated else None
 
 
 def _as_desa2va(config: DeSa2VAConfig) -> DeSa2VAConfig:

@@ -10,6 +10,7 @@ from transformers import AddedToken, AutoTokenizer, LlamaTokenizer, PreTrainedTo
 
 from .checkpoint import read_json_object
 
+_CONFIG = "tokenizer_config.json"
 SEG, IMAGE_CONTEXT = "[SEG]", "<IMG_CONTEXT>"
 # Sa2VA's, in its order.
 SEGMENTATION_TOKENS = (SEG, "<p>", "</p>", "<vp>", "</vp>")
@@ -21,7 +22,7 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     Raises:
         ValueError: a tokenizer class that is unknown here, or a damaged file.
     """
-    kind = read_json_object(folder / "tokenizer_config.json").get("tokenizer_class")
+    kind = read_json_object(folder / _CONFIG).get("tokenizer_class")
     if kind in ("Qwen2Tokenizer", "Qwen2TokenizerFast"):
         return Qwen2Tokenizer.from_pretrained(folder)
     if kind in ("InternLM2Tokenizer", "InternLM2TokenizerFast"):
@@ -36,11 +37,14 @@ def single_token(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
     """The id of a control token.
 
     Raises:
-        ValueError: the tokenizer has no such token, or spells it with several.
+        ValueError: the tokenizer has no such token, or spells it with several, which a vocabulary that lists it may
+            do all the same.
     """
     ids = tokenizer.encode(text, add_special_tokens=False)
-    if len(ids) != 1 or tokenizer.convert_ids_to_tokens(ids[0]) != text:
-        raise ValueError(f"the tokenizer must have {text} as one token, got {ids} ({tokenizer.name_or_path})")
+    pieces = tokenizer.convert_ids_to_tokens(ids)
+    if pieces != [text]:
+        where = f"{Path(tokenizer.name_or_path) / _CONFIG}: " if tokenizer.name_or_path else ""
+        raise ValueError(f"{where}the tokenizer must have {text} as one token, it spells it {' '.join(pieces)}")
     return ids[0]
 
 

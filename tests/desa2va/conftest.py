@@ -1,5 +1,7 @@
 """Factories for the tests of the import root: a tiny untrained model with its processor, saved once."""
 
+import gc
+
 import numpy as np
 import pytest
 import torch
@@ -45,3 +47,10 @@ def frames(tmp_path_factory):
         pixels[12:30, 8 + 8 * index : 24 + 8 * index] = (200, 20, 20)
         Image.fromarray(pixels).save(folder / f"{index}.png")
     return folder
+
+
+def reachable():
+    """Numbers in tensors, and modules, that anything holds."""
+    kinds = [(type(thing), thing) for thing in gc.get_objects()]
+    numbers = sum(thing.numel() for kind, thing in kinds if issubclass(kind, torch.Tensor))
+    return numbers, sum(issubclass(kind, torch.nn.Module) for kind, _ in kinds)

@@ -1,5 +1,6 @@
 """Published weights by name: loaded, converted, paired and refused, on synthetic folders in the published layout."""
 
+import gc
 import json
 import logging
 
@@ -14,6 +15,7 @@ from desa2va.hub import convert_model
 from desa2va.training.arguments import MaskLossArguments
 from desa2va.training.data.sample import Conversation, Sample
 from desa2va.training.objectives.masks import DecouplingObjective
+from tests.desa2va.conftest import reachable
 from tests.modeling_desa2va.conversion import published
 from tests.modeling_desa2va.conversion.published_configs import SA2VA
 
@@ -174,6 +176,28 @@ def without_seg(folder):
     published.save_tokenizer(folder, "qwen2", segmentation=False)
 
 
+def split_seg(folder):
+    """`[SEG]` stays in the vocabulary, but no rule makes it: a text is split into two others."""
+    path = folder / "tokenizer.json"
+    content = json.loads(path.read_text())
+    vocabulary, merges = content["model"]["vocab"], content["model"]["merges"]
+    (seg,) = [entry for entry in content["added_tokens"] if entry["content"] == "[SEG]"]
+    content["added_tokens"].remove(seg)
+    vocabulary |= {"[SEG]": seg["id"], "[S": 900, "[SE": 901, "[SEG": 902}
+    merges += [["[", "S"], ["[S", "E"], ["[SE", "G"]]
+    published.write_json(path, content)
+
+
+def lose(tensors):
+    tensors.pop(f"{published.SAM_PREFIX}maskmem_tpos_enc", None)
+
+
+def poison(tensors):
+    for name in tensors:
+        if name.endswith("layers.1.mlp.down_proj.weight"):
+            tensors[name][0, 0] = torch.nan
+
+
 def reshape(tensors):
     for name in tensors:
         if name.endswith("layers.1.mlp.down_proj.weight"):
@@ -190,21 +214,55 @@ BAD = {
     "truncated shard": (truncate, "model-00002-of-00003.safetensors is no whole safetensors file"),
     "missing shard": (lose_shard, "index.json names the shard model-00002-of-00003.safetensors, which is not in"),
     "another shape": (edit_weights(reshape), r"00003.safetensors: language_model.*1.mlp.down_proj.weight \(55, 112\)"),
-    "tokenizer without [SEG]": (without_seg, r"the tokenizer must have \[SEG\] as one token, got \["),
+    "tokenizer without [SEG]": (
+        without_seg, r"tokenizer_config.json: the tokenizer must have \[SEG\] as one token, it spells it \[ S E G \]",
+    ),
+    "tokenizer that splits [SEG]": (
+        split_seg, r"tokenizer_config.json: the tokenizer must have \[SEG\] as one token, it spells it \[SEG \]",
+    ),
+    "a missing tensor": (edit_weights(lose), "no tensor fills .*memory_temporal_positional_encoding"),
+    "not finite": (edit_weights(poison), r"weights are no finite numbers: .*1.mlp.down_proj.weight"),
     "rows short by one": (edit_config(llm_config__vocab_size=272), "272 embedding rows, the tokenizer 273 tokens"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_bad_input_is_one_error_that_names_it(kind, tmp_path):
-    """Each of these once gave a model that answers wrongly, or a traceback from inside a library."""
+def test_bad_input_is_one_error_that_names_it_and_keeps_nothing(kind, tmp_path):
+    """Each of these once gave a model that answers wrongly, or a traceback from inside a library; and an error that
+    was kept kept the refused model, through the frames of its traceback.
+    """
     damage, message = BAD[kind]
     published.write_sa2va(tmp_path / "model", "Sa2VA-1B", shards=3)
     damage(tmp_path / "model")
+    gc.collect()
+    before = reachable()
+    with pytest.raises((ValueError, FileNotFoundError), match=message) as kept:
+        desa2va.load(tmp_path / "model", device="cpu")
+    assert reachable() == before
+    assert kept.value.__traceback__ is not None
     with pytest.raises((ValueError, FileNotFoundError), match=message) as caught:
         convert_model(tmp_path / "model", tmp_path / "out")
     assert "\n" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("part", ["mllm", "sam2"])
+def test_a_refused_pair_keeps_nothing(part, tmp_path):
+    """Half of the model was read when the other half is refused; `from_parts` has the same way out."""
+    write = {"mllm": lambda folder: published.write_internvl(folder), "sam2": published.write_sam_folder}
+    for name in write:
+        write[name](tmp_path / name)
+    edit_weights(lambda tensors: tensors.pop(sorted(tensors)[-1]))(tmp_path / part)
+    gc.collect()
+    before = reachable()
+    for load in (
+        lambda: desa2va.load(tmp_path / "mllm", sam2=tmp_path / "sam2", device="cpu"),
+        lambda: desa2va.DeSa2VAModel.from_parts(tmp_path / "mllm", tmp_path / "sam2"),
+    ):
+        with pytest.raises(ValueError, match="is no complete checkpoint: no tensor fills") as kept:
+            load()
+        assert reachable() == before
+    assert kept.value.__traceback__ is not None
 
 
 def test_sam2_of_another_size_or_with_a_payload_is_refused(sa2va, tmp_path):

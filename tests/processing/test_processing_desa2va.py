@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import Qwen2_5_VLProcessor, Qwen2VLVideoProcessor
+from tokenizers import pre_tokenizers
+from transformers import Qwen2_5_VLProcessor, Qwen2Tokenizer, Qwen2VLVideoProcessor
 
 from desa2va.processing.inputs.visual_prompts import draw_regions
-from desa2va.processing.processing_desa2va import DeSa2VAProcessor
+from desa2va.processing.processing_desa2va import PLACEHOLDERS, DeSa2VAProcessor
 from desa2va.training.data.sample import Conversation, Sample
 
 CONTEXT = "<IMG_CONTEXT>"
@@ -56,7 +57,7 @@ def test_processor_can_be_copied_for_data_workers(tiny, make_sample):
             {"mllm_type": "qwen3_vl", "merge_size": 3},
             "has None; mllm_type='qwen3_vl' needs the image processor of Qwen-VL",
         ),
-        ({"seg_tokens": ["[MASK]"]}, r"lacks \['\[MASK\]'\]; add segmentation tokens"),
+        ({"seg_tokens": ["[MASK]"]}, r"lacks \['\[MASK\]'\], or .*; add segmentation tokens"),
         ({"seg_design": "double"}, "seg_design='double'"),
         ({"seg_design": "unique", "num_seg_frames": 3}, "needs 3 seg_tokens"),
     ],
@@ -64,6 +65,15 @@ def test_processor_can_be_copied_for_data_workers(tiny, make_sample):
 def test_impossible_fields_are_errors(make_processor, fields, message):
     with pytest.raises(ValueError, match=message):
         make_processor(**fields)
+
+
+def test_a_listed_token_that_is_split_is_no_token(tiny):
+    """A vocabulary may list `[SEG]` without a rule that makes it: masks were read from an id no text ever had."""
+    known = [*pre_tokenizers.ByteLevel.alphabet(), "[SEG]", *PLACEHOLDERS["internvl"]]
+    tokenizer = Qwen2Tokenizer(vocab={token: index for index, token in enumerate(known)}, merges=[])
+    assert tokenizer.convert_tokens_to_ids("[SEG]") == 256
+    with pytest.raises(ValueError, match=r"lacks \['\[SEG\]'.* or spells them with several tokens"):
+        DeSa2VAProcessor(tiny.image_processor, tokenizer, tiny.sam_image_processor, image_seq_length=4)
 
 
 # ------------------------------------------------------------------------------------------------ training batches
