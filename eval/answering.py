@@ -2,6 +2,7 @@
 
 `Sample`s with one conversation each enter, `(sample, result)` pairs leave in the same order. The answer is generated
 (`task="auto"`, greedy), never teacher-forced; whether it holds a `[SEG]` is the model's own choice (METHOD section 6).
+`read_answers` is the other way: the true answers are read, for what compares models word by word.
 """
 
 from __future__ import annotations
@@ -11,8 +12,13 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
+import torch
+
+from desa2va.modeling_desa2va.devices import execution_device
+from desa2va.modeling_desa2va.outputs import DeSa2VAOutput
 from desa2va.processing.results import SegmentationResult
 from desa2va.training.data.sample import Sample
+from desa2va.training.objectives.base import model_inputs
 
 MAX_NEW_TOKENS = 64  # the longest true answer of RefShapes, six phrases with their [SEG], has 51
 
@@ -61,6 +67,21 @@ class Answerer:
         return self.processor.post_process(outputs, inputs)
 
 
+@torch.no_grad()
+def read_answers(model: Any, batch: dict[str, Any], *leave_out: str) -> DeSa2VAOutput:
+    """The model's output on the true answers of a batch.
+
+    Args:
+        model: a `DeSa2VAModel` in eval mode. batch: of `DeSa2VAProcessor.collate`.
+        leave_out: entries of the batch it is not to see; without `sam_pixel_values` no mask is decoded.
+    """
+    device, dtype = execution_device(model.get_input_embeddings()), model.mllm.dtype
+    inputs = {name: value.to(device) for name, value in model_inputs(batch, *leave_out).items()}
+    # SAM-2 casts its pixels itself.
+    inputs |= {"pixel_values": inputs["pixel_values"].to(dtype)} if "pixel_values" in inputs else {}
+    return model(**inputs)
+
+
 @contextmanager
 def evaluation_mode(model: Any) -> Iterator[None]:
     """Eval mode inside the block, the former mode afterwards."""
@@ -100,4 +121,4 @@ def recorded_gates(model: Any) -> Iterator[list[float]]:
         handle.remove()
 
 
-__all__ = ["MAX_NEW_TOKENS", "Answerer", "evaluation_mode", "recorded_gates", "track_strategy"]
+__all__ = ["MAX_NEW_TOKENS", "Answerer", "evaluation_mode", "read_answers", "recorded_gates", "track_strategy"]

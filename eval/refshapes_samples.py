@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 from desa2va.training.data.refshapes import RefShapes
 from desa2va.training.data.sample import Sample
@@ -34,7 +35,14 @@ def apportion(shares: dict[str, float], count: int) -> dict[str, int]:
 
 
 def draw_samples(
-    split: str, level: str, seed: int, kinds: dict[str, float], count: int, *, videos: bool = False
+    split: str,
+    level: str,
+    seed: int,
+    kinds: dict[str, float],
+    count: int,
+    *,
+    videos: bool = False,
+    **restrictions: Any,
 ) -> Iterator[Sample]:
     """Samples with one conversation each.
 
@@ -45,6 +53,7 @@ def draw_samples(
         kinds: shares of the conversation kinds.
         count: number of samples.
         videos: videos instead of pictures.
+        restrictions: what is kept back or tested: `held_out`, `unasked`, ... of `RefShapes`.
     """
     left = apportion(kinds, count)
     data = RefShapes(
@@ -55,6 +64,7 @@ def draw_samples(
         conversations=1,
         kinds=kinds,
         video_fraction=float(videos),
+        **restrictions,
     )
     index = 0
     while any(left.values()):

@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from desa2va.modeling_desa2va.devices import execution_device
+from desa2va.eval.answering import read_answers
 from desa2va.training.data.refshapes import COLOR_NAMES, SHAPES, SIZES, RefShapes
 from desa2va.training.data.sample import Sample
 from desa2va.training.label_states import LabelReader
-from desa2va.training.objectives.base import model_inputs
 
 KINDS = {"attribute": 0.5, "relation": 0.3, "superlative": 0.2}
 CONVERSATIONS = 4
@@ -135,11 +134,7 @@ def collect(
 
 def _read(model: Any, batch: dict[str, Any], reader: LabelReader | None) -> dict[str, torch.Tensor]:
     """One batch -> states by name, (O, width) float64 on the CPU."""
-    device, dtype = execution_device(model.get_input_embeddings()), model.mllm.dtype
-    inputs = {}
-    for name, value in model_inputs(batch, "sam_pixel_values").items():
-        inputs[name] = value.to(device, dtype if value.is_floating_point() else None)
-    output = model(**inputs)
+    output = read_answers(model, batch, "sam_pixel_values")
     # Every sequence shows its picture, so row i of the anchor belongs to sequence i.
     found = {
         "x": output.seg_states[:, 0],

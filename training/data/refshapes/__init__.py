@@ -1,5 +1,6 @@
 """RefShapes: textured shapes with exact masks, questions, videos; drawn on the fly or written to disk."""
 
+from .corruption import CORRUPTIONS, corrupt
 from .dataset import PICTURE_KINDS, VERSION, VIDEO_KINDS, RefShapes
 from .disk import DEFAULT_SPLITS, write_refshapes
 from .language import SINGLE_ANSWER, vocabulary_corpus
@@ -9,6 +10,7 @@ from .scene import COLOR_NAMES, COLORS, SHAPES, SIZES
 __all__ = [
     "CAPTION_REQUEST",
     "COLORS",
+    "CORRUPTIONS",
     "COLOR_NAMES",
     "DEFAULT_SPLITS",
     "PICTURE_KINDS",
@@ -18,6 +20,7 @@ __all__ = [
     "SIZES",
     "VERSION",
     "VIDEO_KINDS",
+    "corrupt",
     "vocabulary_corpus",
     "write_refshapes",
 ]

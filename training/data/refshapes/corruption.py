@@ -20,7 +20,9 @@ import numpy as np
 from desa2va.argument_types import unknown_name
 from desa2va.training.data.sample import Sample
 
-STRENGTHS = {"noise": 40.0, "dark": 0.3, "occlusion": 0.4}
+CORRUPTIONS = ("noise", "dark", "occlusion")
+# Where the shipped model still finds more than half: cIoU of .81 falls to about .6 in each (80 to 100 scenes).
+STRENGTHS = {"noise": 80.0, "dark": 0.6, "occlusion": 0.4}
 RANGES = {"noise": (0.0, 255.0), "dark": (0.0, 1.0), "occlusion": (0.0, 0.4)}
 GREY = (60, 150)
 
@@ -36,8 +38,8 @@ def corrupt(sample: Sample, corruption: str, strength: float | None = None) -> S
     Raises:
         ValueError: an unknown corruption, a strength outside its range, or a video.
     """
-    if corruption not in STRENGTHS:
-        raise ValueError(f"corruption {unknown_name(corruption, STRENGTHS)}")
+    if corruption not in CORRUPTIONS:
+        raise ValueError(f"corruption {unknown_name(corruption, CORRUPTIONS)}")
     strength = STRENGTHS[corruption] if strength is None else strength
     low, high = RANGES[corruption]
     if not low <= strength <= high:
@@ -93,4 +95,4 @@ def _bar(own: np.ndarray, rng: np.random.Generator, share: float) -> np.ndarray:
     return bar.T if upright else bar
 
 
-__all__ = ["RANGES", "STRENGTHS", "corrupt"]
+__all__ = ["CORRUPTIONS", "RANGES", "STRENGTHS", "corrupt"]
