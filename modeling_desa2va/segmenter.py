@@ -14,6 +14,7 @@ from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoMaskDeco
 from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
 
 from .devices import bring_small_weights, execution_device
+from .image_encoder import read_only_what_counts
 from .outputs import ImageFeatures, MaskPrediction
 from .precision import Float32Module, in_autocast, without_autocast
 
@@ -29,6 +30,7 @@ class DeSa2VASegmenter(Float32Module):
         super().__init__()
         self.multimask_output = config.multimask_output
         self.sam = Sam2VideoModel(config.sam_config)
+        read_only_what_counts(self.sam.vision_encoder)
         _fit_memory_width(self.sam)
         decoder_config = config.sam_config.mask_decoder_config
         self.text_decoder = Sam2VideoMaskDecoder(decoder_config) if config.prompt_mode == "desa2va" else None

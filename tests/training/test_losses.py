@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from desa2va.training.losses import (
     dice_loss,
@@ -111,6 +112,21 @@ def test_logits_are_resized_to_the_target():
     torch.testing.assert_close(resize_logits(logits, (1, 4)), torch.tensor([[[0.0, 1.0, 3.0, 4.0]]]))
     targets = torch.ones(1, 1, 4)
     assert_near(mask_bce_loss(logits, targets, 1), mask_bce_loss(torch.tensor([[[0.0, 1.0, 3.0, 4.0]]]), targets, 1))
+
+
+@pytest.mark.parametrize("size", [(7, 12), (3, 2), (5, 9)])
+def test_resizing_is_bilinear_interpolation(size):
+    """Guards against another rule than torch's of where the pixels lie, in values and in gradients."""
+    torch.manual_seed(0)
+    logits, same = (torch.randn(3, 5, 6).requires_grad_() for _ in range(2))
+    same.data.copy_(logits.data)
+    weight = torch.randn(3, *size)
+    resized = resize_logits(logits, size)
+    expected = F.interpolate(same[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+    torch.testing.assert_close(resized, expected, rtol=0, atol=2e-6)
+    (resized * weight).sum().backward()
+    (expected * weight).sum().backward()
+    torch.testing.assert_close(logits.grad, same.grad, rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("loss", MASK_LOSSES)
