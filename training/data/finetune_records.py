@@ -31,8 +31,8 @@ from desa2va.processing.files import decode_mask
 from desa2va.processing.inputs import IMAGE_EXTENSIONS, image_size, load_image, open_visual
 
 from .finetune_json import FieldError, Problem, Unreadable, named_field, read_entries
-from .finetune_masks import Code, picture_codes, video_codes
 from .finetune_texts import dialogues, expressions
+from .mask_parts import Code, picture_codes, video_codes
 
 
 @dataclass(frozen=True)

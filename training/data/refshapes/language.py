@@ -26,6 +26,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from desa2va.training.data.wording import SINGLE_ANSWER
+
 from .scene import COLOR_NAMES, OCCLUDED_BELOW, SHAPES, SIZES, SceneObject
 
 KEY_SETS = (
@@ -73,7 +75,6 @@ PLAIN_CAPTION_REQUEST = "Describe the image."
 PLACE_QUESTION = "Is {} left, right, up, down?"
 PLACES = (("up left", "up", "up right"), ("left", "no", "right"), ("down left", "down", "down right"))
 REGION_REQUEST = "What is region 1?"
-SINGLE_ANSWER = "Sure, it is [SEG]."
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Masks of the fine-tune JSON: polygons and run-length codes of any spelling enter, checked compressed codes leave.
+"""Masks of annotation files: polygons and run-length codes of any spelling enter, checked compressed codes leave.
 
 Rasterisation is that of pycocotools; parts are united, never added. (Paper section 4: RefCOCO-style supervision.)
 """
