@@ -50,13 +50,14 @@ class Target:
     Attributes:
         label: the phrase the text branch reads alone, e.g. `"small red circle"`.
         codes: for every frame of the record a compressed COCO code `{"size": [h, w], "counts": str}`, or `None` where
-            nothing of it is seen or labelled.
-        ignored: code of the pixels that scores leave out (ReasonSeg's 255); training does not look at it.
+            nothing of it is seen. (Frames that nobody labelled are no frames of a record.)
+        ignored: likewise the pixels that scores leave out (value 255 of ReasonSeg and DAVIS); training does not look
+            at it. Empty: none.
     """
 
     label: str
     codes: tuple[Code | None, ...]
-    ignored: Code | None = None
+    ignored: tuple[Code | None, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -70,6 +71,7 @@ class Dialogue:
 
     Attributes:
         kind: what is asked: `"target"`, `"no_target"`, `"several"`, `"gcg"`, `"region"`, `"chat"`, ...; groups scores.
+            `"unlabelled"`: the answer is not public, it is empty and there is no target; nothing to train on.
         turns: `(user, assistant)` pairs; every `[SEG]` of an answer stands for a target, in order.
         targets: one per `[SEG]`.
         regions: codes of visual prompts on the first frame: region `k` is what the text calls `<region{k + 1}>`.
@@ -132,11 +134,12 @@ class Record:
             raise ValueError(f"{self.name}: nothing to learn, a record needs a dialogue")
         for dialogue in self.dialogues:
             for target in dialogue.targets:
-                if len(target.codes) != self.num_frames:
-                    raise ValueError(
-                        f"{self.name}: target {target.label!r:.80} has {len(target.codes)} codes for "
-                        f"{self.num_frames} frames"
-                    )
+                for codes in (target.codes, target.ignored or target.codes):
+                    if len(codes) != self.num_frames:
+                        raise ValueError(
+                            f"{self.name}: target {target.label!r:.80} has {len(codes)} codes for "
+                            f"{self.num_frames} frames"
+                        )
 
     @property
     def of_pictures(self) -> bool:
@@ -165,7 +168,7 @@ def expression_dialogue(
     codes: tuple[Code | None, ...] | None,
     group: int | None = None,
     ids: Mapping[str, str | int] | None = None,
-    ignored: Code | None = None,
+    ignored: tuple[Code | None, ...] = (),
 ) -> Dialogue:
     """An expression with what it refers to, worded as `task="segment"` words it at inference.
 

@@ -57,6 +57,8 @@ def test_what_does_not_add_up_is_refused():
     code = encode_mask(block(0))
     with pytest.raises(ValueError, match=r"1 \[SEG\] in the answers but 0 targets"):
         Dialogue("chat", (("a", "b [SEG]"),))
+    with pytest.raises(ValueError, match="clip: target 'dog' has 1 codes for 3 frames"):
+        clip(expression_dialogue("dog", (code,) * 3, ignored=(code,)))
     with pytest.raises(ValueError, match="clip: target 'dog' has 2 codes for 3 frames"):
         clip(expression_dialogue("the dog", (code, code)))
     with pytest.raises(ValueError, match="clip: nothing to learn"):
