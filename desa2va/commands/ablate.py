@@ -13,6 +13,7 @@ from .common import add_command
 _EXAMPLES = """
   desa2va ablate baseline                         a shipped table, from nothing (docs/ablations.md)
   desa2va ablate baseline start --jobs 2          two plans, two runs at a time with one thread each
+  desa2va ablate decoupling --out docs/decoupling --recipe-dir docs/decoupling/starts
   desa2va ablate my-plan.yaml --seeds 0 1 --out runs/mine
   desa2va ablate baseline --report-only           tables and pictures of what is finished
 """
@@ -35,6 +36,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--jobs", type=integer(1, 256), default=1, metavar="J", help="runs at a time; default: %(default)s"
     )
+    parser.add_argument("--keep-weights", action="store_true", help="of finished runs; only their results else")
     parser.add_argument("--report-only", action="store_true", help="train nothing, report what is finished")
     parser.set_defaults(run=run)
 

@@ -1,7 +1,7 @@
 """`desa2va ablate`: trains and scores what a plan lacks, then writes its table, picture and figures.
 
 Enters: names or files of plans and a folder. Leaves: `OUT/runs/*/result.json`, and per plan `OUT/PLAN.json`,
-`OUT/PLAN.md`, `OUT/PLAN.png`.
+`OUT/PLAN.md`, `OUT/PLAN.png`, and `OUT/PLAN_contrasts.png` where the plan has contrasts.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from pathlib import Path
 
 from desa2va.processing.files import write_file
 
-from .figure import draw
+from .contrasts import contrasts_markdown, summarise_contrasts
+from .figure import draw, draw_contrasts
 from .plan import read_plan
 from .schedule import Grid, run_grids
-from .table import markdown, summarise
+from .table import chosen_rates, markdown, rates_markdown, summarise
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,8 @@ def run(args: argparse.Namespace) -> list[str]:
     """Runs and reports the plans.
 
     Args:
-        args: `plans`, `out`, `recipe_dir`, `seeds`, `jobs`, `report_only` as the command line describes them.
+        args: `plans`, `out`, `recipe_dir`, `seeds`, `jobs`, `keep_weights`, `report_only` as the command line
+            describes them.
 
     Returns:
         The tables as Markdown, one per plan.
@@ -34,7 +36,7 @@ def run(args: argparse.Namespace) -> list[str]:
     grids = [Grid(read_plan(name), args.out, args.recipe_dir, args.seeds) for name in args.plans]
     if not args.report_only:
         args.out.mkdir(parents=True, exist_ok=True)
-        run_grids(grids, args.jobs)
+        run_grids(grids, args.jobs, args.keep_weights)
     return [report(grid) for grid in grids]
 
 
@@ -50,12 +52,20 @@ def report(grid: Grid) -> str:
             f"no run of plan {grid.plan.name!r} is finished in {grid.folder}; run it without --report-only"
         )
     table = markdown(summary)
+    if grid.plan.contrasts:
+        summary["contrasts"] = summarise_contrasts(grid)
+        table += "\n" + contrasts_markdown(summary["contrasts"])
+    if grid.plan.rates:
+        summary["rates"] = chosen_rates(grid)
+        table += "\n" + rates_markdown(grid)
     texts = {".json": json.dumps(summary, indent=1) + "\n", ".md": f"{summary['title']}\n\n{table}"}
     for suffix, text in texts.items():
         write_text = partial(Path.write_text, data=text, encoding="utf-8")
         write_file(grid.folder / f"{grid.plan.name}{suffix}", write_text, overwrite=True)
     try:
         draw(grid, summary, grid.folder / f"{grid.plan.name}.png")
+        if grid.plan.contrasts:
+            draw_contrasts(summary, grid.folder / f"{grid.plan.name}_contrasts.png")
     except ImportError as error:
         logger.warning("no picture: %s", error)
     return table

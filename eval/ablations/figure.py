@@ -5,6 +5,7 @@ Enters: a summary of `table` and the grid's runs. Leaves: a PNG. Needs matplotli
 
 from __future__ import annotations
 
+import math
 import statistics
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ from .schedule import Grid
 CURVES = ("fused_iou", "visual_iou")  # the baseline has no fused mask
 
 
-def draw(grid: Grid, summary: dict[str, Any], path: Path) -> None:
-    """Writes the picture.
+def _pyplot() -> Any:
+    """Matplotlib without a screen.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -29,6 +30,16 @@ def draw(grid: Grid, summary: dict[str, Any], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    return pyplot
+
+
+def draw(grid: Grid, summary: dict[str, Any], path: Path) -> None:
+    """Writes the picture.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    pyplot = _pyplot()
     rows = [row for row in summary["rows"] if row["seeds"]]
     metric, heading = next(iter(summary["metrics"].items()))
     figure, (dots, curves) = pyplot.subplots(
@@ -50,10 +61,39 @@ def draw(grid: Grid, summary: dict[str, Any], path: Path) -> None:
     dots.set_xlabel(f"{heading}, RefShapes {summary['level']}, {summary['scenes']} held-out scenes (dots: seeds)")
     curves.set_xlabel("processor seconds of training")
     curves.set_ylabel("IoU on training batches")
-    curves.legend(fontsize=7, loc="lower right")
+    if curves.lines:
+        curves.legend(fontsize=7, loc="lower right")
     curves.grid(alpha=0.3)
     dots.grid(axis="x", alpha=0.3)
     figure.suptitle(summary["title"], fontsize=11)
+    write_file(path, lambda temporary: figure.savefig(temporary, dpi=110), overwrite=True)
+    pyplot.close(figure)
+
+
+def draw_contrasts(summary: dict[str, Any], path: Path) -> None:
+    """Writes differences with their intervals, a panel for every set, a line for every contrast.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    pyplot = _pyplot()
+    rows = summary["contrasts"]["rows"]
+    if not rows:
+        return
+    names = list(rows[0]["sets"])
+    size = (3.5 + 1.5 * len(names), 1.2 + 0.34 * len(rows))
+    figure, panels = pyplot.subplots(1, len(names), figsize=size, sharey=True, layout="constrained", squeeze=False)
+    for panel, name in zip(panels[0], names, strict=True):
+        for place, row in enumerate(rows):
+            found = row["sets"][name]
+            panel.plot([100 * found["low"], 100 * found["high"]], [place, place], color="tab:blue", lw=2)
+            panel.plot(100 * found["mean"], place, "o", color="tab:blue", ms=5)
+        panel.axvline(0, color="grey", lw=0.8)
+        panel.set_title(name.replace("_", " "), fontsize=9)
+        panel.grid(axis="x", alpha=0.3)
+    panels[0][0].set_yticks(range(len(rows)), [row["title"] for row in rows], fontsize=8)
+    panels[0][0].invert_yaxis()
+    figure.supxlabel("points of cIoU, 95 % interval over seeds and scenes", fontsize=9)
     write_file(path, lambda temporary: figure.savefig(temporary, dpi=110), overwrite=True)
     pyplot.close(figure)
 
@@ -64,11 +104,11 @@ def training_curve(grid: Grid, name: str) -> tuple[list[float], list[float]]:
     series = []
     for result in results:
         key = next((key for key in CURVES if any(key in entry for entry in result["curves"])), None)
-        cost = result["provenance"]["cpu_seconds"] / result["provenance"]["steps"]
+        cost = (result["provenance"]["cpu_seconds"] or math.nan) / result["provenance"]["steps"]
         series.append([(entry["step"] * cost, entry[key]) for entry in result["curves"] if key in entry])
     points = list(zip(*series, strict=False))
     means = [[statistics.mean(pair[axis] for pair in point) for point in points] for axis in (0, 1)]
     return means[0], means[1]
 
 
-__all__ = ["draw", "training_curve"]
+__all__ = ["draw", "draw_contrasts", "training_curve"]

@@ -41,6 +41,20 @@ class Arm:
 
 
 @dataclass(frozen=True)
+class Rates:
+    """How each arm's learning rates are chosen: by a short run with every factor, scored on the split `validation`.
+
+    Attributes:
+        factors: of both learning rates. steps, seed: of the short runs. scenes: they are scored on.
+    """
+
+    factors: tuple[float, ...] = (0.5, 1.0, 2.0)
+    steps: int = 500
+    seed: int = 1000
+    scenes: int = 300
+
+
+@dataclass(frozen=True)
 class Plan:
     """A table to be measured.
 
@@ -50,6 +64,12 @@ class Plan:
         start_from: stage of that recipe. config: packaged configuration all arms share. settings: differences to it.
         reference: the arm all others are compared with. arms: by name, in the order of the table.
         seeds: of data order and new weights. scenes, questions, videos: how many are scored, see `evaluate_refshapes`.
+        starts: seeds of independent trainings of that recipe, each in a folder of that name; seed s of the plan uses
+            number s modulo their count. None: the recipe's folder itself.
+        rates: how learning rates are chosen; `None` leaves those of the configuration.
+        scores: `"refshapes"` or `"decoupling"`; see `scoring.py`. probe: scenes of the probe of the two prompts; 0
+            for none.
+        contrasts: arm -> the arms it is compared with, with intervals; see `contrasts.py`.
         level: of RefShapes. metrics: columns of the table with their headings: dotted paths into a run's report, or
             with `last.` into the last entry of its training log.
     """
@@ -69,11 +89,21 @@ class Plan:
     videos: int = 0
     level: str = "standard"
     metrics: dict[str, str] = field(default_factory=lambda: {"ciou": "cIoU"})
+    starts: tuple[int, ...] = ()
+    rates: Rates | None = None
+    scores: str = "refshapes"
+    probe: int = 0
+    contrasts: dict[str, list[str]] = field(default_factory=dict)
 
     def start(self, arm: Arm) -> str:
         """Stage of the recipe that `arm` starts from."""
         parent = self.arms.get(arm.like)
         return arm.start_from or (self.start(parent) if parent else self.start_from)
+
+    def start_folder(self, arm: Arm, seed: int) -> str:
+        """The same as a folder below that of the recipe, for a seed."""
+        stage = self.start(arm)
+        return f"{self.starts[seed % len(self.starts)]}/{stage}" if self.starts else stage
 
     def stage(self, arm: Arm, seed: int) -> dict[str, Any]:
         """The arm's whole training configuration but for folders; `training.max_steps` as for equal steps."""
@@ -87,7 +117,11 @@ class Plan:
         return {**config, "seed": seed}
 
     def scoring(self) -> dict[str, Any]:
-        """What `evaluate_refshapes` is asked for."""
+        """What is scored, and on how much; see `scoring.py`."""
+        if self.scores == "decoupling":
+            options = self.settings.get("data", {}).get("options", {})
+            kept = {name: options.get(name, []) for name in ("held_out", "unasked")}
+            return {"scores": self.scores, "scenes": self.scenes, "probe": self.probe, **kept}
         return {"level": self.level, "limit": self.scenes, "questions": self.questions, "videos": self.videos}
 
 
@@ -102,18 +136,40 @@ def read_plan(name: str) -> Plan:
         path = PLAN_FOLDER / f"{name}.yaml"
     if not path.is_file():
         raise FileNotFoundError(f"there is no plan file of that name, and {unknown_name(name, packaged_plans())}")
-    content = check_mapping(read_yaml(path), str(path))
+    content = _with_base(path, check_mapping(read_yaml(path), str(path)))
     if not {"title", "arms", "reference"} <= set(content):
         raise ValueError(f"{path} must be a mapping with title, reference and arms")
-    known = {**declared_fields(Plan), "arms": dict, "seeds": list[int]}
+    known = {**declared_fields(Plan), "arms": dict, "seeds": list[int], "starts": list[int], "rates": dict}
     known.pop("name")
     content = check_fields(content, known, str(path))
     arms = {key: _arm(path, key, value or {}) for key, value in content.pop("arms").items()}
-    if "seeds" in content:
-        content["seeds"] = tuple(content["seeds"])
+    for name in {"seeds", "starts"} & set(content):
+        content[name] = tuple(content[name])
+    if "rates" in content:
+        rates = check_fields(content["rates"], {**declared_fields(Rates), "factors": list[float]}, f"{path}.rates")
+        content["rates"] = Rates(**{**rates, "factors": tuple(map(float, rates.get("factors", Rates.factors)))})
     plan = Plan(name=path.stem, arms=arms, **content)
     _check(path, plan)
     return plan
+
+
+def _with_base(path: Path, content: dict[str, Any]) -> dict[str, Any]:
+    """A plan that changes another: `base` names that one, `only` the arms that are kept of it.
+
+    Contrasts between arms that are not kept go with them.
+    """
+    base, only = content.pop("base", None), content.pop("only", None)
+    if base is None:
+        return content
+    merged = merge_configs(check_mapping(read_yaml(PLAN_FOLDER / f"{base}.yaml"), base), content)
+    if only is None:
+        return merged
+    if missing := [name for name in only if name not in merged["arms"]]:
+        raise ValueError(f"{path}: only holds {missing[0]!r}, which is no arm of {base}")
+    merged["arms"] = {name: merged["arms"][name] for name in only}
+    contrasts = merged.get("contrasts", {}).items()
+    kept = {name: [other for other in others if other in only] for name, others in contrasts if name in only}
+    return {**merged, "contrasts": {name: others for name, others in kept.items() if others}}
 
 
 def packaged_plans() -> list[str]:
@@ -134,6 +190,13 @@ def _check(path: Path, plan: Plan) -> None:
         raise ValueError(f"{path}: reference {plan.reference!r} is no arm; arms are {', '.join(plan.arms)}")
     if not plan.seeds or plan.scenes < 1:
         raise ValueError(f"{path}: seeds must not be empty and scenes be at least 1")
+    if plan.scores not in ("refshapes", "decoupling"):
+        raise ValueError(f"{path}: scores={plan.scores!r} is unknown; choose one of refshapes, decoupling")
+    if plan.scores == "refshapes" and (plan.rates or plan.contrasts or plan.probe):
+        raise ValueError(f"{path}: rates, contrasts and probe need scores=decoupling")
+    for name in (name for contrast in plan.contrasts.items() for name in (contrast[0], *contrast[1])):
+        if name not in plan.arms:
+            raise ValueError(f"{path}: contrasts hold {name!r}, which is no arm; arms are {', '.join(plan.arms)}")
     for arm in plan.arms.values():
         for key in ("like", "equal_time"):
             target = getattr(arm, key)
@@ -157,4 +220,4 @@ def fingerprint(config: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]
 
 
-__all__ = ["PLAN_FOLDER", "Arm", "Plan", "fingerprint", "packaged_plans", "read_plan"]
+__all__ = ["PLAN_FOLDER", "Arm", "Plan", "Rates", "fingerprint", "packaged_plans", "read_plan"]

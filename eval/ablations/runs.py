@@ -7,6 +7,7 @@ means finished. The same arm of two plans is one run.
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,6 @@ from typing import Any
 import torch
 
 from desa2va.eval.provenance import weights_sha256
-from desa2va.eval.refshapes import evaluate_refshapes
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 from desa2va.processing.files import write_file
 from desa2va.processing.processing_desa2va import DeSa2VAProcessor
@@ -23,8 +23,10 @@ from desa2va.training.method_version import METHOD_VERSION
 from desa2va.training.train import STAGE_FILE, run_stage
 
 from .plan import fingerprint
+from .scoring import score
 
 RESULT_FILE = "result.json"
+STAGE_FACTS = ("method_version", "steps", "seconds", "versions", "device", "hardware", "threads", "processes")
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Run:
 
     Attributes:
         folder: of all runs. config: training configuration with `init_from` relative to the recipe's folder.
-        scoring: arguments of `evaluate_refshapes`. recipe_dir: folder of the recipe's stages.
+        scoring: what is scored; see `scoring.py`. recipe_dir: folder of the recipe's stages.
         method_version: of the training terms; runs of another version are other runs.
     """
 
@@ -59,10 +61,13 @@ class Run:
         return json.loads((self.place / RESULT_FILE).read_text())
 
 
-def execute(run: Run) -> Path:
+def execute(run: Run, keep_weights: bool = False) -> Path:
     """Trains and scores one run, or returns at once where it is finished.
 
     Training resumes from its newest checkpoint where the configuration saves any, else it starts again.
+
+    Args:
+        run: what to do. keep_weights: of the trained model, once its result is written.
 
     Returns:
         The run's folder.
@@ -80,33 +85,37 @@ def execute(run: Run) -> Path:
     run_stage({**run.config, "training": training, "init_from": str(start), "output_dir": str(model_dir)})
     model = DeSa2VAModel.from_pretrained(model_dir, dtype=torch.float32).eval()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    report = evaluate_refshapes(model.to(device), DeSa2VAProcessor.from_pretrained(model_dir), **run.scoring)
+    report = score(model.to(device), DeSa2VAProcessor.from_pretrained(model_dir), run.scoring)
     stage = json.loads((model_dir / STAGE_FILE).read_text())
     history = json.loads((model_dir / "trainer_state.json").read_text())["log_history"]
+    provenance = {name: stage[name] for name in STAGE_FACTS}
     result = {
         "config": run.config,
         "scoring": run.scoring,
         "report": report,
         "curves": [entry for entry in history if "loss" in entry],
         "provenance": {
-            "method_version": stage["method_version"],
-            "steps": stage["steps"],
-            "seconds": stage["seconds"],
-            "cpu_seconds": stage["cpu_seconds"],
+            **provenance,
+            "cpu_seconds": _whole_cpu_seconds(stage),
             "warnings": stage.get("warnings", []),
             "start_sha256": weights_sha256(start),
             "weights_sha256": weights_sha256(model_dir),
             "commit": source_commit(),
-            "versions": stage["versions"],
-            "device": stage["device"],
-            "hardware": stage["hardware"],
-            "threads": stage["threads"],
-            "processes": stage["processes"],
         },
     }
-    text = json.dumps(result, indent=1, default=str) + "\n"
+    text = json.dumps(result, separators=(",", ":"), default=str) + "\n"
     write_file(run.place / RESULT_FILE, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    if not keep_weights:
+        shutil.rmtree(model_dir)
     return run.place
+
+
+def _whole_cpu_seconds(stage: dict[str, Any]) -> float | None:
+    """Processor seconds of the whole training, though it was interrupted: as if all steps took what those took that
+    were timed; `None` where none was, since it was stopped after its last one.
+    """
+    steps = stage["timed_steps"]
+    return round(stage["cpu_seconds"] * stage["steps"] / steps, 1) if steps else None
 
 
 def source_commit() -> str | None:

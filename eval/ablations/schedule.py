@@ -6,23 +6,24 @@ grid has whole rows of the table. Arms trained for equal time follow those they 
 
 from __future__ import annotations
 
-import json
 import logging
 import multiprocessing
 import os
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm.auto import tqdm
 
-from desa2va.eval.report_file import write_report
 from desa2va.training.method_version import METHOD_VERSION
 from desa2va.training.recipe_file import read_config, resolve_stages
 from desa2va.training.train import run_recipe
 
+from .kept import kept_or_measured
 from .plan import Arm, Plan
+from .rates import RATES_FILE, choose, rate_runs, rated, scaled
 from .runs import Run, execute
 
 logger = logging.getLogger(__name__)
@@ -50,36 +51,56 @@ class Grid:
         self.seeds = tuple(plan.seeds if seeds is None else seeds)
 
     def run(self, arm: Arm, seed: int) -> Run | None:
-        """The run of an arm with a seed; `None` for an arm of equal time whose budget is not known yet."""
+        """The run of an arm with a seed; `None` while its learning rate, or its budget of equal time, is not known."""
+        factor = self.factor(arm)
+        if factor is None:
+            return None
         config = self.plan.stage(arm, seed)
-        config["init_from"] = self.plan.start(arm)
+        if self.plan.rates is not None:
+            config = scaled(config, factor)
+        config["init_from"] = self.plan.start_folder(arm, seed)
         if arm.equal_time:
-            steps = self._budget(arm, config["training"]["max_steps"])
+            steps = self._budget(arm)
             if steps is None:
                 return None
             config["training"]["max_steps"] = steps
-        return Run(self.folder / "runs", config, self.plan.scoring(), self.recipe_dir, self.method_version)
+        return self._make_run(config, self.plan.scoring())
 
-    def _budget(self, arm: Arm, steps: int) -> int | None:
+    def _make_run(self, config: dict[str, Any], scoring: dict[str, Any]) -> Run:
+        return Run(self.folder / "runs", config, scoring, self.recipe_dir, self.method_version)
+
+    def factor(self, arm: Arm) -> float | None:
+        """What both learning rates of an arm are multiplied with; `None` while the runs that decide are missing."""
+        if self.plan.rates is None:
+            return 1.0
+        arm = rated(self.plan, arm)
+        key = f"{self.plan.name}/{arm.name}/{self.method_version}"
+        choice = kept_or_measured(self.folder / RATES_FILE, key, lambda: choose(self.rate_runs(arm)))
+        return None if choice is None else choice["factor"]
+
+    def rate_runs(self, arm: Arm) -> dict[float, Run]:
+        """The short runs that choose an arm's learning rate, by factor."""
+        return rate_runs(self.plan, arm, self._make_run)
+
+    def _budget(self, arm: Arm) -> int | None:
         """Steps that take `arm` as long as the arm it is matched with takes for its own, by processor time.
 
-        Measured once per version of the terms, on the first seed's finished runs of equal steps, and kept: a resumed
-        grid must not change it.
+        Measured once per version of the terms, on the first seed's finished runs of equal steps that were timed.
         """
-        path = self.folder / BUDGETS_FILE
-        budgets = json.loads(path.read_text()) if path.is_file() else {}
         key = f"{self.plan.name}/{arm.name}/{self.method_version}"
-        if key in budgets:
-            return budgets[key]
-        pair = [self.run(self.plan.arms[name], self.seeds[0]) for name in (arm.like, arm.equal_time)]
-        if not all(run is not None and run.finished for run in pair):
-            return None
-        own, other = (run.result()["provenance"] for run in pair)
-        cost = own["cpu_seconds"] / own["steps"]
-        budgets[key] = max(round(other["cpu_seconds"] / cost), 1)
-        write_report(path, budgets)
-        logger.info("%s: %d steps take as long as %s", key, budgets[key], arm.equal_time)
-        return budgets[key]
+        return kept_or_measured(self.folder / BUDGETS_FILE, key, lambda: self._measure_budget(arm))
+
+    def _measure_budget(self, arm: Arm) -> int | None:
+        for seed in self.seeds:
+            pair = [self.run(self.plan.arms[name], seed) for name in (arm.like, arm.equal_time)]
+            if not all(run is not None and run.finished for run in pair):
+                continue
+            own, other = (run.result()["provenance"] for run in pair)
+            if own["cpu_seconds"] and other["cpu_seconds"]:
+                steps = max(round(other["cpu_seconds"] / (own["cpu_seconds"] / own["steps"])), 1)
+                logger.info("%s: %d steps take as long as %s", arm.name, steps, arm.equal_time)
+                return steps
+        return None
 
     def pending(self, seed: int, equal_time: bool) -> list[Run]:
         """Runs with a seed that are not finished: those of equal steps, or those of equal time."""
@@ -91,54 +112,74 @@ class Grid:
         runs = {seed: self.run(arm, seed) for seed in self.seeds}
         return {seed: run for seed, run in runs.items() if run is not None and run.finished}
 
+    def deciding(self) -> list[Run]:
+        """Runs that choose learning rates and are not finished."""
+        arms = [arm for arm in self.plan.arms.values() if not arm.equal_time]
+        return [run for arm in arms for run in self.rate_runs(arm).values() if not run.finished]
 
-def run_grids(grids: list[Grid], jobs: int = 1) -> None:
-    """Trains and scores everything the grids lack.
+
+def run_grids(grids: list[Grid], jobs: int = 1, keep_weights: bool = False) -> None:
+    """Trains and scores everything the grids lack; learning rates are chosen first.
 
     Args:
         grids: of one or several plans that share a folder. jobs: runs at a time, each with one thread when more than
-            one; a single job leaves threads and devices as they are.
+            one; a single job leaves threads and devices as they are. keep_weights: of finished runs.
     """
     if jobs < 1:
         raise ValueError(f"jobs={jobs} must be at least 1")
     prepare_starts(grids)
     seeds = sorted({seed for grid in grids for seed in grid.seeds})
-    total = sum(len(grid.plan.arms) * len(grid.seeds) for grid in grids)
+    deciding = _distinct(run for grid in grids for run in grid.deciding())
+    total = len(deciding) + sum(len(grid.plan.arms) * len(grid.seeds) for grid in grids)
     with tqdm(total=total, desc="ablation runs", disable=None) as bar:
+        _run_all(deciding, jobs, bar, keep_weights)
         for seed in seeds:
             chosen = [grid for grid in grids if seed in grid.seeds]
             for equal_time in (False, True):
-                waves = [run for grid in chosen for run in grid.pending(seed, equal_time)]
-                _run_all(list({run.place: run for run in waves}.values()), jobs, bar)
+                waves = _distinct(run for grid in chosen for run in grid.pending(seed, equal_time))
+                _run_all(waves, jobs, bar, keep_weights)
         bar.update(bar.total - bar.n)
+
+
+def _distinct(runs: Iterable[Run]) -> list[Run]:
+    """Equal arms of two plans are one run."""
+    return list({run.place: run for run in runs}.values())
 
 
 def prepare_starts(grids: list[Grid]) -> None:
     """Trains the stages of the recipes that arms start from, where they are missing."""
     for grid in grids:
         wanted = {grid.plan.start(arm) for arm in grid.plan.arms.values()}
-        if all((grid.recipe_dir / stage / "config.json").is_file() for stage in wanted):
-            continue
-        recipe = read_config(grid.plan.recipe)
-        names = [Path(stage["output_dir"]).name for stage in resolve_stages(recipe)]
-        missing = sorted(wanted - set(names))
-        if missing:
-            raise ValueError(f"plan {grid.plan.name}: recipe {grid.plan.recipe} has no stages {missing}")
-        last = max(names.index(stage) for stage in wanted)
-        recipe["stages"] = recipe["stages"][: last + 1]
-        run_recipe({**recipe, "output_dir": str(grid.recipe_dir)})
+        for folder, seed in _start_folders(grid):
+            if all((folder / stage / "config.json").is_file() for stage in wanted):
+                continue
+            recipe = read_config(grid.plan.recipe)
+            names = [Path(stage["output_dir"]).name for stage in resolve_stages(recipe)]
+            missing = sorted(wanted - set(names))
+            if missing:
+                raise ValueError(f"plan {grid.plan.name}: recipe {grid.plan.recipe} has no stages {missing}")
+            last = max(names.index(stage) for stage in wanted)
+            recipe["stages"] = recipe["stages"][: last + 1]
+            run_recipe({**recipe, **seed, "output_dir": str(folder)})
 
 
-def _run_all(runs: list[Run], jobs: int, bar: tqdm) -> None:
+def _start_folders(grid: Grid) -> list[tuple[Path, dict[str, int]]]:
+    """Where the starts lie, and the seeds they are trained with where those are not the recipe's."""
+    if not grid.plan.starts:
+        return [(grid.recipe_dir, {})]
+    return [(grid.recipe_dir / str(seed), {"seed": seed}) for seed in grid.plan.starts]
+
+
+def _run_all(runs: list[Run], jobs: int, bar: tqdm, keep_weights: bool) -> None:
     if jobs == 1:
         for run in runs:
-            execute(run)
+            execute(run, keep_weights)
             bar.update()
         return
     # Spawned, not forked: torch's thread pools do not survive a fork.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=_one_thread) as pool:
-        futures = [pool.submit(execute, run) for run in runs]
+        futures = [pool.submit(execute, run, keep_weights) for run in runs]
         try:
             for future in as_completed(futures):
                 logger.info("finished %s", future.result())

@@ -10,7 +10,9 @@ import math
 import statistics
 from typing import Any
 
+from .kept import read_kept
 from .plan import Arm
+from .rates import RATES_FILE
 from .schedule import Grid
 
 
@@ -34,12 +36,13 @@ def summarise(grid: Grid) -> dict[str, Any]:
 
 def _row(grid: Grid, arm: Arm, results: dict[int, Any], reference: dict[int, Any], first: str) -> dict[str, Any]:
     provenance = [result["provenance"] for result in results.values()]
+    seconds = [entry["cpu_seconds"] for entry in provenance if entry["cpu_seconds"] is not None]
     return {
         "name": arm.name,
         "title": arm.title,
         "seeds": sorted(results),
         "steps": provenance[0]["steps"] if provenance else None,
-        "cpu_seconds": round(statistics.mean(p["cpu_seconds"] for p in provenance), 1) if provenance else None,
+        "cpu_seconds": round(statistics.mean(seconds), 1) if seconds else None,
         "warnings": sorted({entry["warning"] for p in provenance for entry in p["warnings"]}),
         "values": {path: _spread(results, path) for path in grid.plan.metrics},
         "difference": None if arm.name == grid.plan.reference else _difference(results, reference, first),
@@ -109,6 +112,24 @@ def markdown(summary: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def chosen_rates(grid: Grid) -> dict[str, Any]:
+    """Arm -> what decided its learning rate; see `rates.choose`."""
+    kept = read_kept(grid.folder / RATES_FILE)
+    keys = {name: f"{grid.plan.name}/{name}/{grid.method_version}" for name in grid.plan.arms}
+    return {name: kept[key] for name, key in keys.items() if key in kept}
+
+
+def rates_markdown(grid: Grid) -> str:
+    """The choice of every arm's learning rate as Markdown."""
+    factors = grid.plan.rates.factors
+    lines = ["| variant | " + " | ".join(f"rate × {factor:g}" for factor in factors) + " | chosen |"]
+    lines.append("|---|" + "---|" * (len(factors) + 1))
+    for name, choice in chosen_rates(grid).items():
+        cells = [f"{choice['ciou'][str(factor)]:.3f}" for factor in factors]
+        lines.append(f"| {grid.plan.arms[name].title} | {' | '.join(cells)} | × {choice['factor']:g} |")
+    return "\n".join(lines) + "\n"
+
+
 def _figure(value: dict[str, Any] | None) -> str:
     """Mean with its spread over seeds, or over scenes (in brackets) where there is one seed."""
     if value is None:
@@ -118,4 +139,4 @@ def _figure(value: dict[str, Any] | None) -> str:
     return f"{value['mean']:.3f}" + ("" if value["se_scenes"] is None else f" ({value['se_scenes']:.3f})")
 
 
-__all__ = ["look_up", "markdown", "measured", "summarise"]
+__all__ = ["chosen_rates", "look_up", "markdown", "measured", "rates_markdown", "summarise"]

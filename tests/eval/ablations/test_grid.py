@@ -23,7 +23,7 @@ def trained(monkeypatch):
     """Replaces training by made-up results; returns the runs in the order they were made."""
     done = []
 
-    def execute(run):
+    def execute(run, keep_weights=False):
         if run.finished:
             return run.place
         name = run.config["model"]["fusion"]
@@ -70,10 +70,10 @@ def test_equal_time_gives_the_cheaper_arm_more_steps_and_each_run_happens_once(g
 def test_an_interrupted_grid_goes_on_where_it_stopped(grid, trained, monkeypatch):
     whole = schedule.execute
 
-    def interrupted(run):
+    def interrupted(run, keep_weights):
         if len(trained) == 4:
             raise KeyboardInterrupt
-        return whole(run)
+        return whole(run, keep_weights)
 
     monkeypatch.setattr(schedule, "execute", interrupted)
     with pytest.raises(KeyboardInterrupt):
