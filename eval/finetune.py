@@ -1,6 +1,6 @@
 """Scores on a fine-tune JSON: how well a model segments what the file asks for, with answers that it generates.
 
-A model and a file of records enter (`desa2va.training.data.finetune_records`); gIoU, cIoU, N-acc, T-acc and
+A model and a file of records enter (`desa2va.training.data.readers`); gIoU, cIoU, N-acc, T-acc and
 Precision@t at source resolution leave, with the figures of every expression. The model decides by itself whether to
 point: nothing is forced, and an answer without `[SEG]` is the verdict "nothing fits". (Paper section 4.1, the measures
 of gRefCOCO.)
@@ -27,8 +27,9 @@ from desa2va.argument_types import Parser, integer
 from desa2va.hub import load
 from desa2va.processing.files import check_file_target, output_folder, overlay_masks, write_file, write_json
 from desa2va.program import run_program
-from desa2va.training.data.finetune import read_frames, segment_request
-from desa2va.training.data.finetune_records import Record, check_file
+from desa2va.training.data.record_media import read_frames
+from desa2va.training.data.records import Dialogue, Record
+from desa2va.training.data.sources import open_source
 
 from .answering import evaluation_mode
 from .metrics.generalized import GeneralizedReferring
@@ -51,7 +52,7 @@ def evaluate(
     Args:
         model: a `DeSa2VAModel`.
         processor: its processor.
-        records: of `check_file`; those without expressions are passed over.
+        records: checked; those without expressions are passed over.
         overlays: folder for one contact sheet per record: truth above, prediction below.
         max_new_tokens: longest answer.
 
@@ -64,13 +65,14 @@ def evaluate(
         ValueError: no record holds an expression.
     """
     scores, video_scores, rows = GeneralizedReferring(), [], []
-    for record in records:
-        if not record.texts:
+    for number, record in enumerate(records):
+        asked = expressions(record)
+        if not asked:
             continue
         predictions, results = predict(model, processor, record, max_new_tokens)
         ious = []
         for index, (prediction, result) in enumerate(zip(predictions, results, strict=True)):
-            truth = record.mask(index)
+            truth = truth_of(record, asked[index])
             per_frame = jaccard(prediction, truth)
             ious.append(float(per_frame.mean()))
             if record.is_video:
@@ -78,17 +80,17 @@ def evaluate(
             scores.add(prediction, truth)
             rows.append(
                 {
-                    "record": record.number,
+                    "record": number,
                     "file": os.path.basename(record.paths[0]),
-                    "text": record.texts[index],
-                    "target": record.codes[index] is not None,
+                    "text": asked[index].ids["text"],
+                    "target": bool(asked[index].targets),
                     "answer": result.raw_text,
                     "status": result.status,
                     "iou": round(ious[-1], 4),
                 }
             )
         if overlays is not None:
-            _save_sheet(Path(overlays) / f"{record.number:05d}.png", record, predictions, ious)
+            _save_sheet(Path(overlays) / f"{number:05d}.png", record, predictions, ious)
         logger.info("%s: %s", record.name, ", ".join(f"{iou:.2f}" for iou in ious))
     if not rows:
         raise ValueError("no record holds an expression with a mask; there is nothing to score")
@@ -96,6 +98,16 @@ def evaluate(
     if video_scores:
         figures["video_j"] = float(np.mean(video_scores))
     return {**figures, "expressions": rows}
+
+
+def expressions(record: Record) -> list[Dialogue]:
+    """The dialogues of a record that ask for one mask, or none."""
+    return [dialogue for dialogue in record.dialogues if dialogue.kind in ("target", "no_target")]
+
+
+def truth_of(record: Record, dialogue: Dialogue) -> np.ndarray:
+    """Bool `(T, H, W)` of what an expression refers to; empty where nothing fits."""
+    return record.masks(dialogue).any(axis=0)
 
 
 def predict(
@@ -107,7 +119,7 @@ def predict(
     """
     source: Any = list(record.paths) if record.of_pictures else record.paths[0]
     visual = {"videos": [source]} if record.is_video else {"images": record.paths[0]}
-    inputs = processor(**visual, text=[segment_request(text) for text in record.texts], task="auto")
+    inputs = processor(**visual, text=[dialogue.turns[0][0] for dialogue in expressions(record)], task="auto")
     with evaluation_mode(model):
         outputs = model.generate(**inputs, max_new_tokens=max_new_tokens)
     results = processor.post_process(outputs, inputs)
@@ -123,8 +135,8 @@ def predict(
 def _save_sheet(path: Path, record: Record, predictions: list[np.ndarray], ious: list[float]) -> None:
     """One column per expression, truth above prediction, on the frame where both together are largest."""
     columns = []
-    for index, (prediction, iou) in enumerate(zip(predictions, ious, strict=True)):
-        truth = record.mask(index)
+    for index, (dialogue, prediction, iou) in enumerate(zip(expressions(record), predictions, ious, strict=True)):
+        truth = truth_of(record, dialogue)
         frame = int((prediction.sum(axis=(1, 2)) + truth.sum(axis=(1, 2))).argmax())
         picture = read_frames(record, [frame])[0]
         height = round(TILE_WIDTH * record.size[0] / record.size[1])
@@ -132,7 +144,9 @@ def _save_sheet(path: Path, record: Record, predictions: list[np.ndarray], ious:
             Image.fromarray(overlay_masks(picture, [mask[frame]], object_ids=[index])).resize((TILE_WIDTH, height))
             for mask in (truth, prediction)
         ]
-        columns.append(np.concatenate([np.asarray(tile) for tile in (*tiles, _caption(record.texts[index], iou))]))
+        columns.append(
+            np.concatenate([np.asarray(tile) for tile in (*tiles, _caption(str(dialogue.ids["text"]), iou))])
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, Image.fromarray(np.concatenate(columns, axis=1)).save, overwrite=True)
 
@@ -169,16 +183,14 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if options.json:
         check_file_target("--json", options.json)
-    report = check_file(options.data, options.images)
-    if report.problems:
-        raise ValueError(f"{options.data}: {len(report.problems)} wrong records, the first: {report.problems[0]}")
-    read = [options.model, options.data, *(path for record in report.records for path in record.paths[:1])]
+    records = open_source(options.data, **({"image_root": options.images} if options.images else {})).records()
+    read = [options.model, options.data, *(path for record in records for path in record.paths[:1])]
     # A sheet is named by the number of its record, as pictures often are: it must not land among the user's own.
     sheets = output_folder(options.overlays, replace=True, sources=read) if options.overlays else nullcontext()
     with sheets as folder:
         model, processor = load(options.model, device=options.device)
         started = time.time()
-        figures = evaluate(model, processor, report.records[: options.limit], folder)
+        figures = evaluate(model, processor, records[: options.limit], folder)
     about = {
         "model": options.model,
         "data": options.data,

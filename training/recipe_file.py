@@ -19,8 +19,7 @@ import yaml
 from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
 
 from .arguments import LOSS_TERMS, DataArguments, DeSa2VATrainingArguments, MaskLossArguments
-from .data.finetune import FineTuneDataset
-from .data.refshapes import RefShapes
+from .data.build import option_fields
 from .field_check import check_fields, check_mapping, check_value, declared_fields, unknown_key
 
 CONFIG_FOLDER = Path(__file__).resolve().parent / "configs"
@@ -206,7 +205,7 @@ def _check_data(values: Any, where: str) -> dict[str, Any]:
     checked = check_fields(values, declared_fields(DataArguments), where)
     if "options" in checked:
         # Which data set they are for may stand in another file; `check_stage` knows.
-        either = {**option_fields("a file"), **option_fields("refshapes")}
+        either = option_fields(None)
         checked["options"] = check_fields(checked["options"], either, f"{where}.options")
     if "parts" in checked:
         checked["parts"] = [_check_data_part(part, f"{where}.parts[{i}]") for i, part in enumerate(checked["parts"])]
@@ -227,12 +226,6 @@ def _check_data_part(values: Any, where: str) -> dict[str, Any]:
     if "options" in part:
         part["options"] = check_options(part["dataset"], part["options"], f"{where}.options")
     return part
-
-
-def option_fields(dataset: str) -> dict[str, Any]:
-    """The options of a data set by its name: what its loader takes, but for the path or split."""
-    loader, own = (RefShapes, "split") if dataset == "refshapes" else (FineTuneDataset, "path")
-    return {name: hint for name, hint in declared_fields(loader).items() if name != own}
 
 
 def check_options(dataset: str, options: Any, where: str) -> dict[str, Any]:

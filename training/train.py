@@ -29,7 +29,7 @@ from desa2va.program import run_program
 from .arguments import DataArguments, DeSa2VATrainingArguments, MaskLossArguments
 from .checkpoints import STATE_FILE, checkpoint_step, move_files, newest_checkpoint, writing
 from .data.build import build_dataset, build_validation
-from .data.finetune_lengths import check_lengths
+from .data.record_lengths import check_lengths
 from .disentangling import AuxiliaryNetworks
 from .folder_lock import folder_lock
 from .label_refit import refit_label_projection, start_prompts

@@ -85,22 +85,28 @@ def run_check(args: argparse.Namespace) -> int:
     """Read every record, mask and pixel; say what is there and what is wrong. Returns 1 where anything is."""
     from desa2va.model_files import resolve
     from desa2va.processing.processing_desa2va import DeSa2VAProcessor
-    from desa2va.training.data.finetune_lengths import too_long
-    from desa2va.training.data.finetune_records import check_file, unreadable
+    from desa2va.training.data.record_lengths import too_long
+    from desa2va.training.data.record_media import unreadable
+    from desa2va.training.data.records import RecordError
+    from desa2va.training.data.sources import count_records, open_source
 
     processor = DeSa2VAProcessor.from_pretrained(resolve(args.model))
-    report = check_file(args.file, args.images)
-    problems = list(report.problems)
-    for record in report.records:
-        problems += unreadable(record) or too_long(record, processor)
+    source = open_source(args.file, **({"image_root": args.images} if args.images else {}))
+    problems, counts = [], count_records(())
+    for item in source.items():
+        if isinstance(item, RecordError):
+            problems.append(item)
+        else:
+            counts.update(count_records((item,)))
+            problems += unreadable(item) or too_long(item, processor)
     kinds: dict[str, list[Any]] = {}
-    for problem in sorted(problems, key=lambda problem: problem.number):
+    for problem in problems:
         kinds.setdefault(problem.field.split()[0], []).append(problem)
     for kind, found in kinds.items():
         for problem in found[:SHOWN_OF_A_KIND]:
             print(problem)
         if len(found) > SHOWN_OF_A_KIND:
             print(f"... and {len(found) - SHOWN_OF_A_KIND} more records whose {kind} is wrong")
-    counts = ", ".join(f"{count} {name}" for name, count in report.counts().items())
+    counts = ", ".join(f"{count} {name}" for name, count in counts.items())
     print(f"{args.file}: {counts}; {len(problems) or 'no'} problem{'s' * (len(problems) != 1)}")
     return int(bool(problems))

@@ -26,7 +26,9 @@ from desa2va.modeling_desa2va.session.session import DeSa2VASession
 from desa2va.processing.processing_desa2va import DeSa2VAProcessor
 from desa2va.processing.results import SegmentationResult, read_frame_results
 from desa2va.program import error_line
-from desa2va.training.data.finetune_records import check_file, unreadable
+from desa2va.training.data.readers import read_finetune
+from desa2va.training.data.record_media import unreadable
+from desa2va.training.data.records import Record
 
 MUTATIONS = int(os.environ.get("DESA2VA_FUZZ", "400"))
 SEED = int(os.environ.get("DESA2VA_FUZZ_SEED", "0"))
@@ -315,13 +317,14 @@ def test_finetune_files(finetune_folder):
     """Problems of records are reported, each for its own record; the others pass, and their masks decode."""
 
     def read(work):
-        report = check_file(work / "train.json")
-        for record in report.records:
-            assert not unreadable(record)
-            for index in range(len(record.texts)):
-                assert record.mask(index, list(range(record.num_frames))).shape == (record.num_frames, 24, 32)
-        for problem in report.problems:
-            assert "\n" not in str(problem)
-            assert str(problem).encode()
+        for item in read_finetune(work / "train.json"):
+            if isinstance(item, Record):
+                assert not unreadable(item)
+                for dialogue in item.dialogues:
+                    shape = (len(dialogue.targets), item.num_frames, 24, 32)
+                    assert item.conversation(dialogue).masks.shape == shape
+            else:
+                assert "\n" not in str(item)
+                assert str(item).encode()
 
     fuzz("train.json", finetune_folder, 0.1, lambda work, rng: damage_json(work / "train.json", rng), read)

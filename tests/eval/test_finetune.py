@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from desa2va.eval import finetune
-from desa2va.training.data.finetune_records import check_file
+from desa2va.training.data.sources import open_source
 
 HEIGHT, WIDTH = 40, 60
 
@@ -68,7 +68,7 @@ def test_truth_scores_one_and_halves_are_united(data, monkeypatch, tmp_path):
     clip[1] = False
     replies = [[answer([masks_of(0, 20), masks_of(10, 30)]), answer([], "There is no dog.")], [answer([clip])]]
     model, processor = stub(monkeypatch, replies)
-    figures = finetune.evaluate(model, processor, check_file(data).records, overlays=tmp_path / "sheets")
+    figures = finetune.evaluate(model, processor, open_source(str(data)).records(), overlays=tmp_path / "sheets")
     assert figures["giou"] == figures["ciou"] == figures["n_acc"] == figures["t_acc"] == figures["video_j"] == 1.0
     assert [row["iou"] for row in figures["expressions"]] == [1.0] * 3
     assert [row["target"] for row in figures["expressions"]] == [True, False, True]
@@ -82,7 +82,7 @@ def test_wrong_answers_count_as_defined(data, monkeypatch):
     """Half the block is IoU 1/2; a mask for nothing is 0; a missed video is 0 on one frame and 1 on the empty one."""
     replies = [[answer([masks_of(0, 15)]), answer([masks_of(0, 6)])], [answer([])]]
     model, processor = stub(monkeypatch, replies)
-    figures = finetune.evaluate(model, processor, check_file(data).records)
+    figures = finetune.evaluate(model, processor, open_source(str(data)).records())
     assert [row["iou"] for row in figures["expressions"]] == [0.5, 0.0, 0.5]
     assert figures["giou"] == pytest.approx((0.5 + 0 + 0) / 3)
     assert figures["ciou"] == pytest.approx(15 / (30 + 6 + 30))
@@ -93,7 +93,7 @@ def test_wrong_answers_count_as_defined(data, monkeypatch):
 
 def test_nothing_to_score(data):
     """Guards against a mean over no expressions."""
-    records = [record for record in check_file(data).records if not record.texts]
+    records = [record for record in open_source(str(data)).records() if not finetune.expressions(record)]
     with pytest.raises(ValueError, match="nothing to score"):
         finetune.evaluate(None, None, records)
 

@@ -7,15 +7,20 @@ validated on.
 from __future__ import annotations
 
 import math
+import os
 from typing import Any
 
 from desa2va.training.arguments import DataArguments
+from desa2va.training.field_check import declared_fields
 
 from .mixture import Mixture
+from .record_dataset import RecordDataset
 from .refshapes import RefShapes
+from .sources import open_source, reader_options
 
 FEWEST = 1024
 VALIDATION_LENGTH = 256
+SAMPLE_OPTIONS = {key: hint for key, hint in declared_fields(RecordDataset).items() if key not in ("records", "name")}
 
 
 def build_dataset(data: DataArguments, arguments: Any) -> Any:
@@ -74,9 +79,31 @@ def epoch_length(parts: list[Any], shares: list[float]) -> int:
 def _part(name: str, options: dict[str, Any], seed: int, length: int | None, split: str = "train") -> Any:
     if name == "refshapes":
         return RefShapes(split, **{"seed": seed, **({} if length is None else {"length": length}), **options})
-    from .finetune import FineTuneDataset
-
-    return FineTuneDataset(name, **options)
+    return open_dataset(name, **options)
 
 
-__all__ = ["build_dataset", "build_validation", "epoch_length"]
+def option_fields(name: str | None) -> dict[str, Any]:
+    """The options of a data set and their types, but for its name; those of all kinds where the name is not known."""
+    if name is None:
+        return {**reader_options(None), **option_fields("refshapes"), **SAMPLE_OPTIONS}
+    if name == "refshapes":
+        return {key: hint for key, hint in declared_fields(RefShapes).items() if key != "split"}
+    return {**reader_options(name), **SAMPLE_OPTIONS}
+
+
+def open_dataset(name: str | os.PathLike, **options: Any) -> RecordDataset:
+    """A data set of files.
+
+    Args:
+        name: of the source, see `sources.open_source`. options: of its reader and of `RecordDataset`.
+
+    Raises:
+        FileNotFoundError: no such file. ValueError: a file of no known kind, records that are wrong (the message names
+            the first ones), or an option that is.
+    """
+    own = {key: value for key, value in options.items() if key in SAMPLE_OPTIONS}
+    source = open_source(os.fspath(name), **{key: value for key, value in options.items() if key not in own})
+    return RecordDataset(source.records(), source.name, **own)
+
+
+__all__ = ["build_dataset", "build_validation", "epoch_length", "open_dataset", "option_fields"]

@@ -174,9 +174,9 @@ def expression_dialogue(
 
     Args:
         text: e.g. `"the dog on the left"`. codes: one per frame; `None`: nothing fits, the answer says so.
-        group, ids: of the `Dialogue`. ignored: of its `Target`.
+        group, ids: of the `Dialogue`; its `ids` also hold the expression as `text`. ignored: of its `Target`.
     """
-    request, ids = segment_request(text), ids or {}
+    request, ids = segment_request(text), {"text": text, **(ids or {})}
     if codes is None:
         return Dialogue("no_target", ((request, no_target_answer(text)),), group=group, ids=ids)
     target = Target(bare_phrase(text), codes, ignored)

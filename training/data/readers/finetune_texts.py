@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 from desa2va.processing.files import is_text
+from desa2va.training.data.sample import SEG
 
-from .finetune_json import named_field
-from .sample import SEG
+from .json_entries import named_field
 
 USERS = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant"}
 PLACEHOLDERS = ("<image>", "<video>")
-MAX_TEXT_BYTES = 65536  # more than any sequence holds; `finetune_lengths` asks the processor
+MAX_TEXT_BYTES = 65536  # more than any sequence holds; `record_lengths` asks the processor
 
 
 def expressions(entry: dict[str, Any]) -> tuple[list[str], list[Any]]:
@@ -29,10 +29,15 @@ def expressions(entry: dict[str, Any]) -> tuple[list[str], list[Any]]:
             raise ValueError(f"{len(texts)} texts but {len(masks)} masks; every expression needs its mask, or null")
     for index, text in enumerate(texts):
         with named_field(f"text {index}"):
-            _check_text(text)
-            if SEG in text:
-                raise ValueError(f"{SEG} is what only answers hold: {text!r:.100}")
+            check_expression(text)
     return texts, masks
+
+
+def check_expression(text: Any) -> None:
+    """Raises `ValueError` where an expression says nothing, is no Unicode text, is a book, or holds `[SEG]`."""
+    _check_text(text)
+    if SEG in text:
+        raise ValueError(f"{SEG} is what only answers hold: {text!r:.100}")
 
 
 def _check_text(*texts: Any) -> None:
@@ -89,4 +94,4 @@ def _chat(messages: Any) -> tuple[tuple[str, str], ...]:
     return tuple(zip(texts[::2], texts[1::2], strict=True))
 
 
-__all__ = ["MAX_TEXT_BYTES", "dialogues", "expressions"]
+__all__ = ["MAX_TEXT_BYTES", "check_expression", "dialogues", "expressions"]

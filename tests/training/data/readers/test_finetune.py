@@ -11,13 +11,16 @@ from pycocotools import mask as coco_mask
 
 from desa2va.cli import main
 from desa2va.training.arguments import DeSa2VATrainingArguments, MaskLossArguments
-from desa2va.training.data.finetune import FineTuneDataset, bare_phrase, segment_request
-from desa2va.training.data.finetune_lengths import check_lengths, too_long
-from desa2va.training.data.finetune_records import check_file, unreadable
+from desa2va.training.data.build import open_dataset
 from desa2va.training.data.mask_codes import encode_mask
 from desa2va.training.data.mixture import Mixture
+from desa2va.training.data.readers import read_finetune
+from desa2va.training.data.record_lengths import check_lengths, too_long
+from desa2va.training.data.record_media import unreadable
+from desa2va.training.data.records import Record, RecordError
 from desa2va.training.data.refshapes.dataset import RefShapes
 from desa2va.training.data.refshapes.disk import DEFAULT_KINDS, write_refshapes
+from desa2va.training.data.wording import bare_phrase, segment_request
 from desa2va.training.label_states import LabelReader
 from desa2va.training.phases import build_objective
 
@@ -57,7 +60,7 @@ def write(folder, *records, name="train.json"):
 
 
 def dataset(folder, *records, **options):
-    return FineTuneDataset(write(folder, *records), **options)
+    return open_dataset(write(folder, *records), **options)
 
 
 def record(**changes):
@@ -168,7 +171,7 @@ def test_json_lines_and_explicit_root(folder):
     path = folder / "elsewhere" / "train.jsonl"
     path.parent.mkdir()
     path.write_text("\n".join(json.dumps(record()) for _ in range(3)) + "\n\n", encoding="utf-8")
-    assert len(FineTuneDataset(path, image_root=folder / "images", repeat=2)) == 6
+    assert len(open_dataset(path, image_root=folder / "images", repeat=2)) == 6
 
 
 def test_drawn_conversations_are_reproducible(folder):
@@ -247,7 +250,7 @@ def test_many_problems_are_counted_not_poured_out(folder):
     with pytest.raises(ValueError, match="9 of its records are wrong.* and 4 more") as error:
         dataset(folder, *[record(image="b.png")] * 9)
     assert str(error.value).count("no file") == 5
-    assert len(check_file(folder / "train.json").problems) == 9
+    assert sum(isinstance(item, RecordError) for item in read_finetune(folder / "train.json")) == 9
 
 
 @pytest.mark.parametrize(
@@ -267,14 +270,14 @@ def test_files_that_are_no_list_of_records(folder, content, message):
     path = folder / "train.json"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(ValueError, match=message) as error:
-        check_file(path)
+        list(read_finetune(path))
     assert "train.json" in str(error.value)
 
 
 def test_missing_file(tmp_path):
     """Guards the error for a mistyped name."""
     with pytest.raises(FileNotFoundError, match="nowhere.json"):
-        FineTuneDataset(tmp_path / "nowhere.json")
+        open_dataset(tmp_path / "nowhere.json")
 
 
 @pytest.mark.parametrize("option", ["conversations", "image_size", "num_frames", "repeat"])
@@ -319,7 +322,7 @@ def test_refshapes_written_as_finetune_reads_back(tmp_path):
     options = {"video_fraction": 0.4, "conversations": 3}
     folder = write_refshapes(tmp_path / "set", "finetune", splits={"train": 10}, progress=False, **options)
     shapes = RefShapes("train", "full", length=10, kinds=DEFAULT_KINDS["finetune"], **options)
-    data = FineTuneDataset(folder / "train.json", num_frames=100)
+    data = open_dataset(folder / "train.json", num_frames=100)
     assert len(data) == 10
     assert {sample.is_video for sample in data} == {True, False}
     for read, made in zip(data, shapes, strict=True):
@@ -406,9 +409,10 @@ def test_every_record_is_checked_on_its_own(folder, capsys, lines):
 
 def test_a_line_that_is_no_json_is_one_problem(folder):
     (folder / "a.jsonl").write_text(json.dumps(record()) + "\n{\n" + json.dumps(record()))
-    report = check_file(folder / "a.jsonl")
-    assert [str(problem)[:40] for problem in report.problems] == ["record 1, record: line 2 is not valid JS"]
-    assert len(report.records) == 2
+    first, problem, last = read_finetune(folder / "a.jsonl")
+    assert str(problem)[:40] == "record 1, record: line 2 is not valid JS"
+    assert isinstance(first, Record)
+    assert isinstance(last, Record)
 
 
 def test_problems_are_counted_by_kind(folder, capsys):

@@ -1,4 +1,4 @@
-"""The text of a fine-tune JSON to raw records, each read on its own, and the problems that are found in them.
+"""The text of a JSON file to raw records, each read on its own, and the field in which something is wrong.
 
 Enters: a JSON list, or one record per line. Leaves: raw records; one that can not be read stands in the list as
 `Unreadable`, so that the others are checked all the same. (Engineering; no paper section.)
@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-_LONGEST = 500  # characters of a message
 _DIGITS = 40  # of an integer; longer ones are infinite, which no field takes
-_SPACE = re.compile(r"[ \t\r\n]*")
+_BLANKS = " \t\r\n"
+_SPACE = re.compile(f"[{_BLANKS}]*")
 _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
 
@@ -27,27 +27,6 @@ class Unreadable:
     """Stands for a record that is no JSON; `reason` says why."""
 
     reason: str
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What is wrong with a record.
-
-    Attributes:
-        number: of the record, from 0. label: the file it names, where it does. field: what of it is wrong.
-        message: what, and what would be right.
-    """
-
-    number: int
-    label: str
-    field: str
-    message: str
-
-    def __str__(self) -> str:
-        label = f" ({self.label})" if self.label else ""
-        line = " ".join(f"record {self.number}{label}, {self.field}: {self.message}".split())
-        line = line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ..."
-        return line.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class FieldError(ValueError):
@@ -69,54 +48,81 @@ def named_field(name: str) -> Iterator[None]:
         raise FieldError(name, str(error)) from error
 
 
-def read_entries(path: str | os.PathLike) -> list[Any]:
-    """The raw records of a JSON list or of JSON lines.
+def read_entries(path: str | os.PathLike) -> Iterator[Any]:
+    """The raw records of a JSON list or of JSON lines, one after the other.
 
     Raises:
         FileNotFoundError: no such file. ValueError: no JSON list (the record is named), or no records. A line that is
             no JSON, or a record that is nested too deeply, is `Unreadable` instead.
     """
     path = Path(path)
+    decoder = json.JSONDecoder(parse_int=_integer)
+    if path.suffix == ".jsonl" or _first_mark(path) == "{":
+        entries = _lines(decoder, path)
+    else:
+        entries = _list(decoder, read_text(path), str(path))
+    count = 0
+    for count, entry in enumerate(entries, 1):  # noqa: B007
+        yield entry
+    if not count:
+        raise ValueError(f"{path} must hold a list of records, and at least one")
+
+
+def _first_mark(path: Path) -> str:
+    """The first character of a file that is no blank."""
+    with _opened(path) as file:
+        return next((line.lstrip()[0] for line in file if line.strip()), "")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
+    """A text file as UTF-8, with or without a byte order mark; lines end with a line feed alone, since texts may hold
+    what else breaks lines.
+    """
     if not path.is_file():
-        raise FileNotFoundError(f"there is no fine-tune file {path}")
+        raise FileNotFoundError(f"there is no file {path}")
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open(encoding="utf-8-sig", newline="\n") as file:
+            yield file
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 text ({error})") from error
-    decoder = json.JSONDecoder(parse_int=_integer)
-    lines = path.suffix == ".jsonl" or text.lstrip().startswith("{")
-    entries = _lines(decoder, text) if lines else _list(decoder, text, str(path))
-    if not entries:
-        raise ValueError(f"{path} must hold a list of records, and at least one")
-    return entries
+
+
+def read_text(path: Path) -> str:
+    """A text file as UTF-8, with or without a byte order mark.
+
+    Raises:
+        FileNotFoundError: no such file. ValueError: no UTF-8.
+    """
+    with _opened(path) as file:
+        return file.read()
 
 
 def _integer(digits: str) -> int | float:
     return int(digits) if len(digits) < _DIGITS else math.copysign(math.inf, -1 if digits[0] == "-" else 1)
 
 
-def _lines(decoder: json.JSONDecoder, text: str) -> list[Any]:
-    """One record per line; a line ends with a line feed alone, since texts may hold what else breaks lines."""
-    entries: list[Any] = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            entries.append(decoder.decode(line))
-        except RecursionError:
-            entries.append(Unreadable(f"line {number} is nested too deeply"))
-        except ValueError as error:
-            entries.append(Unreadable(f"line {number} is not valid JSON ({error})"))
-    return entries
+def _lines(decoder: json.JSONDecoder, path: Path) -> Iterator[Any]:
+    """One record per line."""
+    with _opened(path) as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                entry = decoder.decode(line.strip(_BLANKS))
+            except RecursionError:
+                entry = Unreadable(f"line {number} is nested too deeply")
+            except ValueError as error:
+                entry = Unreadable(f"line {number} is not valid JSON ({error})")
+            yield entry
 
 
-def _list(decoder: json.JSONDecoder, text: str, where: str) -> list[Any]:
+def _list(decoder: json.JSONDecoder, text: str, where: str) -> Iterator[Any]:
     """The entries of a JSON list, one after the other."""
     place = _SPACE.match(text).end()
     if text[place : place + 1] != "[":
         raise ValueError(f"{where} must hold a list of records, and at least one")
-    entries: list[Any] = []
-    mark, place = "[", _SPACE.match(text, place + 1).end()
+    count, mark, place = 0, "[", _SPACE.match(text, place + 1).end()
     if text[place : place + 1] == "]":
         mark, place = "]", place + 1
     while mark != "]":
@@ -125,15 +131,15 @@ def _list(decoder: json.JSONDecoder, text: str, where: str) -> list[Any]:
         except RecursionError:
             entry, place = Unreadable("nested too deeply"), _past(text, place)
         except ValueError as error:
-            raise ValueError(f"{where}, record {len(entries)}: not valid JSON ({error})") from error
-        entries.append(entry)
+            raise ValueError(f"{where}, record {count}: not valid JSON ({error})") from error
+        yield entry
         place = _SPACE.match(text, place).end()
         mark, place = text[place : place + 1], _SPACE.match(text, place + 1).end()
         if mark not in ("]", ","):
-            raise ValueError(f"{where}, after record {len(entries) - 1}: not valid JSON (no comma or bracket)")
+            raise ValueError(f"{where}, after record {count}: not valid JSON (no comma or bracket)")
+        count += 1
     if text[place:].strip():
         raise ValueError(f"{where}: not valid JSON (text after the list)")
-    return entries
 
 
 def _past(text: str, place: int) -> int:
@@ -146,4 +152,4 @@ def _past(text: str, place: int) -> int:
     return len(text)
 
 
-__all__ = ["FieldError", "Problem", "Unreadable", "named_field", "read_entries"]
+__all__ = ["FieldError", "Unreadable", "named_field", "read_entries", "read_text"]
