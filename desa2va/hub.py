@@ -27,7 +27,6 @@ from .errors import memory_freed
 from .model_checks import check_configuration, check_together
 from .model_files import (
     SHIPPED_MODEL,
-    check_hub,
     checked_device,
     checked_dtype,
     locate,
@@ -35,7 +34,7 @@ from .model_files import (
     only_errors,
     resolve,
 )
-from .published import load_published, published_type
+from .published import load_published, published_kind
 
 
 @memory_freed()
@@ -87,8 +86,7 @@ def load(
         dtype = torch.float32 if device.type == "cpu" else "auto"
     if kwargs.get("quantization_config") is not None and kwargs.get("device_map") is None:
         kwargs["device_map"] = {"": device}  # quantised weights are made where they stay
-    config_file = Path(path) / "config.json" if Path(path).is_dir() else check_hub(path, **hub_options)
-    kind = published_type(config_file)
+    kind = published_kind(path, **hub_options)
     if kind is not None:
         with only_errors("transformers"):
             model, processor = load_published(path, kind, sam2, init_desa2va, dtype=dtype, **kwargs)

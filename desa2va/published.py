@@ -58,6 +58,19 @@ def published_type(config_file: Path) -> str | None:
     )
 
 
+def published_kind(name: str, **hub: Any) -> str | None:
+    """The model type of published weights called `name`, see `published_type`.
+
+    Args:
+        name: see `locate`. hub: `revision`, `token`, `cache_dir`, `local_files_only`.
+
+    Raises:
+        ValueError: see `published_type`. FileNotFoundError: no such folder, or a Hub id that can not be read.
+    """
+    path = locate(name)
+    return published_type(Path(path) / "config.json" if Path(path).is_dir() else check_hub(path, **hub))
+
+
 def load_published(
     name: str, kind: str, sam2: str | os.PathLike | nn.Module | None, init_desa2va: bool, **options: Any
 ) -> tuple[DeSa2VAModel, DeSa2VAProcessor]:
@@ -105,4 +118,4 @@ def _sam2_place(sam2: str | os.PathLike | nn.Module | None, **hub: Any) -> Path 
     return path if path.exists() else _folder(locate(sam2), **hub)
 
 
-__all__ = ["load_published", "published_type"]
+__all__ = ["load_published", "published_kind", "published_type"]

@@ -16,6 +16,7 @@ from desa2va.adapters import HEADS, lora_config, write_adapter
 from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
 from desa2va.hub import resolve
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
+from desa2va.published import published_kind
 
 from .arguments import DeSa2VATrainingArguments
 from .start_weights import StartWeights
@@ -71,6 +72,9 @@ def keep_adapter(model: DeSa2VAModel, handle: PeftModel | None, start: StartWeig
         model: trained, not merged. handle: of `attach_lora`. start: of the model that the stage began with.
     """
     if handle is None or start is None:
+        return None
+    if published_kind(start.name) is not None:
+        logger.info("no adapter is written: %s is no model of ours; convert it first to get one", start.name)
         return None
     before = DeSa2VAConfig.from_pretrained(resolve(start.name))
     others = [name for name in start.differing(model) if not name.startswith(tuple(f"{head}." for head in HEADS))]

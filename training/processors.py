@@ -28,9 +28,7 @@ def preset_processor(preset: str, fields: dict[str, Any]) -> DeSa2VAProcessor:
         ValueError: a preset whose processor is published with its weights.
     """
     if preset != "tiny":
-        raise ValueError(
-            f"preset {preset!r} is trained from published weights: give `init_from` a converted model folder"
-        )
+        raise ValueError(f"preset {preset!r} is trained from published weights: give them as `init_from`")
     shared = {
         name: fields[name]
         for name in ("seg_design", "num_seg_frames", "key_frames", "num_key_frames")

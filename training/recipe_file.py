@@ -26,6 +26,9 @@ CONFIG_FOLDER = Path(__file__).resolve().parent / "configs"
 SECTIONS = ("model", "data", "mask_loss", "training")
 # What stands beside the sections, in a recipe and in a stage of it.
 SCALARS = {"output_dir": str | PathLike, "init_from": str | PathLike | None, "name": str, "seed": int}
+# How `init_from` is read where it names published weights; as in `desa2va.load`.
+PUBLISHED = {"sam2": str | PathLike | None, "init_desa2va": bool}
+SCALARS |= PUBLISHED
 RECIPE_KEYS = (*SECTIONS, *SCALARS, "stages")
 STAGE_KEYS = (*SECTIONS, *(key for key in SCALARS if key != "output_dir"), "config", "start_from")
 PART = {"dataset": str, "options": dict, "share": float}
@@ -267,6 +270,8 @@ def resolve_stages(config: dict[str, Any]) -> list[dict[str, Any]]:
         if start and start not in resolved and not (output_dir / start).is_dir():
             raise ValueError(f"stages[{number}].start_from: no stage before it is called {start!r}")
         stage |= {"init_from": str(output_dir / start) if start else folder, "output_dir": str(output_dir / name)}
+        if start or number:  # begins with a stage's model, not with published weights
+            stage = {key: value for key, value in stage.items() if key not in PUBLISHED}
         resolved[name] = check_stage(stage, f"stage {name}")
         folder = stage["output_dir"]
     return list(resolved.values())

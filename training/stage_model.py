@@ -14,14 +14,16 @@ from typing import Any
 import torch
 
 from desa2va.configuration.presets import preset_config
-from desa2va.hub import resolve
+from desa2va.hub import load, resolve
 from desa2va.modeling_desa2va.decoupling import Projection
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 from desa2va.modeling_desa2va.precision import HALF_DTYPES
 from desa2va.processing.processing_desa2va import DeSa2VAProcessor
+from desa2va.published import published_kind
 
 from .objectives.base import Objective
 from .processors import preset_processor
+from .recipe_file import PUBLISHED
 
 logger = logging.getLogger(__name__)
 HEADS_FILE = "heads.pt"
@@ -29,12 +31,22 @@ SHAPE_FIELDS = ("projection", "projection_rank", "projection_hidden")
 
 
 def start_model(config: dict[str, Any]) -> tuple[DeSa2VAModel, DeSa2VAProcessor]:
-    """The model a stage begins with: `init_from` as it was saved, or a fresh one of the preset with the fields of
-    `model`.
+    """The model a stage begins with: `init_from` as it was saved or published, or a fresh one of the preset with the
+    fields of `model`.
+
+    Raises:
+        ValueError: published weights that are no model yet, or ways to read them beside a start that is none. See
+            `desa2va.load`.
     """
     fields = dict(config.get("model", {}))
     preset, dtype = fields.pop("preset", "tiny"), getattr(torch, fields.pop("dtype", "float32"))
-    source = config.get("init_from")
+    source, reading = config.get("init_from"), {key: config[key] for key in PUBLISHED if config.get(key)}
+    if reading and not source:
+        raise ValueError(f"{' and '.join(reading)} say how published weights are read: name them as init_from")
+    if source and (reading or published_kind(source) is not None):
+        model, processor = load(source, device="cpu", dtype=dtype, **reading)
+        del model.processor  # the stage saves both
+        return model, processor
     if source:
         source = resolve(source)
         return DeSa2VAModel.from_pretrained(source, dtype=dtype), DeSa2VAProcessor.from_pretrained(source)
