@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 
-from .card import write_adapter_card
+from .card import read_metadata, write_adapter_card
 from .model_files import locate, named_in_errors, resolve
 
 CONFIG_FILE = "adapter_config.json"
@@ -101,7 +101,18 @@ def write_adapter(
     fields = changed_fields(model, resolve(base))
     if fields:
         (folder / FIELDS_FILE).write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
-    write_adapter_card(folder, config.base_model_name_or_path)
+    write_adapter_card(folder, config.base_model_name_or_path, _card_of(base))
+
+
+def _card_of(base: str) -> dict[str, Any]:
+    """What the card of the base model states; nothing where it has none, or can not be reached."""
+    place = locate(base)
+    if Path(place).is_dir():
+        return read_metadata(place)
+    try:
+        return read_metadata(Path(hf_hub_download(place, "README.md")).parent)
+    except (errors.HfHubHTTPError, errors.EntryNotFoundError, OSError, ValueError):
+        return {}
 
 
 def find_adapter(name: str | os.PathLike, **options: Any) -> Path | None:

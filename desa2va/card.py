@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from huggingface_hub import metadata_load
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from safetensors import safe_open
 
@@ -218,14 +219,27 @@ def write_card(folder: str | os.PathLike, name: str | None = None) -> Path | Non
     return path
 
 
-def write_adapter_card(folder: Path, base_model: str) -> None:
+def read_metadata(folder: str | os.PathLike) -> dict[str, Any]:
+    """What the card in `folder` states to the Hub; nothing where there is no card, or none that can be read."""
+    try:
+        return metadata_load(Path(folder) / "README.md") or {}
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+
+
+def write_adapter_card(folder: Path, base_model: str, stated: dict[str, Any]) -> None:
     """Write `README.md` of an adapter's folder.
 
     Args:
         folder: holds peft's two files.
         base_model: a Hub id, a shipped model's name or a folder, of which the last part is shown.
+        stated: by the card of the base model, see `read_metadata`. Licence and, of a folder, base models are taken
+            from it; what it does not state is left out.
     """
     is_folder = Path(base_model).is_dir()
+    on_hub = not is_folder and "/" in base_model
+    bases = [base_model] if on_hub else stated.get("base_model") or []
+    facts = {name: stated[name] for name in ("license", "license_name", "license_link") if stated.get(name)}
     text = (
         _environment()
         .get_template("adapter_card.md.jinja")
@@ -233,7 +247,10 @@ def write_adapter_card(folder: Path, base_model: str) -> None:
             mark=MARK,
             name=folder.resolve().name,
             base=Path(base_model).name if is_folder else base_model,
-            on_hub=not is_folder and "/" in base_model,
+            facts=yaml.safe_dump(facts, sort_keys=False).strip() if facts else "",
+            license=facts.get("license_name") or facts.get("license"),
+            bases=[bases] if isinstance(bases, str) else bases,
+            on_hub=on_hub,
             weights=_weights(folder),
             versions=_versions(),
         )
@@ -241,4 +258,12 @@ def write_adapter_card(folder: Path, base_model: str) -> None:
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 
-__all__ = ["EVALUATION_FILE", "SIDE_FILES", "SUMMARY_FILE", "render", "write_adapter_card", "write_card"]
+__all__ = [
+    "EVALUATION_FILE",
+    "SIDE_FILES",
+    "SUMMARY_FILE",
+    "read_metadata",
+    "render",
+    "write_adapter_card",
+    "write_card",
+]

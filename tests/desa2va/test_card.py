@@ -4,9 +4,10 @@ import json
 import shutil
 
 import pytest
+import yaml
 from huggingface_hub import ModelCard
 
-from desa2va.card import MARK, render, write_card
+from desa2va.card import MARK, read_metadata, render, write_adapter_card, write_card
 
 
 @pytest.fixture
@@ -92,3 +93,29 @@ def test_the_hub_reads_everything_it_finds_models_by(folder):
     assert (data.language, data.datasets, data.base_model) == (["en"], ["refshapes"], ["owner/base"])
     found = {(result.dataset_name, result.metric_type): result.metric_value for result in data.eval_results}
     assert found == {("standard test", "ciou"): 0.5, ("standard test", "giou"): 0.25}
+
+
+@pytest.mark.parametrize(
+    ("stated", "expected"),
+    [
+        ({"license": "mit", "base_model": "a/b"}, ("mit", ["a/b"])),
+        ({"license": "other", "license_name": "qwen-research"}, ("other", None)),
+        (None, (None, None)),
+    ],
+)
+def test_an_adapters_card_states_what_its_base_models_card_states(stated, expected, tmp_path):
+    """It said Apache-2.0 of whatever it had been trained on."""
+    base, folder = tmp_path / "base", tmp_path / "adapter"
+    base.mkdir()
+    folder.mkdir()
+    if stated is not None:
+        (base / "README.md").write_text(f"---\n{yaml.safe_dump(stated)}---\n# base\n", encoding="utf-8")
+    write_adapter_card(folder, str(base), read_metadata(base))
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    found = ModelCard(text).data
+    assert (found.license, found.base_model) == expected
+    assert ("states none" in text) == (stated is None)
+    assert stated is None or f"`{stated.get('license_name', stated['license'])}`, as the card" in text
+    write_adapter_card(folder, "owner/name", read_metadata(tmp_path / "nowhere"))
+    found = ModelCard((folder / "README.md").read_text(encoding="utf-8")).data
+    assert (found.license, found.base_model) == (None, ["owner/name"])

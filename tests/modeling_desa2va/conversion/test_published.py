@@ -85,3 +85,18 @@ def test_the_generator_writes_the_published_names(name, layout, tmp_path):
     config = json.loads((tmp_path / "config.json").read_text())
     theirs = json.loads((listed.parent / "config.json").read_text())
     assert config.keys() - {"transformers_version"} <= theirs.keys()
+
+
+def test_rotary_tables_in_bfloat16_are_the_peers(tmp_path):
+    """The peer keeps InternLM2's tables rounded to bfloat16; so are those that attention multiplies with here."""
+    published.write_sa2va(tmp_path, "Sa2VA-8B")
+    model = load_sa2va(tmp_path, sa2va_processor(tmp_path, 256).tokenizer, dtype=torch.bfloat16)
+    rotary, text = model.mllm.model.language_model.rotary_emb, model.config.get_text_config()
+    width, base = text.hidden_size // text.num_attention_heads, text.rope_parameters["rope_theta"]
+    steps = torch.arange(2048).float()[:, None] / base ** (torch.arange(0, width, 2).float() / width)
+    angles = torch.cat([steps, steps], -1)
+    found = rotary(torch.zeros(1, 1, width, dtype=torch.bfloat16), torch.arange(2048)[None])
+    for table, exact in zip(found, (angles.cos(), angles.sin()), strict=True):
+        assert table.dtype == torch.bfloat16
+        torch.testing.assert_close(table[0].float(), exact.bfloat16().float(), rtol=0, atol=2**-8)
+        assert (table[0] == exact.bfloat16()).float().mean() > 0.999
