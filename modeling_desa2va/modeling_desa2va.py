@@ -107,8 +107,13 @@ class DeSa2VAPreTrainedModel(FlatExportMixin, PreTrainedModel):
         self, save_directory: str | os.PathLike, *args: Any, state_dict: dict[str, Any] | None = None, **kwargs: Any
     ) -> Any:
         """Saves as `FlatExportMixin` does. A checkpoint has one dtype, the language model's: weights that are kept in
-        float32 while a half-precision model computes are rounded in the file.
+        float32 while a half-precision model computes are rounded in the file. What ends an answer is saved with the
+        configuration: there is no file of generation settings, since nothing else of the stored ones is followed.
         """
+        text, stored = self.config.get_text_config(), self.generation_config
+        for name in ("eos_token_id", "pad_token_id"):
+            if getattr(stored, name, None) is not None:
+                setattr(text, name, getattr(stored, name))
         if state_dict is None:
             state_dict = whole_state_dict(self)
         if self.dtype in HALF_DTYPES:

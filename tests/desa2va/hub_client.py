@@ -75,5 +75,35 @@ def offline():
     }
 
 
+def published(folder):
+    """A published Sa2VA by its id, its SAM-2 by another, an older revision, what is refused."""
+    first, second, sam2 = "ByteDance/Sa2VA-fixture", "OpenGVLab/fixture", "facebook/fixture"
+    seen = {"mapped": read(first), "with sam2": read(first, sam2=sam2), "pair": read(second, sam2=sam2)}
+    seen["older"] = read(first, revision="1" * 40)
+    refused = {"gated": ("ByteDance/gated", {}), "missing": ("ByteDance/none", {}), "alone": (second, {})}
+    refused |= {"revision": (first, {"revision": "nowhere"}), "gated sam2": (first, {"sam2": "ByteDance/gated"})}
+    refused |= {"missing sam2": (first, {"sam2": "facebook/none"})}
+    for name, (repository, options) in refused.items():
+        seen[name] = refusal(lambda: read(repository, **options))  # noqa: B023
+    return seen
+
+
+def published_offline(folder):
+    """The same from the cache."""
+    first, sam2 = "ByteDance/Sa2VA-fixture", "facebook/fixture"
+    return {"mapped": read(first), "with sam2": read(first, sam2=sam2), "older": read(first, revision="1" * 40)}
+
+
+def read(name, **options):
+    """Sums that tell weights apart, and how videos are tracked."""
+    model, _ = desa2va.load(name, device="cpu", **options)
+    named = model.state_dict()
+    names = ("decoupling.visual.layers.0.weight", "segmenter.sam.no_memory_embedding")
+    return [*(float(named[name].double().sum()) for name in names if name in named), model.config.track_strategy]
+
+
+MODES = {"online": online, "offline": lambda folder: offline(), "published": published}
+MODES["published offline"] = published_offline
+
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(online(sys.argv[2]) if sys.argv[1] == "online" else offline()) + "\n")
+    sys.stdout.write(json.dumps(MODES[sys.argv[1]](sys.argv[2])) + "\n")

@@ -20,7 +20,7 @@ def run(mode, hub, folder, home):
     """Runs the client in a process of its own: the library reads its variables once, when it is imported."""
     root = Path(desa2va.__file__).resolve().parent.parent
     variables = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "PYTHONPATH": str(root)}
-    variables |= {"HF_HUB_OFFLINE": str(int(mode == "offline")), "HF_HUB_DISABLE_TELEMETRY": "1"}
+    variables |= {"HF_HUB_OFFLINE": str(int(mode.endswith("offline"))), "HF_HUB_DISABLE_TELEMETRY": "1"}
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     command = [sys.executable, str(CLIENT), mode, str(folder)]
     done = subprocess.run(command, env={**kept, **variables}, capture_output=True, text=True)

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 import desa2va
 from desa2va.cli import main
 from desa2va.hub import convert_model
+from desa2va.modeling_desa2va.language.generation_settings import generation_settings
 from desa2va.training.arguments import MaskLossArguments
 from desa2va.training.data.sample import Conversation, Sample
 from desa2va.training.objectives.masks import DecouplingObjective
@@ -61,6 +62,23 @@ def test_a_published_sa2va_answers_converts_and_reloads(name, tmp_path):
     card = (converted / "README.md").read_text()
     assert "license: other" in card
     assert "trained from scratch" not in card
+
+
+@pytest.mark.parametrize("name", ["Sa2VA-4B", "Sa2VA-8B", "Sa2VA-Qwen2_5-VL-3B", "Sa2VA-Qwen3-VL-4B"])
+def test_what_ends_an_answer_survives_saving(name, tmp_path):
+    """Stored generation settings are the language model's and were not written: what was set on them was lost."""
+    published.write_sa2va(tmp_path / name, name)
+    model, _ = desa2va.load(tmp_path / name, device="cpu")
+    before = generation_settings(model.mllm, 1, {})
+    model.save_pretrained(tmp_path / "same")
+    again, _ = desa2va.load(tmp_path / "same", device="cpu")
+    after = generation_settings(again.mllm, 1, {})
+    assert (after.eos_token_ids, after.config.pad_token_id) == (before.eos_token_ids, before.config.pad_token_id)
+    assert not after.config.do_sample
+    again.generation_config.eos_token_id = [7, 8]
+    again.save_pretrained(tmp_path / "other")
+    last = generation_settings(desa2va.load(tmp_path / "other", device="cpu")[0].mllm, 1, {})
+    assert last.eos_token_ids == [7, 8]
 
 
 def test_tuned_and_untouched_weights_go_to_their_places(sa2va, sam, caplog):
