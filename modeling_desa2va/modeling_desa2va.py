@@ -29,7 +29,7 @@ from .language import shared_images
 from .objects import ObjectIndex, Pairs, find_objects
 from .outputs import DeSa2VAOutput, ImageFeatures, MaskPass, MaskPrediction
 from .precision import HALF_DTYPES
-from .quantization import without_own_parts
+from .quantization import keep_as_stored, without_own_parts
 from .segmenter import DeSa2VASegmenter
 
 LANGUAGE_INPUTS = ("pixel_values", "image_grid_thw", "mm_token_type_ids")
@@ -71,7 +71,9 @@ class DeSa2VAPreTrainedModel(FlatExportMixin, PreTrainedModel):
         """Loads as transformers does; of a quantised model our own parts stay as they are (`without_own_parts`)."""
         if quantization_config is not None:
             kwargs["quantization_config"] = without_own_parts(quantization_config)
-        return super().from_pretrained(*args, **kwargs)
+        loaded = super().from_pretrained(*args, **kwargs)
+        keep_as_stored(loaded[0] if isinstance(loaded, tuple) else loaded)
+        return loaded
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Loads weights by the names they have in memory; on disk the language model's have others.

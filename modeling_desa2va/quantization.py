@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from torch import nn
 from transformers.quantizers import AutoQuantizationConfig
 
 # Names that quantisers look for in a module's path.
@@ -44,4 +45,16 @@ def without_own_parts(quantization_config: Any) -> Any:
     return left_out
 
 
-__all__ = ["NOT_QUANTISED", "without_own_parts"]
+def keep_as_stored(model: nn.Module) -> None:
+    """Four-bit weights stay in the layout they are stored in.
+
+    On CPUs with bfloat16 instructions bitsandbytes packs them anew at the first answer. Its way back, which every
+    `state_dict` takes, leaves the scales of blocks transposed: what was saved, and the model itself from then on, gave
+    other masks. Costs speed on such a CPU.
+    """
+    for module in model.modules():
+        if getattr(module, "support_avx512bf16_for_cpu", False):
+            module.support_avx512bf16_for_cpu = False
+
+
+__all__ = ["NOT_QUANTISED", "keep_as_stored", "without_own_parts"]

@@ -9,7 +9,8 @@ from transformers.quantizers.quantizers_utils import should_convert_module
 import desa2va
 from desa2va.model_checks import not_finite
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
-from desa2va.modeling_desa2va.quantization import NOT_QUANTISED, without_own_parts
+from desa2va.modeling_desa2va.quantization import NOT_QUANTISED, keep_as_stored, without_own_parts
+from tests.modeling_desa2va.conversion import published
 
 BITS_8 = {"quant_method": "bitsandbytes", "load_in_8bit": True}
 
@@ -119,3 +120,67 @@ def test_codes_of_quantised_weights_are_not_looked_at_for_nan():
     module = torch.nn.Linear(2, 2)
     module.state_dict = lambda: {"weight": torch.zeros(2).as_subclass(Codes), "bias": torch.full((1,), torch.nan)}
     assert not_finite(module) == ["bias"]
+
+
+def test_four_bits_are_not_packed_anew():
+    """The switch of bitsandbytes, also where the package is not installed."""
+    layer = torch.nn.Linear(2, 2)
+    layer.support_avx512bf16_for_cpu = True
+    keep_as_stored(torch.nn.Sequential(layer))
+    assert not layer.support_avx512bf16_for_cpu
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("kind", ["nf4", "fp4"])
+def test_four_bits_are_the_same_after_an_answer_is_given_and_after_saving(tmp_path, scenes, kind):
+    """bitsandbytes' layout for CPUs came back from `state_dict` with the scales of its blocks transposed."""
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
+    four = {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": kind}
+
+    def logits(model, processor):
+        label = scenes[0].conversations[0].labels[0]
+        inputs = processor(images=np.asarray(scenes[0].frames[0]), text=label, task="segment")
+        return torch.stack(model.generate(**inputs, max_new_tokens=12).track_logits)
+
+    model, processor = desa2va.load(device="cpu", quantization_config=four)
+    first = logits(model, processor)
+    model.save_pretrained(tmp_path)
+    torch.testing.assert_close(logits(model, processor), first)
+    torch.testing.assert_close(logits(*desa2va.load(tmp_path, device="cpu")), first)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("name", ["Sa2VA-4B", "Sa2VA-8B", "Sa2VA-Qwen2_5-VL-3B", "Sa2VA-Qwen3-VL-4B"])
+@pytest.mark.parametrize("bits", [4, 8])
+def test_published_layouts_are_quantised_while_they_are_mapped(tmp_path, name, bits):
+    """Heads, SAM-2, vision tower, embeddings and output head, where the rows of `[SEG]` are, keep their numbers."""
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
+    native = published.write_sa2va(tmp_path, name)
+    method = {"quant_method": "bitsandbytes", f"load_in_{bits}bit": True}
+    model, _ = desa2va.load(tmp_path, device="cpu", quantization_config=method)
+    seen = {part for part, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+    small = {part for part in seen if model.get_submodule(part).weight.dtype in (torch.int8, torch.uint8)}
+    assert small == {part for part in seen if ".language_model.layers." in part}
+    assert small
+    own = model.state_dict()
+    left = [key for key in native.state_dict() if key.rpartition(".")[0] not in small]
+    assert [key for key in left if not torch.equal(own[key].float(), native.state_dict()[key].float())] == []
+
+
+@pytest.mark.parametrize("name", ["Sa2VA-8B", "Sa2VA-Qwen3-VL-4B"])
+def test_a_published_sa2va_answers_alike_with_little_memory(tmp_path, name):
+    """Weights that go to the disk are written under the names they have here, not under those of the file."""
+    published.write_sa2va(tmp_path / name, name)
+    picture = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
+
+    def logits(**options):
+        model, processor = desa2va.load(tmp_path / name, device="cpu", **options)
+        away = sum(value.is_meta for value in model.parameters())
+        inputs = processor(images=picture, text="the dog", task="segment")
+        return torch.stack(model.generate(**inputs, max_new_tokens=4).track_logits), away
+
+    expected, _ = logits()
+    size = 2**20
+    found, away = logits(device_map="auto", max_memory={"cpu": size}, offload_folder=tmp_path / "disk")
+    assert away
+    torch.testing.assert_close(found, expected)
