@@ -362,7 +362,8 @@ class DeSa2VAModel(PredictForwardMixin, StreamingMixin, DeSa2VAPreTrainedModel):
             output.image_features = self.encode_images(pixel_values)
         inputs = self.language_inputs(input_ids, image_index, num_tiles, output.image_features, **vision)
         with shared_images(self.mllm, vision["image_grid_thw"], image_index):
-            states, seg_states = self.read_states(attention_mask=attention_mask, **inputs)
+            packed = self.packing_of(input_ids, attention_mask, image_index)
+            states, seg_states = self.read_states(packed, attention_mask=attention_mask, **inputs)
         output.last_hidden_state = states
         input_ids = input_ids.to(states.device)
         if labels is None:

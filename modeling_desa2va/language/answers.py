@@ -17,6 +17,7 @@ from desa2va.modeling_desa2va.objects import find_objects
 
 from .generation import SegmentationTokenControl, StopAfterStates, StreamerUntilEnd, record_last_states
 from .generation_settings import GenerationSettings, generation_settings
+from .shared_prefix import PackedRows, pack_rows
 from .shared_vision import shared_images
 
 VISION_INPUTS = ("pixel_values", "image_index", "num_tiles", "image_grid_thw", "mm_token_type_ids", "region_cells")
@@ -49,15 +50,36 @@ class LanguageAnswerMixin(nn.Module):
         """
         return self.mllm.model.language_model.norm if self.config.seg_states == "raw" else self.get_output_embeddings()
 
-    def read_states(self, **language: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    def read_states(self, packed: PackedRows | None = None, **language: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """Reads whole sequences: states (B, N, D) after the last norm, and those that a `[SEG]` is read from.
 
         Args:
-            language: inputs of the language model.
+            packed: how the sequences are laid out for reading; one by one by default. language: inputs of the language
+                model.
         """
+        if packed is not None:
+            rows = {"inputs_embeds": packed.pack(language["inputs_embeds"]), "attention_mask": packed.visible}
+            language = {**language, **rows, "position_ids": packed.position}
         with record_last_states(self.seg_state_reader()) as recorder:
             states = self.mllm.model(use_cache=False, **language).last_hidden_state
-        return states, recorder.states if self.config.seg_states == "raw" else states
+        seg_states = recorder.states if self.config.seg_states == "raw" else states
+        if packed is None:
+            return states, seg_states
+        return packed.unpack(states), packed.unpack(seg_states)
+
+    def packing_of(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, image_index: torch.Tensor | None
+    ) -> PackedRows | None:
+        """How a batch in training is laid out so that a picture is read once: see `pack_rows`. InternVL alone, whose
+        positions are counted, and only where a mask of who sees whom is all that attention needs.
+        """
+        text = getattr(self.config.mllm_config, "text_config", None)
+        full = set(getattr(text, "layer_types", None) or ["unknown"]) == {"full_attention"}
+        layers = self.mllm.model.language_model
+        internvl = self.config.mllm_config.model_type == "internvl"
+        if not (self.training and internvl and full and layers.config._attn_implementation == "sdpa"):
+            return None
+        return pack_rows(input_ids, attention_mask, image_index, self.config.mllm_config.image_token_id)
 
     def _answer(
         self,
