@@ -109,13 +109,31 @@ def club_negative(history: History, arguments: DeSa2VATrainingArguments) -> str 
 
 
 def club_runs_away(history: History, arguments: DeSa2VATrainingArguments) -> str | None:
-    """The estimate is beyond half of `exp(bound)`, about the most that q can claim of normalised features."""
+    """The estimate is beyond half of `exp(bound)`, about the most that q can claim of standardised features."""
     values, limit = window_of(history, "mutual_information"), 0.5 * math.exp(arguments.club_log_variance_bound)
     if not values or statistics.fmean(values) < limit:
         return None
     return (
         f"CLUB estimates {statistics.fmean(values):.2f} nats per dimension, more than {limit:.2f}: text and visual "
         "prompt have become one. Raise weights.club, or lower club_log_variance_bound if it rises by q alone"
+    )
+
+
+def club_lags(history: History, arguments: DeSa2VATrainingArguments) -> str | None:
+    """The running estimate is under half of what a fit to remembered pairs finds: q falls, not the information.
+
+    The offline figure knows linear dependence only, so the running one may well be larger.
+    """
+    running, offline = window_of(history, "mutual_information"), window_of(history, "club_offline")
+    if not running or not offline or not arguments.weights.get("club", 0):
+        return None
+    estimate, found = statistics.fmean(running), statistics.fmean(offline)
+    if found < 5 * CHANCE or estimate > 0.5 * found:
+        return None
+    return (
+        f"CLUB estimates {estimate:.3f} nats per dimension where a fresh fit to remembered pairs finds {found:.3f}: "
+        "q lags behind the prompts, and the term is minimised without them. Raise club_steps or "
+        "auxiliary_learning_rate, or lower weights.club"
     )
 
 
@@ -181,6 +199,7 @@ CHECKS: dict[str, Check] = {
     "gate_one_sided": gate_one_sided,
     "club_negative": club_negative,
     "club_runs_away": club_runs_away,
+    "club_lags": club_lags,
     "club_saturated": club_saturated,
     "gradient_explodes": gradient_explodes,
     "gradient_vanishes": gradient_vanishes,

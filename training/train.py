@@ -221,6 +221,7 @@ def _auxiliary(model: DeSa2VAModel, arguments: DeSa2VATrainingArguments) -> Auxi
         queue_size=arguments.queue_size,
         hidden=arguments.auxiliary_hidden,
         log_variance_bound=arguments.club_log_variance_bound,
+        club_start=arguments.club_start,
         spectral_norm=arguments.discriminator_spectral_norm,
         instance_noise=arguments.discriminator_noise,
         label_smoothing=arguments.discriminator_label_smoothing,

@@ -10,6 +10,7 @@ cannot contain them.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections import defaultdict
 from pathlib import Path
@@ -27,6 +28,8 @@ from .label_states import LabelReader
 from .objectives.base import Objective
 from .optimizers import build_optimizer
 
+logger = logging.getLogger(__name__)
+
 LOOKS = 5  # steps from which a log takes the auxiliary networks' figures; a look costs as much as their learning
 AUXILIARY_FILE = "auxiliary.pt"
 PHRASES_FILE = "phrases.json"
@@ -43,6 +46,7 @@ COUNTED_BY = {
     "object_score": "pairs",
     "orthogonality": "pairs",
     "adversarial": "objects",
+    "club": "objects",
 }
 
 
@@ -164,27 +168,18 @@ class DeSa2VATrainer(CheckpointTrainer):
         return loss
 
     def _refresh_auxiliary(self, features: dict[str, torch.Tensor]) -> None:
-        """Every k steps one optimizer step on detached features, summed over processes; then the queue remembers
+        """Every k steps one optimizer step on detached features, and `club_steps` for q; then the queue remembers
         them.
         """
         if self.state.global_step % self.args.auxiliary_every == 0:
-            counts = torch.tensor([float(len(features["text"]))], device=self.args.device)
+            number = len(features["text"])
             losses = self.auxiliary.update_terms(features, num_objects=1.0)
-            parameters = [p for p in self.auxiliary.parameters() if p.requires_grad]
-            if counts.item() > 0:
-                self._logged["discriminator_loss"].append(float(losses["discriminators"].detach()) / counts.item())
-            gradients = torch.autograd.grad(sum(losses.values()), parameters, allow_unused=True)
-            flat = torch.cat(
-                [
-                    (torch.zeros_like(p) if g is None else g).flatten()
-                    for p, g in zip(parameters, gradients, strict=True)
-                ]
-            )
-            if dist.is_initialized():
-                dist.all_reduce(flat)
-                dist.all_reduce(counts)
-            if counts.item() > 0:
-                self._auxiliary_step(parameters, flat / counts)
+            if number > 0:
+                self._logged["discriminator_loss"].append(float(losses["discriminators"].detach()) / number)
+            self._auxiliary_step(sum(losses.values()), number, self.auxiliary)
+            for _ in range(self.args.club_steps - 1):
+                loss = self.auxiliary.club_update(features, num_objects=1.0)
+                self._auxiliary_step(loss, number, self.auxiliary.club)
         # The neutral figures of a step without objects would only dilute the mean.
         if len(features["text"]) and self._looks_at_auxiliary():
             for name, value in self.auxiliary.metrics(features).items():
@@ -197,8 +192,23 @@ class DeSa2VATrainer(CheckpointTrainer):
             return True
         return (self.state.global_step + 1) % max(1, self.state.logging_steps // LOOKS) == 0
 
-    def _auxiliary_step(self, parameters: list[torch.nn.Parameter], flat: torch.Tensor) -> None:
-        for parameter, gradient in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+    def _auxiliary_step(self, loss: torch.Tensor, number: int, networks: torch.nn.Module) -> None:
+        """One optimizer step of `networks` on a loss that is a sum over this process' objects, whose number is given;
+        a process without objects takes part.
+        """
+        parameters = [p for p in networks.parameters() if p.requires_grad]
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        flat = torch.cat(
+            [(torch.zeros_like(p) if g is None else g).flatten() for p, g in zip(parameters, gradients, strict=True)]
+        )
+        count = torch.tensor([float(number)], device=self.args.device)
+        if dist.is_initialized():
+            dist.all_reduce(flat)
+            dist.all_reduce(count)
+        if count.item() == 0:
+            return
+        pieces = (flat / count).split([p.numel() for p in parameters])
+        for parameter, gradient in zip(parameters, pieces, strict=True):
             parameter.grad = gradient.view_as(parameter)
         torch.nn.utils.clip_grad_norm_(parameters, 5.0)
         self.auxiliary_optimizer.step()
@@ -213,6 +223,7 @@ class DeSa2VATrainer(CheckpointTrainer):
             self._logged = defaultdict(list)
             if dist.is_initialized() and dist.get_world_size() > 1:
                 means = self._mean_over_processes(means)
+            means |= self.auxiliary.offline() if self.auxiliary is not None else {}
             logs |= {name: round(value, 5) for name, value in sorted(means.items())}
         super().log(logs, *args, **kwargs)
 
@@ -288,6 +299,13 @@ class DeSa2VATrainer(CheckpointTrainer):
         path = os.path.join(checkpoint, AUXILIARY_FILE) if checkpoint else ""
         if self.auxiliary is not None and os.path.isfile(path):
             state = torch.load(path, map_location="cpu", weights_only=True)
+            if set(state["networks"]) != set(self.auxiliary.state_dict()):
+                logger.warning(
+                    "%s was written by an older version with another CLUB: discriminators, q, queue and statistics "
+                    "start anew, everything else resumes",
+                    path,
+                )
+                return
             self.auxiliary.load_state_dict(state["networks"])
             self.auxiliary_optimizer.load_state_dict(state["optimizer"])
 

@@ -18,6 +18,7 @@ HEALTHY = {
     "gate": 0.6,
     "mutual_information": 0.2,
     "club_nll": 1.1,
+    "club_offline": 0.25,
     "grad_norm": 3.0,
     "loss_language": 0.3,
 }
@@ -55,9 +56,10 @@ def test_a_healthy_log_is_quiet(arguments):
         ("discriminator_text_idle", {"accuracy_text": 0.51}),
         ("gate_one_sided", {"gate": [0.005] * WINDOW}),
         ("gate_one_sided", {"gate": [0.995] * WINDOW}),
-        ("club_negative", {"mutual_information": [-0.09, -0.1, -0.11, -0.1, -0.1]}),
-        ("club_runs_away", {"mutual_information": [2.0] * WINDOW}),
-        ("club_saturated", {"club_nll": [0.5] * WINDOW}),
+        ("club_negative", {"mutual_information": [-0.09, -0.1, -0.11, -0.1, -0.1], "club_offline": 0.0}),
+        ("club_runs_away", {"mutual_information": [12.0] * WINDOW}),
+        ("club_lags", {"mutual_information": [0.1] * WINDOW, "club_offline": [0.5] * WINDOW}),
+        ("club_saturated", {"club_nll": [-0.5] * WINDOW}),
         ("gradient_explodes", {"grad_norm": [90.0] * WINDOW}),
         ("gradient_explodes", {"grad_norm": [math.nan]}),
         ("gradient_vanishes", {"grad_norm": [1e-5] * WINDOW}),
@@ -76,7 +78,9 @@ def test_every_failure_is_found_and_nothing_else(arguments, kind, changes):
         {"accuracy_text": [0.5] * WINDOW},  # it had learned before: equilibrium, not idleness
         {"accuracy_text": 0.51, "discriminator_loss": [2.4, 2.2, 2.0, 1.8, 1.6]},  # still learning
         {"gate": [0.99, 0.99, 0.9, 0.99, 0.99]},
-        {"mutual_information": [-0.3, 0.25, -0.28, 0.3, -0.2]},  # negative by chance
+        {"mutual_information": [-0.3, 0.25, -0.28, 0.3, -0.2], "club_offline": 0.0},  # negative by chance
+        {"mutual_information": [4.2] * WINDOW, "club_offline": [4.26] * WINDOW, "club_nll": 0.59},  # correlation .9
+        {"mutual_information": [2.0] * WINDOW},  # q sees more than a linear fit
         {"grad_norm": [3.0, 80.0, 3.0, 2.0, 90.0]},  # single steps
         {"grad_norm": [1e-6, 1e-6, 3.0, 1e-6, 1e-6]},  # batches without objects
         {"loss_language": [2.0] * (5 * WINDOW) + [1.0] * WINDOW},
@@ -89,7 +93,7 @@ def test_what_looks_alike_and_is_none(arguments, changes):
 
 def test_a_game_that_is_off_is_not_judged(tmp_path):
     off = DeSa2VATrainingArguments(output_dir=str(tmp_path), weights={"language": 1.0}, use_cpu=True)
-    assert found(history_of(accuracy_visual=1.0, club_nll=0.4), off) == set()
+    assert found(history_of(accuracy_visual=1.0, club_nll=-0.5, club_offline=3.0), off) == set()
     literal = DeSa2VATrainingArguments(output_dir=str(tmp_path), adversarial_pairing="literal", use_cpu=True)
     assert found(history_of(accuracy_visual=0.5, accuracy_text=0.5), literal) == set()
 
@@ -105,12 +109,12 @@ def test_the_remedy_for_a_lost_game_is_not_what_is_set_already(tmp_path, argumen
 
 def test_a_finding_names_arguments_that_exist(arguments):
     """The remedy is the point of a warning; a renamed argument must not leave it behind."""
-    changes = {"accuracy_visual": 1.0, "accuracy_text": 0.5, "gate": 0.999, "club_nll": 0.4, "grad_norm": [99.0] * 5}
-    changes |= {"loss_language": 2.0, "mutual_information": [2.0] * 5}
+    changes = {"accuracy_visual": 1.0, "accuracy_text": 0.5, "gate": 0.999, "club_nll": -0.5, "grad_norm": [99.0] * 5}
+    changes |= {"loss_language": 2.0, "mutual_information": [12.0] * 5, "club_offline": 50.0}
     histories = [history_of(**changes), history_of(mutual_information=[-1.0] * 5, grad_norm=[1e-9] * 5)]
     messages = [check(history, arguments) for history in histories for check in CHECKS.values()]
     messages = [message for message in messages if message]
-    assert len(messages) >= 9
+    assert len(messages) >= 10
     for message in messages:
         words = {word.strip(".,:;()").split("=")[0].split(".")[0] for word in message.split()}
         assert words & (set(vars(arguments)) | {"model"}), message

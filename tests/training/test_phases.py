@@ -112,6 +112,8 @@ def test_unknown_choices_are_named(tmp_path, field, value):
         ("discriminator_label_smoothing", 1.0),
         ("discriminator_gradient_penalty", -1.0),
         ("club_components", 0),
+        ("club_steps", 0),
+        ("club_start", -1),
         ("club_log_variance_bound", 0.0),
         ("queue_size", -1),
     ],

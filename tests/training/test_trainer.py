@@ -10,6 +10,7 @@ from transformers.trainer_utils import IntervalStrategy
 
 from desa2va.training.arguments import DeSa2VATrainingArguments, MaskLossArguments
 from desa2va.training.data.refshapes.dataset import RefShapes
+from desa2va.training.disentangling import offline
 from desa2va.training.disentangling.auxiliary import FEATURES
 from desa2va.training.label_states import LabelReader
 from desa2va.training.method_version import METHOD_VERSION
@@ -166,7 +167,7 @@ def test_every_term_is_logged_and_the_auxiliary_networks_learn(make_model, proce
     )
     before = {name: value.clone() for name, value in trainer.auxiliary.named_parameters()}
     trainer.train()
-    entry = trainer.state.log_history[0]
+    entry = trainer.state.log_history[1]  # CLUB knows its statistics after a step
     for name in weights:
         assert np.isfinite(entry[f"loss_{name}"]), name
     for name in ("accuracy_text", "accuracy_visual", "mutual_information", "gate", "fused_iou"):
@@ -260,13 +261,14 @@ def test_every_auxiliary_argument_arrives(make_model, processor, tmp_path):
         discriminator_gradient_penalty=5.0,
         club_components=4,
         club_log_variance_bound=2.5,
+        club_start=7,
         queue_size=17,
         orthogonality_center=True,
     )
     networks, club = trainer.auxiliary, trainer.auxiliary.club
     assert (networks.pairing, networks.adversarial_loss) == ("matched", "non_saturating")
     assert (club.num_components, club.log_variance_bound, club.trunk[0].out_features) == (4, 2.5, 24)
-    assert networks.queue.size == 17
+    assert (networks.queue.size, networks.club_start) == (17, 7)
     for discriminator in (networks.visual_discriminator, networks.text_discriminator):
         options = discriminator.instance_noise, discriminator.label_smoothing, discriminator.gradient_penalty
         assert options == (0.7, 0.3, 5.0)
@@ -278,6 +280,44 @@ def test_every_auxiliary_argument_arrives(make_model, processor, tmp_path):
     assert {rates[id(p)] for p in networks.text_discriminator.parameters()} == {3e-4}
     assert {rates[id(p)] for p in networks.visual_discriminator.parameters()} == {3e-4}
     assert trainer.model.orthogonality_center
+
+
+@pytest.mark.parametrize("club_steps", [1, 3])
+def test_q_learns_club_steps_times_a_step_and_the_discriminators_once(make_model, processor, tmp_path, club_steps):
+    weights = {**WEIGHTS, "adversarial": 0.1, "club": 0.1}
+    fields = {"max_steps": 2, "save_strategy": "no", "club_steps": club_steps}
+    trainer = trainer_of(make_model, processor, tmp_path, weights, auxiliary=True, **fields)
+    trainer.train()
+    state = trainer.auxiliary_optimizer.state
+    assert {int(state[p]["step"]) for p in trainer.auxiliary.club.parameters()} == {2 * club_steps}
+    assert {int(state[p]["step"]) for p in trainer.auxiliary.text_discriminator.parameters()} == {2}
+
+
+def test_a_log_holds_the_offline_estimate(make_model, processor, tmp_path, monkeypatch):
+    """The thermometer beside the loss; it reads the queue, which only a longer run has filled."""
+    monkeypatch.setattr(offline, "LEAST_PAIRS", 8)
+    fields = {"max_steps": 6, "logging_steps": 6, "save_strategy": "no", "per_device_train_batch_size": 2}
+    trainer = trainer_of(make_model, processor, tmp_path, {**WEIGHTS, "club": 0.1}, auxiliary=True, **fields)
+    trainer.train()
+    entry = trainer.state.log_history[0]
+    assert entry["club_offline"] >= 0
+    assert entry["club_offline_r2"] <= 1
+
+
+def test_auxiliary_networks_of_an_older_version_start_anew_and_say_so(make_model, processor, tmp_path, caplog):
+    """A checkpoint whose CLUB has no statistics: a wall of missing keys would end an interrupted training."""
+    weights, fields = {**WEIGHTS, "club": 0.1}, {"auxiliary": True, "save_steps": 1}
+    trainer = trainer_of(make_model, processor, tmp_path, weights, max_steps=1, **fields)
+    trainer.train()
+    path = tmp_path / "checkpoint-1" / "auxiliary.pt"
+    state = torch.load(path, weights_only=True)
+    state["networks"] = {name: value for name, value in state["networks"].items() if "statistics" not in name}
+    torch.save(state, path)
+    again = trainer_of(make_model, processor, tmp_path, weights, max_steps=2, **fields)
+    with caplog.at_level("WARNING"):
+        again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-1"))
+    assert "start anew" in caplog.text
+    assert int(again.auxiliary.steps) == 1
 
 
 def adversarial_gradients(trainer, step, total, batch):

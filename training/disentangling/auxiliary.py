@@ -12,10 +12,11 @@ gradient it would receive from a reversal layer in a joint pass; `non_saturating
 the opposite answer instead, which has a gradient where they are certain.
 
 One training step, as the trainer tells it: `model_terms` joins the loss; after the optimizer step, every k steps,
-`update_terms` on the detached features trains the networks; then `remember` feeds the queue. Only `remember` talks to
-other processes, so every process has to call it.
+`update_terms` on the detached features trains the networks, and `club_update` q some more; then `remember` feeds the
+queue and the statistics. Only `remember` talks to other processes, so every process has to call it.
 """
 
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,11 +30,14 @@ from .discriminators import Discriminator
 from .drift import FeatureDrift
 from .feature_queue import FeatureQueue
 from .gradient_reversal import adversarial_strength, reverse_gradient, scale_gradient
+from .offline import offline_estimate
 
 PAIRINGS = ("crossed", "matched", "literal")
 ADVERSARIAL_LOSSES = ("reversal", "non_saturating")
 FEATURES = ("text", "visual", "real_text", "real_visual")
-MAX_CLUB_LOSS = 10.0
+# Pairs that stand for the marginals now; older ones are of prompts that were elsewhere: CLUB would measure the move.
+RECENT_ROWS = 128
+REMEMBERED_ROWS = 64  # of those, how many q learns from beside those of the step
 
 
 @contextmanager
@@ -58,9 +62,10 @@ class AuxiliaryNetworks(nn.Module):
         adversarial_loss: `"reversal"` (the paper's: the gradient of the discriminators' own loss, reversed) or
             `"non_saturating"` (their loss for the opposite answer, -log D(h) where they say -log(1 - D(h))).
         num_components: mixture components of CLUB.
-        queue_size: pairs of features kept as negatives.
+        queue_size: pairs of features kept; the 128 most recent are negatives, all serve the offline estimate.
         hidden: width of the hidden layers of all three networks, `2 * dim` by default.
         log_variance_bound: see `GaussianMixtureCLUB`.
+        club_start: steps (calls of `remember`) in which q learns and gives no gradient.
         discriminator: further options of `Discriminator`: `spectral_norm`, `instance_noise`, `label_smoothing`,
             `gradient_penalty`.
 
@@ -76,7 +81,8 @@ class AuxiliaryNetworks(nn.Module):
         num_components: int = 3,
         queue_size: int = 512,
         hidden: int | None = None,
-        log_variance_bound: float = 1.0,
+        log_variance_bound: float = 3.0,
+        club_start: int = 0,
         **discriminator: Any,
     ) -> None:
         super().__init__()
@@ -94,6 +100,8 @@ class AuxiliaryNetworks(nn.Module):
         self.visual_discriminator = Discriminator(dim, hidden, **discriminator)
         self.text_discriminator = Discriminator(dim, hidden, **discriminator)
         self.club = GaussianMixtureCLUB(dim, num_components, hidden, log_variance_bound)
+        self.club_start = club_start
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
         self.queue = FeatureQueue(queue_size, dim)
         self.drift = FeatureDrift(dim)
 
@@ -111,7 +119,9 @@ class AuxiliaryNetworks(nn.Module):
             `adversarial`: the discriminators' loss on decoupled features. `"reversal"`: for their own answer, the
             gradient arrives reversed, 0 where they are certain; `"non_saturating"`: for the opposite answer, large
             where they are certain. Both are log 4 where they are undecided. `club`: the estimate of Eq. 6 in nats per
-            dimension, within [0, 10].
+            dimension, 0 where it is below: there q errs, and following it further would only turn the sign of a
+            correlation. Above `2 exp(bound)`, where standardised features cannot take it, no gradient. A connected
+            zero before the statistics are known, and no gradient before `club_start`.
 
         Raises:
             ValueError: where a feature is missing or has the wrong shape.
@@ -121,11 +131,17 @@ class AuxiliaryNetworks(nn.Module):
         share = 1.0 if num_objects is None else number / num_objects
         with frozen(self):
             adversarial = self._adversarial(features, strength, num_objects)
-            estimate = self.club.mutual_information(features["visual"], features["text"], self.queue.negatives())
-        return {
-            "adversarial": adversarial,
-            "club": share * (estimate / self.club.dim).clamp(0.0, MAX_CLUB_LOSS),
-        }
+            club = self._club(features["visual"], features["text"])
+        return {"adversarial": adversarial, "club": share * club}
+
+    def _club(self, visual: Tensor, text: Tensor) -> Tensor:
+        """The term of the estimate, see `model_terms`."""
+        connected = 0.0 * (visual.sum() + text.sum())
+        if not self.club.ready:
+            return connected
+        estimate = self.club.mutual_information(visual, text, self.queue.negatives(RECENT_ROWS)) / self.club.dim
+        term = estimate.clamp(0.0, 2.0 * math.exp(self.club.log_variance_bound))
+        return term if int(self.steps) >= self.club_start else connected + term.detach()
 
     def update_terms(
         self, features: dict[str, Tensor], num_objects: float | Tensor | None = None
@@ -138,7 +154,7 @@ class AuxiliaryNetworks(nn.Module):
 
         Returns:
             `discriminators`: their `training_loss` on real and decoupled features (Eq. 3, or its literal form);
-            `club_nll`: negative log-likelihood of q in nats per dimension.
+            `club_nll`: see `club_update`.
         """
         features = {key: value.detach() for key, value in self._checked(features).items()}
         text, visual = features["text"], features["visual"]
@@ -150,8 +166,32 @@ class AuxiliaryNetworks(nn.Module):
             real = features["real_visual"], features["real_text"]
             losses = [network.training_loss(own, rows) for own, (network, rows, _) in zip(real, game, strict=True)]
             adversarial = len(text) / normaliser * sum(losses)
-        likelihood = self.club.log_likelihood(visual, text).sum() / self.club.dim
-        return {"discriminators": adversarial, "club_nll": -likelihood / normaliser}
+        return {"discriminators": adversarial, "club_nll": self.club_update(features, num_objects)}
+
+    def club_update(self, features: dict[str, Tensor], num_objects: float | Tensor | None = None) -> Tensor:
+        """What q minimises: its negative log-likelihood in nats per dimension, features detached.
+
+        The mean over the pairs of the step and `REMEMBERED_ROWS` drawn from the queue: the pairs of one step are too
+        few to follow, and fresh draws let several updates of a step differ.
+
+        Args:
+            features: see the module docstring; `text` and `visual` are read.
+            num_objects: normaliser, as in `update_terms`.
+
+        Returns:
+            Scalar; 0 without objects, or before the statistics are known.
+        """
+        features = {key: value.detach() for key, value in self._checked(features).items()}
+        text, visual = features["text"], features["visual"]
+        number = len(text)
+        if number == 0 or not self.club.ready:
+            return 0.0 * sum(parameter.sum() for parameter in self.club.parameters())
+        negatives = self.queue.negatives(RECENT_ROWS)
+        if negatives is not None:
+            drawn = torch.randint(len(negatives[0]), (REMEMBERED_ROWS,), device=text.device)
+            text, visual = (torch.cat([own, old[drawn]]) for own, old in zip((text, visual), negatives, strict=True))
+        nll = -self.club.log_likelihood(visual, text).mean() / self.club.dim
+        return nll if num_objects is None else number / num_objects * nll
 
     def _game(self, text: Tensor, visual: Tensor) -> tuple[tuple[Discriminator, Tensor, bool], ...]:
         """D_v and D_t, each with the decoupled features it looks at and what it learns to call them ("real" or not).
@@ -173,13 +213,23 @@ class AuxiliaryNetworks(nn.Module):
         return sum(network.loss(rows, answer != opposite, normaliser) for network, rows, answer in game)
 
     def remember(self, features: dict[str, Tensor]) -> None:
-        """Adds the decoupled features of all processes to the queue, and to what is known of their drift.
+        """Adds the decoupled features of all processes to the queue, the statistics, and what is known of their drift.
 
         A collective call: once per step, everywhere.
         """
         text, visual = features["text"].detach(), features["visual"].detach()
-        self.queue.push(text, visual)
+        gathered_text, gathered_visual = self.queue.push(text, visual)
+        self.club.observe(gathered_visual, gathered_text)
+        self.steps += 1
         self.drift.update(text, visual)
+
+    def offline(self) -> dict[str, float]:
+        """`club_offline`, `club_offline_r2` of the remembered pairs, see `offline_estimate`; the same everywhere."""
+        negatives = self.queue.negatives()
+        if negatives is None:
+            return {}
+        text, visual = negatives
+        return offline_estimate(visual, text, self.club.log_variance_bound)
 
     @torch.no_grad()
     def metrics(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -192,7 +242,8 @@ class AuxiliaryNetworks(nn.Module):
             `accuracy_visual`, `accuracy_text`: of the discriminators (about 0.5 is equilibrium; always 0.5 for
             `"literal"`, which has no second class); `drift_text`, `drift_visual`: see `FeatureDrift`, missing until
             its start is known; `mutual_information`: the raw estimate of Eq. 6, nats per
-            dimension; `club_nll`: nats per dimension. Neutral values (0.5 and 0) for O = 0.
+            dimension; `club_nll`: nats per dimension, of the pairs given; both missing until the statistics are
+            known. Neutral values (0.5 and 0) for O = 0.
         """
         features = self._checked(features)
         text, visual = features["text"], features["visual"]
@@ -200,17 +251,19 @@ class AuxiliaryNetworks(nn.Module):
         self.eval()
         try:
             pair = [text[:0] if self.pairing == "literal" else rows for _, rows, _ in self._game(text, visual)]
-            estimate = self.club.mutual_information(visual, text, self.queue.negatives()) / self.club.dim
-            likelihood = self.club.log_likelihood(visual, text).sum() / max(len(text), 1) / self.club.dim
             return {
                 "accuracy_visual": self.visual_discriminator.accuracy(features["real_visual"], pair[0]),
                 "accuracy_text": self.text_discriminator.accuracy(features["real_text"], pair[1]),
-                "mutual_information": estimate,
-                "club_nll": -likelihood,
+                **(self._club_figures(visual, text) if self.club.ready else {}),
                 **self.drift.values(),
             }
         finally:
             self.train(was_training)
+
+    def _club_figures(self, visual: Tensor, text: Tensor) -> dict[str, Tensor]:
+        estimate = self.club.mutual_information(visual, text, self.queue.negatives(RECENT_ROWS))
+        likelihood = self.club.log_likelihood(visual, text).sum() / max(len(text), 1)
+        return {"mutual_information": estimate / self.club.dim, "club_nll": -likelihood / self.club.dim}
 
     def parameter_groups(self, club_rate: float, discriminator_rate: float) -> list[dict[str, Any]]:
         """Parameters with their learning rates, as an optimizer takes them."""

@@ -3,10 +3,15 @@
 What enters: pairs of decoupled features h_v, h_t (O, C) and samples of their marginals. What leaves: log-likelihoods
 `log q(h_t | h_v)` in nats and the estimate `I = E_joint[log q] - E_product[log q]`.
 
-q is a mixture of K diagonal Gaussians given by a small network. Two measures keep it bounded: the features pass a
-LayerNorm without parameters, so neither side can change the estimate by scale alone, and the log-variance is bounded
-by a tanh: h_t is a function of the same state as h_v, and without a bound the likelihood of an exact prediction has
-no maximum.
+q is a mixture of K diagonal Gaussians; their means are linear in h_v plus what a small network adds, for two linear
+maps of one state depend on each other linearly, and a linear map follows moving features sooner than a network.
+
+Two measures keep it bounded. Every dimension of both sides is standardised by running statistics, so neither scale nor
+offset changes the estimate. And the log-variance lies within `log_variance_bound`, by a tanh: h_t is a function of the
+same state as h_v, and without a bound the likelihood of an exact prediction has no maximum. The bound B remains in the
+figure: a residual variance below exp(-B) counts as exp(-B), so the estimate stops near exp(B) nats per dimension. At 3
+Gaussians of correlation up to .97 are represented (variance .05), which takes in .9 (variance .19, log -1.66, beyond a
+bound of 1) and prompts that explain 95 % of each other.
 
 CLUB is an upper bound, not the mutual information: with the true conditional of jointly Gaussian features of
 correlation rho it takes the value `rho^2 / (1 - rho^2)` per dimension, against `-log(1 - rho^2) / 2` for the true
@@ -16,8 +21,9 @@ information.
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .standardisation import RunningStandardisation
 
 
 class GaussianMixtureCLUB(nn.Module):
@@ -28,7 +34,7 @@ class GaussianMixtureCLUB(nn.Module):
         num_components: K; 1 is the plain Gaussian of the original estimator.
         hidden: width of the network, `2 * dim` by default.
         log_variance_bound: the log-variance of every component lies within plus and minus this number.
-        normalize: passes features through LayerNorm first; needs `dim >= 3` to leave anything of them.
+        standardize: brings both sides to mean 0 and variance 1 first, by what `observe` was shown.
     """
 
     def __init__(
@@ -36,8 +42,8 @@ class GaussianMixtureCLUB(nn.Module):
         dim: int,
         num_components: int = 3,
         hidden: int | None = None,
-        log_variance_bound: float = 1.0,
-        normalize: bool = True,
+        log_variance_bound: float = 3.0,
+        standardize: bool = True,
     ) -> None:
         super().__init__()
         if num_components < 1 or dim < 1 or log_variance_bound <= 0:
@@ -46,32 +52,55 @@ class GaussianMixtureCLUB(nn.Module):
                 f"got {dim}, {num_components}, {log_variance_bound}"
             )
         hidden = hidden or 2 * dim
-        self.dim, self.num_components, self.normalize = dim, num_components, normalize
-        self.log_variance_bound = log_variance_bound
+        self.dim, self.num_components, self.log_variance_bound = dim, num_components, log_variance_bound
+        self.visual_statistics = RunningStandardisation(dim) if standardize else None
+        self.text_statistics = RunningStandardisation(dim) if standardize else None
         self.trunk = nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
+        self.linear = nn.Linear(dim, dim, bias=False)
         self.mean = nn.Linear(hidden, num_components * dim)
         self.log_variance = nn.Linear(hidden, num_components * dim)
         self.mixture = nn.Linear(hidden, num_components)
+        nn.init.zeros_(self.linear.weight)
         if num_components > 1:  # components that start in one place stay together
             nn.init.normal_(self.mean.bias, std=0.5)
 
-    def _normalised(self, features: Tensor) -> Tensor:
+    @property
+    def ready(self) -> bool:
+        """Whether features can be standardised; before that an estimate would be one of offsets and scales."""
+        return self.text_statistics is None or self.text_statistics.ready
+
+    def observe(self, h_v: Tensor, h_t: Tensor) -> None:
+        """Takes features into the statistics; under data parallelism those of all processes, the same on each.
+
+        Args:
+            h_v: `(N, C)`.
+            h_t: `(N, C)`.
+        """
+        if self.text_statistics is not None:
+            self.visual_statistics.observe(h_v)
+            self.text_statistics.observe(h_t)
+
+    @staticmethod
+    def _standard(features: Tensor, statistics: RunningStandardisation | None) -> Tensor:
         features = features if features.dtype == torch.float64 else features.float()
-        return F.layer_norm(features, (self.dim,)) if self.normalize else features
+        return features if statistics is None else statistics(features)
 
     def conditional(self, h_v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Parameters of `q(. | h_v)`.
 
         Args:
-            h_v: `(N, C)`, not yet normalised.
+            h_v: `(N, C)`, not yet standardised.
 
         Returns:
-            Log-weights `(N, K)`, means `(N, K, C)` and log-variances `(N, K, C)` in the space of normalised features.
+            Log-weights `(N, K)`, means `(N, K, C)` and log-variances `(N, K, C)` in the space of standardised
+            features.
         """
-        state = self.trunk(self._normalised(h_v))
+        source = self._standard(h_v, self.visual_statistics)
+        state = self.trunk(source)
         shape = (len(state), self.num_components, self.dim)
         log_variance = self.log_variance_bound * torch.tanh(self.log_variance(state))
-        return self.mixture(state).log_softmax(-1), self.mean(state).view(shape), log_variance.view(shape)
+        mean = self.linear(source)[:, None] + self.mean(state).view(shape)
+        return self.mixture(state).log_softmax(-1), mean, log_variance.view(shape)
 
     def log_likelihood(self, h_v: Tensor, h_t: Tensor) -> Tensor:
         """`log q(h_t | h_v)` of pairs, in nats.
@@ -85,7 +114,7 @@ class GaussianMixtureCLUB(nn.Module):
         """
         with torch.autocast(h_v.device.type, enabled=False):
             log_weight, mean, log_variance = self.conditional(h_v)
-            squares = (self._normalised(h_t)[:, None] - mean).square() * (-log_variance).exp()
+            squares = (self._standard(h_t, self.text_statistics)[:, None] - mean).square() * (-log_variance).exp()
             return self._mix(log_weight, squares.sum(-1), log_variance)
 
     def pairwise_log_likelihood(self, h_v: Tensor, h_t: Tensor) -> Tensor:
@@ -100,7 +129,7 @@ class GaussianMixtureCLUB(nn.Module):
         """
         with torch.autocast(h_v.device.type, enabled=False):
             log_weight, mean, log_variance = self.conditional(h_v)
-            target, precision = self._normalised(h_t), (-log_variance).exp()
+            target, precision = self._standard(h_t, self.text_statistics), (-log_variance).exp()
             squares = torch.einsum("nkc,mc->nmk", precision, target.square())
             squares = squares - 2.0 * torch.einsum("nkc,mc->nmk", precision * mean, target)
             squares = squares + (precision * mean.square()).sum(-1)[:, None]

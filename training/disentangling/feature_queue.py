@@ -58,12 +58,15 @@ class FeatureQueue(nn.Module):
         return int(self.filled)
 
     @torch.no_grad()
-    def push(self, text: Tensor, visual: Tensor) -> None:
+    def push(self, text: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
         """Adds the pairs of all processes; the oldest give way. A collective call (see `gather_rows`).
 
         Args:
             text: `(O, C)` of this process; O may be 0.
             visual: `(O, C)`.
+
+        Returns:
+            The new text and visual features of all processes, without gradient.
 
         Raises:
             ValueError: where the two do not have the same shape or the width is not the queue's.
@@ -73,19 +76,28 @@ class FeatureQueue(nn.Module):
                 f"the queue takes text and visual features (O, {self.rows.shape[2]}), "
                 f"got {tuple(text.shape)} and {tuple(visual.shape)}"
             )
-        new = gather_rows(torch.stack([text, visual], dim=1).detach().to(self.rows))[-self.size :] if self.size else []
-        if len(new) == 0:
-            return
+        gathered = gather_rows(torch.stack([text, visual], dim=1).detach().to(self.rows))
+        new = gathered[-self.size :] if self.size else gathered[:0]
+        if len(new):
+            self._write(new)
+        return gathered[:, 0], gathered[:, 1]
+
+    def _write(self, new: Tensor) -> None:
         slots = (self.position + torch.arange(len(new), device=self.rows.device)) % self.size
         self.rows[slots] = new
         self.position.copy_((self.position + len(new)) % self.size)
         self.filled.copy_((self.filled + len(new)).clamp(max=self.size))
 
-    def negatives(self) -> tuple[Tensor, Tensor] | None:
-        """Returns copies of the kept text and visual features `(Q, C)` each, or `None` while there are none."""
+    def negatives(self, newest: int | None = None) -> tuple[Tensor, Tensor] | None:
+        """Copies of the kept text and visual features `(Q, C)` each, oldest first, or `None` while there are none.
+
+        Args:
+            newest: takes only this many, the most recent.
+        """
         if len(self) == 0:
             return None
-        kept = self.rows[: len(self)].clone()
+        kept = self.rows[: len(self)].roll(-int(self.position) if len(self) == self.size else 0, 0)
+        kept = kept if newest is None else kept[-newest:]
         return kept[:, 0], kept[:, 1]
 
 

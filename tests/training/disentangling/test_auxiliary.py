@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 
+from desa2va.training.disentangling import standardisation
 from desa2va.training.disentangling.auxiliary import FEATURES, AuxiliaryNetworks, frozen
 from desa2va.training.disentangling.discriminators import Discriminator
 from desa2va.training.disentangling.gradient_reversal import reverse_gradient
@@ -163,6 +164,7 @@ def test_model_terms_leave_the_real_features_alone():
 
 def test_update_terms_leave_the_features_alone():
     networks, features = quiet(), make_features()
+    networks.remember(make_features(12, seed=3))
     sum(networks.update_terms(features).values()).backward()
     assert all(value.grad is None for value in features.values())
     assert all(parameter.grad is not None for parameter in networks.parameters())
@@ -180,12 +182,54 @@ def test_frozen_restores_what_was_frozen_before():
 def test_club_term_is_clamped_and_raw_estimate_reported():
     """Unfitted q: a negative estimate is chance, not independence to be enlarged; the log shows it as it is."""
     networks, signs = quiet(), set()
+    networks.remember(make_features(12, seed=30))
     for seed in range(20):
         features = make_features(3, seed=seed)
         raw, term = networks.metrics(features)["mutual_information"], networks.model_terms(features)["club"]
         assert term.item() == pytest.approx(max(raw.item(), 0.0), abs=1e-6)
         signs.add(raw.item() > 0)
     assert signs == {True, False}
+
+
+def test_club_waits_for_its_statistics():
+    """Before features were seen an estimate would be one of their offsets: no term, no update, no figure."""
+    networks, features = quiet(), make_features()
+    assert networks.model_terms(features)["club"].item() == 0.0
+    assert networks.update_terms(features)["club_nll"].item() == 0.0
+    assert "mutual_information" not in networks.metrics(features)
+    networks.remember(features)
+    assert "mutual_information" in networks.metrics(features)
+
+
+def test_club_start_lets_q_learn_first():
+    """The first steps move q alone; the count belongs to the state, so a resumed run does not wait again."""
+    networks, features = quiet(club_start=2), make_features()
+    forces, learned = [], []
+    for seed in range(3):
+        networks.remember(make_features(12, seed=3 + seed))
+        seen = [make_features(5, seed=i) for i in range(20)]
+        terms = [networks.model_terms(one)["club"] for one in seen]
+        assert max(term.item() for term in terms) > 0
+        forces.append(
+            any(
+                gradients(term, one)["text"] is not None
+                and gradients(networks.model_terms(one)["club"], one)["text"].any()
+                for term, one in zip(terms, seen, strict=True)
+            )
+        )
+        learned.append(networks.update_terms(features)["club_nll"].item() != 0)
+    assert forces == [False, True, True]
+    assert learned == [True] * 3
+    assert int(networks.state_dict()["steps"]) == 3
+
+
+def test_statistics_follow_all_that_is_remembered():
+    """Also beyond the size of the queue, and without one."""
+    networks = AuxiliaryNetworks(DIM, queue_size=0)
+    features = {key: 7.0 + 3.0 * value.detach() for key, value in make_features(400).items()}
+    networks.remember(features)
+    torch.testing.assert_close(networks.club.text_statistics.mean, features["text"].mean(0))
+    torch.testing.assert_close(networks.club.visual_statistics.variance, features["visual"].var(0, unbiased=False))
 
 
 @pytest.mark.parametrize("adversarial_loss", LOSSES)
@@ -201,8 +245,12 @@ def test_parts_add_up_over_processes(pairing, adversarial_loss):
     torch.testing.assert_close(total, networks.model_terms(features)["adversarial"])
 
 
-def test_club_gradient_adds_up_over_processes():
-    """Two processes with 4 and 1 objects, each weighed by its share of the mean 2.5, give the gradient of all five."""
+def test_club_gradient_adds_up_over_processes(monkeypatch):
+    """Two processes with 4 and 1 objects, each weighed by its share of the mean 2.5, give the gradient of all five.
+
+    That of the statistics is each process' own, and equal in expectation only.
+    """
+    monkeypatch.setattr(standardisation, "_gradient_only", torch.zeros_like)
     networks, seed = quiet(), 0
     networks.remember(make_features(12, seed=3))
 
@@ -225,6 +273,7 @@ def test_club_gradient_adds_up_over_processes():
 def test_club_term_weighs_a_process_by_its_objects():
     """A process with 5 objects where 10 is the mean counts half; unweighted, few would count as much as many."""
     networks = quiet()
+    networks.remember(make_features(12, seed=30))
     features = next(one for one in map(make_features, [5] * 20, range(20)) if networks.model_terms(one)["club"] > 0)
     torch.testing.assert_close(
         networks.model_terms(features, num_objects=10)["club"], 0.5 * networks.model_terms(features)["club"]
@@ -257,6 +306,7 @@ def test_a_process_without_objects_takes_part(spectral_norm, adversarial_loss):
     assert all(torch.isfinite(value) for value in networks.metrics(features).values())
     networks.remember(features)
     assert len(networks.queue) == 0
+    assert not networks.club.ready
 
 
 def test_spectral_norm_state_does_not_depend_on_the_number_of_objects():
@@ -361,11 +411,55 @@ def test_the_game_moves_features_to_their_target(pairing, adversarial_loss):
         assert torch.corrcoef(torch.stack([place, wanted]))[0, 1] > 0.85
 
 
+def shared_after_the_game(weight, club_steps=4, steps=300):
+    """Two linear maps of one state learn two independent halves of it, from starts that are all but one map.
+
+    Returns the part of h_t's variance that a linear fit on 1,000 fresh pairs explains on 1,000 others.
+    """
+    torch.manual_seed(0)
+    states, centre = 2 * DIM, torch.randn(2 * DIM)
+    visual_map = (torch.randn(states, DIM) / states**0.5).requires_grad_()
+    text_map = (visual_map.detach() + 0.4 * torch.randn(states, DIM) / states**0.5).requires_grad_()
+    heads = torch.nn.ModuleList(torch.nn.Linear(DIM, DIM // 2) for _ in range(2))
+    networks = quiet(num_components=2, club_start=50)
+    model = torch.optim.Adam([visual_map, text_map, *heads.parameters()], 2e-3)
+    fitting = torch.optim.AdamW(networks.club.parameters(), 1e-3)
+    for _ in range(steps):
+        state = torch.randn(16, states)
+        features = {"visual": (state + centre) @ visual_map, "text": (state + centre) @ text_map}
+        wanted = {"visual": state[:, : DIM // 2], "text": state[:, DIM // 2 : DIM]}
+        pairs = zip(heads, ("visual", "text"), strict=True)
+        loss = sum((head(features[key]) - wanted[key]).square().mean() for head, key in pairs)
+        features |= {f"real_{key}": features[key].detach() for key in wanted}
+        model.zero_grad()
+        (loss + weight * networks.model_terms(features)["club"]).backward()
+        model.step()
+        for _ in range(club_steps):
+            fitting.zero_grad()
+            networks.club_update(features).backward()
+            fitting.step()
+        networks.remember(features)
+    state = torch.randn(2000, states)
+    visual, text = (state @ one.detach() for one in (visual_map, text_map))
+    solution = torch.linalg.lstsq(visual[:1000], text[:1000]).solution
+    return 1.0 - ((text[1000:] - visual[1000:] @ solution).square().mean(0) / text[1000:].var(0)).mean().item()
+
+
+def test_minimising_club_parts_the_prompts():
+    """Guards against an estimate that falls while the information stays: the judge is a fresh held-out fit.
+
+    .58 without the term, .13 with it.
+    """
+    without, with_club = shared_after_the_game(0.0, club_steps=1), shared_after_the_game(1.0)
+    assert with_club < 0.5 * without
+
+
 def test_state_round_trip():
     """A resumed training continues bit by bit: weights, power iteration and queue are all state."""
     torch.manual_seed(0)
     one, other = AuxiliaryNetworks(DIM, instance_noise=0.0), AuxiliaryNetworks(DIM, instance_noise=0.0)
     one.remember(make_features(7))
+    assert one.club.ready
     one.update_terms(make_features())
     other.load_state_dict(one.state_dict())
     features = make_features(seed=4)
@@ -376,6 +470,7 @@ def test_state_round_trip():
 
 def test_metrics_do_not_disturb_the_training():
     networks, features = AuxiliaryNetworks(DIM), make_features()
+    networks.remember(make_features(7))
     before = copy.deepcopy(networks.state_dict())
     random_state = torch.get_rng_state()
     figures = networks.metrics(features)

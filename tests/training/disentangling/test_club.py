@@ -1,11 +1,13 @@
 """The CLUB estimator recovers known answers on toys whose information has a closed form."""
 
+import copy
 import math
 from itertools import combinations
 
 import pytest
 import torch
 
+from desa2va.training.disentangling import standardisation
 from desa2va.training.disentangling.club import GaussianMixtureCLUB
 
 
@@ -30,7 +32,7 @@ def correlated(dim, rho):
 
 
 def plain(dim, num_components, hidden=32, bound=3.0):
-    return GaussianMixtureCLUB(dim, num_components, hidden=hidden, log_variance_bound=bound, normalize=False)
+    return GaussianMixtureCLUB(dim, num_components, hidden=hidden, log_variance_bound=bound, standardize=False)
 
 
 @pytest.mark.parametrize("num_components", [1, 3])
@@ -92,12 +94,13 @@ def test_log_likelihood_by_hand():
     assert value.item() == pytest.approx(-(2 * math.log(2 * math.pi) + 5) / 2, abs=1e-5)
 
 
-@pytest.mark.parametrize("normalize", [True, False])
-def test_pairwise_agrees_with_pairs(normalize):
+@pytest.mark.parametrize("standardize", [True, False])
+def test_pairwise_agrees_with_pairs(standardize):
     """The all-pairs form expands the square to save memory; its diagonal is the plain form."""
     torch.manual_seed(0)
-    club = GaussianMixtureCLUB(6, 3, normalize=normalize).double()
-    h_v, h_t = torch.randn(5, 6).double(), torch.randn(5, 6).double()
+    club = GaussianMixtureCLUB(6, 3, standardize=standardize).double()
+    h_v, h_t = 3 + torch.randn(5, 6).double(), torch.randn(5, 6).double()
+    club.observe(h_v, h_t)
     torch.testing.assert_close(club.pairwise_log_likelihood(h_v, h_t).diagonal(), club.log_likelihood(h_v, h_t))
     one = club.log_likelihood(h_v[2:3], h_t[4:5])
     torch.testing.assert_close(club.pairwise_log_likelihood(h_v, h_t)[2, 4], one[0])
@@ -106,7 +109,7 @@ def test_pairwise_agrees_with_pairs(normalize):
 def test_pairs_of_one_object_are_no_sample_of_the_product():
     """Two objects: (q00 + q11 - q01 - q10) / 2. With i = j in the product the estimate would be half of it."""
     torch.manual_seed(0)
-    club = GaussianMixtureCLUB(6).double()
+    club = plain(6, 3).double()
     h_v, h_t = torch.randn(2, 6).double(), torch.randn(2, 6).double()
     q = club.pairwise_log_likelihood(h_v, h_t)
     torch.testing.assert_close(club.mutual_information(h_v, h_t), (q[0, 0] + q[1, 1] - q[0, 1] - q[1, 0]) / 2)
@@ -124,7 +127,7 @@ def test_density_integrates_to_one():
 def test_log_variance_is_bounded():
     """h_t = f(h_v) exactly: without the tanh bound the log-variance runs to minus infinity and the loss with it."""
     torch.manual_seed(0)
-    club = GaussianMixtureCLUB(4, 1, log_variance_bound=1.0)
+    club = plain(4, 1, bound=1.0)
 
     def draw(number):
         h_v = torch.randn(number, 4)
@@ -137,28 +140,72 @@ def test_log_variance_is_bounded():
     assert -club.log_likelihood(*draw(64)).mean() / 4 >= (math.log(2 * math.pi) - 1) / 2
 
 
-def test_scale_does_not_matter():
-    """Shrinking or shifting the features must not lower the estimate: they are normalised first."""
+@pytest.fixture(scope="module", params=[1, 3], ids=["K=1", "K=3"])
+def fitted_to_nine_tenths(request):
+    """The default q, fitted to standard Gaussians of correlation .9 in four dimensions."""
     torch.manual_seed(0)
-    club = GaussianMixtureCLUB(8).double()
-    h_v, h_t = torch.randn(6, 8).double(), torch.randn(6, 8).double()
-    torch.testing.assert_close(
-        club.mutual_information(100 * h_v + 3, 50 * h_t - 1), club.mutual_information(h_v, h_t), atol=1e-4, rtol=1e-4
-    )
+    draw, club = correlated(4, 0.9), GaussianMixtureCLUB(4, request.param, hidden=32)
+    club.observe(*draw(4000))
+    return fit(club, draw), draw
+
+
+@pytest.mark.parametrize("offset", [0.0, 1.0, 3.0, 10.0])
+@pytest.mark.parametrize("scale", [0.1, 1.0, 10.0])
+def test_estimate_is_that_of_the_closed_form_whatever_offset_and_scale(fitted_to_nine_tenths, offset, scale):
+    """Guards against features that hide: rho .9 is rho^2 / (1 - rho^2) = 4.26 nats per dimension, always.
+
+    With a LayerNorm offsets of 0 / 1 / 3 / 10 deviations gave 1.95 / 1.18 / .145 / .001, and a log-variance bound of 1
+    does not reach log .19 = -1.66.
+    """
+    club, draw = copy.deepcopy(fitted_to_nine_tenths[0]), fitted_to_nine_tenths[1]
+    torch.manual_seed(1)
+    move = scale * (offset * torch.tensor([1.0, -1.0, 1.0, 1.0]))
+    for _ in range(50):  # the statistics follow
+        club.observe(*(move + scale * rows for rows in draw(128)))
+    with torch.no_grad():
+        estimate = club.mutual_information(*(move + scale * rows for rows in draw(2000))).item() / 4
+    assert estimate == pytest.approx(0.81 / 0.19, rel=0.2)
+    assert estimate > -0.5 * math.log(0.19)
+
+
+def scale_and_shift_gradient(club, draw, batches=40, rows=8):
+    """Gradient of the estimate with regard to a common scale and shift of h_t, mean over small batches."""
+    total = torch.zeros(2, 4)
+    for _ in range(batches):
+        scale, shift = torch.ones(4, requires_grad=True), torch.zeros(4, requires_grad=True)
+        h_v, h_t = draw(rows)
+        negatives = draw(256)[1], draw(256)[0]
+        total += torch.stack(
+            torch.autograd.grad(club.mutual_information(h_v, scale * h_t + shift, negatives), (scale, shift))
+        )
+    return (total / batches).abs().mean(1)
+
+
+def test_a_common_scale_or_shift_receives_no_force(fitted_to_nine_tenths, monkeypatch):
+    """Constants in place of the statistics' gradient would pay the model for shrinking ahead of the statistics."""
+    club, draw = fitted_to_nine_tenths
+    torch.manual_seed(2)
+    scale, shift = scale_and_shift_gradient(club, draw)
+    monkeypatch.setattr(standardisation, "_gradient_only", lambda value: torch.zeros_like(value))
+    shrinking, _ = scale_and_shift_gradient(club, draw)
+    assert shrinking > 3.0
+    assert scale < 0.25 * shrinking
+    assert shift < 0.25 * shrinking
 
 
 def test_minimising_the_estimate_removes_dependence():
     """The weight w of h_t = w h_v + noise goes to zero under the gradient of the estimate, q refitted in turn."""
     torch.manual_seed(0)
-    club = GaussianMixtureCLUB(8, 1)
+    club = plain(8, 1, hidden=16, bound=1.0)
     weight = torch.tensor(1.5, requires_grad=True)
     fitting, mixing = torch.optim.Adam(club.parameters(), 5e-3), torch.optim.Adam([weight], 2e-2)
     for _ in range(300):
         h_v = torch.randn(128, 8)
         h_t = weight * h_v + torch.randn(128, 8)
-        fitting.zero_grad()
-        (-club.log_likelihood(h_v, h_t.detach()).mean()).backward()
-        fitting.step()
+        for _ in range(4):
+            fitting.zero_grad()
+            (-club.log_likelihood(h_v, h_t.detach()).mean()).backward()
+            fitting.step()
         mixing.zero_grad()
         club.mutual_information(h_v, h_t).backward()
         mixing.step()
@@ -231,7 +278,7 @@ def test_no_force_between_independent_features(number):
 
 def test_gradient_reaches_both_features_with_negatives():
     torch.manual_seed(0)
-    club = GaussianMixtureCLUB(4)
+    club = plain(4, 3)
     h_v, h_t = (torch.randn(1, 4, requires_grad=True) for _ in range(2))
     club.mutual_information(h_v, h_t, (torch.randn(7, 4), torch.randn(7, 4))).backward()
     assert h_v.grad.abs().sum() > 0
@@ -241,7 +288,7 @@ def test_gradient_reaches_both_features_with_negatives():
 @pytest.mark.parametrize("number", [0, 1])
 def test_too_few_objects_give_a_connected_zero(number):
     h_v, h_t = (torch.randn(number, 4, requires_grad=True) for _ in range(2))
-    value = GaussianMixtureCLUB(4).mutual_information(h_v, h_t)
+    value = plain(4, 3).mutual_information(h_v, h_t)
     value.backward()
     assert value.item() == 0.0
     assert h_v.grad.abs().sum() == 0
@@ -249,7 +296,7 @@ def test_too_few_objects_give_a_connected_zero(number):
 
 def test_autocast_does_not_lower_the_precision():
     torch.manual_seed(0)
-    club = GaussianMixtureCLUB(16)
+    club = plain(16, 3)
     h_v, h_t = torch.randn(8, 16), torch.randn(8, 16)
     plain_value = club.mutual_information(h_v, h_t)
     with torch.autocast("cpu", dtype=torch.bfloat16):

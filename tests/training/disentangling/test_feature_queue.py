@@ -47,6 +47,15 @@ def test_oldest_pairs_give_way():
     assert torch.equal(text, -visual)  # pairs stay together
 
 
+def test_the_newest_are_the_last_whatever_the_position():
+    queue = FeatureQueue(4, 2)
+    queue.push(rows(1, 2, 3), rows(1, 2, 3))
+    assert queue.negatives(2)[0][:, 0].tolist() == [2, 3]
+    queue.push(rows(4, 5, 6), rows(4, 5, 6))
+    assert queue.negatives(3)[0][:, 0].tolist() == [4, 5, 6]
+    assert queue.negatives()[0][:, 0].tolist() == [3, 4, 5, 6]
+
+
 def test_more_than_fits_keeps_the_last():
     queue = FeatureQueue(3, 2)
     queue.push(rows(1, 2, 3, 4, 5), rows(1, 2, 3, 4, 5))
@@ -85,7 +94,7 @@ def test_half_precision_features_are_kept_in_full():
 
 def test_a_queue_of_size_zero_stays_empty():
     queue = FeatureQueue(0, 2)
-    queue.push(rows(1), rows(1))
+    assert queue.push(rows(1), rows(2))[1].tolist() == [[2, 2]]  # what came is told all the same
     assert queue.negatives() is None
 
 
