@@ -80,8 +80,8 @@ class DataArguments:
     """What is learned from.
 
     Attributes:
-        dataset: `"refshapes"`, or a path to a fine-tune JSON (see docs/training.md).
-        options: keyword arguments of `RefShapes`, or of the fine-tune loader.
+        dataset: `"refshapes"`, a path, `hub:owner/name`, or the name of a published set (see docs/data.md).
+        options: keyword arguments of `RefShapes`, or of the reader of that kind and `RecordDataset`.
         parts: a mixture in place of one data set: mappings with `dataset`, `options` and `share`.
         validation: what the training is validated on: a mapping with `dataset` and `options`; nothing by default.
         seed: of the data alone; runs that compare methods share it.

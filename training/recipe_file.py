@@ -222,7 +222,7 @@ def _check_data(values: Any, where: str) -> dict[str, Any]:
 def _check_data_part(values: Any, where: str) -> dict[str, Any]:
     part = check_fields(values, PART, where)
     if not part.get("dataset"):
-        raise ValueError(f"{where} needs a dataset: refshapes, or the path of a fine-tune JSON")
+        raise ValueError(f"{where} needs a dataset: refshapes, a path, hub:owner/name, or the name of a published set")
     share = part.get("share", 1.0)
     if not (math.isfinite(share) and share > 0):
         raise ValueError(f"{where}.share must be a positive number, got {share!r}")

@@ -75,14 +75,14 @@ def load_image(source: Any, name: str = "image") -> np.ndarray:
     )
 
 
-def image_size(path: str | os.PathLike) -> tuple[int, int]:
-    """Height and width of a picture file after EXIF rotation, read from its header.
+def image_size(source: str | os.PathLike | bytes) -> tuple[int, int]:
+    """Height and width of a picture file, or of its content, after EXIF rotation, read from its header.
 
     Raises:
         ValueError: the header can not be read.
     """
-    label = os.fspath(path)
-    with _open(path, label) as image:
+    label = f"a picture of {len(source)} bytes" if isinstance(source, bytes) else os.fspath(source)
+    with _open(source, label) as image:
         width, height = image.size
         rotated = _orientation(image, label) in (5, 6, 7, 8)
     return (width, height) if rotated else (height, width)

@@ -28,7 +28,7 @@ FLOORS = [
     ["hub"],
     ["training.data.sample", "training.data.mask_codes", "training.data.mask_parts", "training.data.wording"],
     ["training.data.records"],
-    ["training.data.record_media"],
+    ["training.data.record_media", "training.data.record_rows"],
     ["training.data.refshapes", "training.data.readers", "training.disentangling"],
     ["training"],
     ["eval"],

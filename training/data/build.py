@@ -1,7 +1,7 @@
 """From data arguments to map-style data sets of `Sample`s.
 
-Enters: `DataArguments`. Leaves: RefShapes, a user's fine-tune JSON, or a mixture of such; and what a training is
-validated on.
+Enters: `DataArguments`. Leaves: RefShapes, records of any file or published set, or a mixture of such; and what a
+training is validated on.
 """
 
 from __future__ import annotations

@@ -17,11 +17,12 @@ from desa2va.processing.inputs import frame_seconds, image_size, load_image, ope
 from .records import Record, RecordError, is_picture_name
 
 
-def measure(paths: tuple[str, ...], is_video: bool) -> tuple[tuple[int, int], int]:
+def measure(paths: tuple[str, ...], is_video: bool, media: tuple[bytes, ...] = ()) -> tuple[tuple[int, int], int]:
     """(height, width) and number of frames of files, read from their headers.
 
     Args:
         paths: a picture, frame pictures, or one video file or folder. is_video: whether they are a video.
+        media: contents of the files, where they come from cells of a table.
 
     Raises:
         ValueError: a file that is broken, a list of frames with a file that is no picture, frames of different sizes.
@@ -29,9 +30,9 @@ def measure(paths: tuple[str, ...], is_video: bool) -> tuple[tuple[int, int], in
     if is_video and not is_picture_name(paths[0]):
         if len(paths) > 1:
             raise ValueError(f"{paths[0]} is no picture; a list of frames holds picture files")
-        source = open_visual(paths[0])
+        source = open_visual(io.BytesIO(media[0]) if media else paths[0])
         return (source.height, source.width), len(source)
-    sizes = [image_size(path) for path in paths]
+    sizes = [image_size(file) for file in media or paths]
     for path, size in zip(paths, sizes, strict=True):
         if size != sizes[0]:
             raise ValueError(

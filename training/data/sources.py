@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from desa2va.training.field_check import declared_fields
 
-from .readers import read_finetune
+from .readers import KINDS, READERS, RecordStream, TableRecords, own_reader
 from .records import Record, RecordError
 
 SHOWN_PROBLEMS = 5
-OWN = (read_finetune,)
+DATA_ROOT = "data"  # Sa2VA's folder of all published sets
 
 
 @dataclass(frozen=True)
@@ -29,21 +30,25 @@ class Source:
     """
 
     name: str
-    read: Callable[..., Iterator[Record | RecordError]]
+    read: Callable[..., Any]
     options: dict[str, Any]
 
     def items(self) -> Iterator[Record | RecordError]:
         """Records, and what is wrong with those that are none, in the order of the source."""
-        return self.read(**self.options)
+        found = self.read(**self.options)
+        return found.items() if isinstance(found, TableRecords | RecordStream) else found
 
-    def records(self) -> Sequence[Record]:
-        """All records.
+    def records(self) -> Sequence[Record] | RecordStream:
+        """All records. Rows of a table are read when they are asked for, those of other sources now.
 
         Raises:
             ValueError: some are wrong; the message names the first ones and says what would be right.
         """
+        found = self.read(**self.options)
+        if isinstance(found, TableRecords | RecordStream):
+            return found
         records, problems = [], []
-        for item in self.items():
+        for item in found:
             (problems if isinstance(item, RecordError) else records).append(item)
         if problems:
             shown = "; ".join(map(str, problems[:SHOWN_PROBLEMS]))
@@ -57,22 +62,35 @@ def open_source(name: str, **options: Any) -> Source:
     """The data set of that name.
 
     Args:
-        name: a path. options: of the reader of its kind.
+        name: of a published set (`READERS`), a path, or `hub:owner/name`.
+        options: of its reader; a published set also takes `root` (default: `data`) and `split` (default: training).
+
+    Raises:
+        FileNotFoundError, ValueError: see `own_reader`; also a split that a published set does not have.
     """
-    return Source(name, reader_of(name), {"path": name, **options})
+    if name not in READERS:
+        return Source(name, own_reader(name), {"path": name, **options})
+    reader = READERS[name]
+    split = options.pop("split", reader.splits[0])
+    if split not in reader.splits:
+        raise ValueError(f"{name} has no split {split!r}; it has {', '.join(reader.splits)}")
+    root = Path(options.pop("root", DATA_ROOT))
+    return Source(f"{name}/{split}", reader.read, {"root": root, "split": split, **options})
 
 
 def reader_options(name: str | None) -> dict[str, Any]:
     """What the reader of a data set takes beside its name, with the types; readers of all kinds without a name."""
-    readers = OWN if name is None else (reader_of(name),)
-    return {
-        key: hint for reader in readers for key, hint in declared_fields(reader).items() if key not in ("path", "root")
-    }
+    if name is None:
+        fields = [reader_options(published) for published in READERS] + [_own_options(*KINDS.values())]
+        return {key: hint for found in fields for key, hint in found.items()}
+    if name in READERS:
+        return {**declared_fields(READERS[name].read), "root": str, "split": str}
+    # What is not there yet is told when it is opened, with its kinds.
+    return _own_options(*([own_reader(name)] if Path(name).exists() or ":" in name else KINDS.values()))
 
 
-def reader_of(name: str) -> Callable[..., Iterator[Record | RecordError]]:
-    """The reader for the kind of a data set."""
-    return read_finetune
+def _own_options(*readers: Callable[..., Any]) -> dict[str, Any]:
+    return {key: hint for reader in readers for key, hint in declared_fields(reader).items() if key != "path"}
 
 
 def count_records(records: Iterable[Record]) -> Counter[str]:
@@ -90,4 +108,4 @@ def count_records(records: Iterable[Record]) -> Counter[str]:
     return counts
 
 
-__all__ = ["Source", "count_records", "open_source", "reader_of", "reader_options"]
+__all__ = ["Source", "count_records", "open_source", "reader_options"]

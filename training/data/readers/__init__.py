@@ -1,8 +1,22 @@
 """Readers of annotation files: one per family of formats, each from a folder to `Record`s."""
 
-from .finetune import default_root, read_finetune
+from .finetune import read_finetune
+from .kinds import KINDS, own_reader
 from .plain_pickle import read_pickle
 from .status import Reader, Status, look
 from .table import READERS
+from .tables import RecordStream, TableRecords, read_table
 
-__all__ = ["READERS", "Reader", "Status", "default_root", "look", "read_finetune", "read_pickle"]
+__all__ = [
+    "KINDS",
+    "READERS",
+    "Reader",
+    "RecordStream",
+    "Status",
+    "TableRecords",
+    "look",
+    "own_reader",
+    "read_finetune",
+    "read_pickle",
+    "read_table",
+]

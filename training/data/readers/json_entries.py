@@ -98,6 +98,23 @@ def read_text(path: Path) -> str:
         return file.read()
 
 
+def read_json_object(path: Path) -> dict[str, Any]:
+    """The JSON object a file holds.
+
+    Raises:
+        FileNotFoundError: no such file. ValueError: no JSON, or no object.
+    """
+    try:
+        content = json.JSONDecoder(parse_int=_integer).decode(read_text(path).strip(_BLANKS))
+    except RecursionError as error:
+        raise ValueError(f"{path}: nested too deeply") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not valid JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold a JSON object, got {type(content).__name__}")
+    return content
+
+
 def _integer(digits: str) -> int | float:
     return int(digits) if len(digits) < _DIGITS else math.copysign(math.inf, -1 if digits[0] == "-" else 1)
 
@@ -152,4 +169,4 @@ def _past(text: str, place: int) -> int:
     return len(text)
 
 
-__all__ = ["FieldError", "Unreadable", "named_field", "read_entries", "read_text"]
+__all__ = ["FieldError", "Unreadable", "named_field", "read_entries", "read_json_object", "read_text"]
