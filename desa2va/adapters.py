@@ -39,11 +39,11 @@ _PREFIX = "base_model.model."  # of every name in a file of peft's
 _NO_FIELDS = {"mllm_config", "sam_config", "auto_map", "architectures", "dtype", "transformers_version"}
 
 
-def lora_config(model: DeSa2VAModel, rank: int = 128, alpha: int = 256) -> LoraConfig:
+def lora_config(model: DeSa2VAModel, rank: int = 128, alpha: int = 256, dropout: float = 0.0) -> LoraConfig:
     """LoRA on the language layers, the rows of `[SEG]` in embeddings and output head, and the heads in full.
 
     Args:
-        model: whose modules are meant. rank, alpha: of LoRA; Sa2VA's are the defaults.
+        model: whose modules are meant. rank, alpha: of LoRA; Sa2VA's are the defaults. dropout: of what enters it.
 
     Returns:
         For `peft.get_peft_model(model, ...)`.
@@ -53,6 +53,7 @@ def lora_config(model: DeSa2VAModel, rank: int = 128, alpha: int = 256) -> LoraC
     return LoraConfig(
         r=rank,
         lora_alpha=alpha,
+        lora_dropout=dropout,
         target_modules=TARGETS,
         trainable_token_indices={"embed_tokens": rows} if tied else {"embed_tokens": rows, "lm_head": rows},
         modules_to_save=heads_of(model),

@@ -113,7 +113,7 @@ class DeSa2VATrainingArguments(TrainingArguments):
             learn shape several times faster that way).
         trainable: prefixes of the parameters that learn in place of the phase's own list; `None` keeps the phase's.
         language_model: how the language model learns in phases 2 and 3: `"lora"`, `"full"`, `"frozen"`.
-        lora_rank, lora_alpha: 128 as in Sa2VA's code, 256.
+        lora_rank, lora_alpha: 128 as in Sa2VA's code, 256. lora_dropout: of what enters LoRA; 0.05 in Sa2VA's code.
         warm_start: start values computed at the beginning of the phase, in order: any of `"fan_in"`, `"pca"`,
             `"copy_decoders"`, `"whiten_labels"`, `"visual_from_text"`, `"fit_text"`, `"fit_text_to_clicks"`,
             `"fit_visual_to_clicks"`, `"fit_visual_to_labels"`, `"favour_visual"`; see `training/warm_start.py`.
@@ -167,6 +167,7 @@ class DeSa2VATrainingArguments(TrainingArguments):
     language_model: str = "lora"
     lora_rank: int = 128
     lora_alpha: int = 256
+    lora_dropout: float = 0.0
     warm_start: list[str] = field(default_factory=list)
     text_gradient: str = "full"
     shuffled_share: float = 1.0
@@ -207,6 +208,8 @@ class DeSa2VATrainingArguments(TrainingArguments):
                 raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(allowed)}")
         if not 0 <= self.shuffled_share <= 1:
             raise ValueError(f"shuffled_share={self.shuffled_share!r} must be in [0, 1]")
+        if not 0 <= self.lora_dropout < 1:
+            raise ValueError(f"lora_dropout={self.lora_dropout!r} must be in [0, 1)")
         if self.dataloader_persistent_workers:
             raise ValueError("dataloader_persistent_workers=True would repeat the first epoch's samples: leave it off")
         unknown = sorted(set(self.weights) - set(LOSS_TERMS))

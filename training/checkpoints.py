@@ -173,7 +173,7 @@ class CheckpointTrainer(Trainer):
         if self.start is not None and self._untouched is None:
             self._untouched = self.start.untouched(objective)
         left_out = self._untouched or {}
-        state = {name: value for name, value in objective.state_dict().items() if name not in left_out}
+        state = {name: value for name, value in objective.state_dict().items() if not _is_of(name, left_out)}
         torch.save(state, os.path.join(output_dir, OBJECTIVE_FILE))
         if self.start is not None:
             self.start.write(output_dir, left_out)
@@ -194,6 +194,12 @@ class CheckpointTrainer(Trainer):
     def _load_best_model(self) -> None:
         """The stock one looks for files of other names, and goes on with the last weights where it finds none."""
         self._load_from_checkpoint(self.state.best_model_checkpoint)
+
+
+def _is_of(name: str, weights: dict[str, str]) -> bool:
+    """Whether a name is that of one of `weights`, or of what belongs to one in four bits (`W.absmax`, ...)."""
+    parts = name.split(".")
+    return any(".".join(parts[:end]) in weights for end in range(len(parts), max(len(parts) - 3, 0), -1))
 
 
 __all__ = [

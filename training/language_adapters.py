@@ -30,7 +30,7 @@ def attach_lora(model: DeSa2VAModel, arguments: DeSa2VATrainingArguments) -> Pef
 
     The layers are changed in place; `model.mllm` stays what it was. Returns peft's handle for `merge_lora`.
     """
-    config = lora_config(model, arguments.lora_rank, arguments.lora_alpha)
+    config = lora_config(model, arguments.lora_rank, arguments.lora_alpha, arguments.lora_dropout)
     config.modules_to_save = None  # the heads learn as they are
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
     handle = get_peft_model(model.mllm, config)

@@ -179,6 +179,7 @@ def model_fields() -> dict[str, Any]:
     return {
         "preset": str,
         "dtype": Literal["float32", "bfloat16"],
+        "quantization": Literal["nf4"],
         **{name: hint for name, hint in declared.items() if not name.endswith("_config")},
     }
 

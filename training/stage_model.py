@@ -23,10 +23,12 @@ from desa2va.published import published_kind
 
 from .objectives.base import Objective
 from .processors import preset_processor
+from .quantized_base import four_bits, is_in_four_bits, tell_peft
 from .recipe_file import PUBLISHED
 
 logger = logging.getLogger(__name__)
 HEADS_FILE = "heads.pt"
+LOADING = ("preset", "dtype", "quantization")  # of section `model`: how it is loaded, no fields of its configuration
 SHAPE_FIELDS = ("projection", "projection_rank", "projection_hidden")
 
 
@@ -39,20 +41,29 @@ def start_model(config: dict[str, Any]) -> tuple[DeSa2VAModel, DeSa2VAProcessor]
             `desa2va.load`.
     """
     fields = dict(config.get("model", {}))
-    preset, dtype = fields.pop("preset", "tiny"), getattr(torch, fields.pop("dtype", "float32"))
+    preset, dtype = fields.pop("preset", "tiny"), stage_dtype(config)
+    fields.pop("dtype", None)
     source, reading = config.get("init_from"), {key: config[key] for key in PUBLISHED if config.get(key)}
-    if reading and not source:
-        raise ValueError(f"{' and '.join(reading)} say how published weights are read: name them as init_from")
+    quantized = {"quantization_config": four_bits(dtype)} if fields.pop("quantization", None) == "nf4" else {}
+    if (reading or quantized) and not source:
+        given = " and ".join([*reading, *(["model.quantization"] if quantized else [])])
+        raise ValueError(f"{given} say how stored weights are read: name them as init_from")
     if source and (reading or published_kind(source) is not None):
-        model, processor = load(source, device="cpu", dtype=dtype, **reading)
+        model, processor = load(source, device="cpu", dtype=dtype, **quantized, **reading)
         del model.processor  # the stage saves both
-        return model, processor
+        return tell_peft(model), processor
     if source:
         source = resolve(source)
-        return DeSa2VAModel.from_pretrained(source, dtype=dtype), DeSa2VAProcessor.from_pretrained(source)
+        model = DeSa2VAModel.from_pretrained(source, dtype=dtype, **quantized)
+        return tell_peft(model), DeSa2VAProcessor.from_pretrained(source)
     processor = preset_processor(preset, fields)
     model = DeSa2VAModel(preset_config(preset, seg_token_ids=processor.seg_token_ids, **fields))
     return model.to(dtype), processor
+
+
+def stage_dtype(config: dict[str, Any]) -> torch.dtype:
+    """The data type a stage's language model is loaded in."""
+    return getattr(torch, config.get("model", {}).get("dtype", "float32"))
 
 
 def check_precision(model: DeSa2VAModel) -> None:
@@ -87,6 +98,8 @@ def with_fields(model: DeSa2VAModel, fields: dict[str, Any]) -> DeSa2VAModel:
         setattr(config, name, value)
     config.check()
     changed = DeSa2VAModel(config).to(model.dtype)
+    if is_in_four_bits(model):  # codes and scales are no weights of a shape
+        changed.mllm = model.mllm
     own, old = changed.state_dict(), model.state_dict()
     kept = {name: value for name, value in old.items() if name in own and own[name].shape == value.shape}
     for name, projection in changed.decoupling.named_children():
@@ -133,10 +146,12 @@ def save_heads(objective: Objective, folder: Path) -> None:
 
 __all__ = [
     "HEADS_FILE",
+    "LOADING",
     "SHAPE_FIELDS",
     "check_precision",
     "load_heads",
     "save_heads",
+    "stage_dtype",
     "start_model",
     "trained_reprompts",
     "with_fields",

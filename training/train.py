@@ -40,8 +40,10 @@ from .method_version import METHOD_VERSION
 from .monitors import TrainingMonitor, warnings_of
 from .phases import build_objective, free_parameters, moves_language, trainable_prefixes
 from .processors import switch_seg_design
+from .quantized_base import in_full_precision, is_in_four_bits
 from .recipe_file import apply_overrides, check_config, check_stage, read_config, resolve_stages
 from .stage_model import (
+    LOADING,
     SHAPE_FIELDS,
     check_precision,
     load_heads,
@@ -142,6 +144,9 @@ def _train_stage(config: dict[str, Any], folder: Path) -> None:
     if validation is not None:
         facts["validation"] = trainer.evaluate()
     facts["learning_parameters"] = len(learning)
+    if is_in_four_bits(model):
+        stored, _ = start_model(config | {"model": {"dtype": config["model"].get("dtype", "float32")}})
+        adapters = in_full_precision(model, adapters, arguments, start, stored.mllm)
     kept = keep_adapter(model, adapters, start)
     facts |= _merge(model, reader, adapters, arguments)
     if trainer.is_world_process_zero():
@@ -158,7 +163,7 @@ def _warm_model(
     warm: bool,
 ) -> tuple[DeSa2VAModel, LabelReader | None]:
     """The model with start values (where nothing goes on) and the configuration's fields, and who reads its labels."""
-    fields = {name: value for name, value in config.get("model", {}).items() if name not in ("preset", "dtype")}
+    fields = {name: value for name, value in config.get("model", {}).items() if name not in LOADING}
     shapes = {name: fields[name] for name in SHAPE_FIELDS if name in fields}
     if any(value != getattr(model.config, name) for name, value in shapes.items()):
         model = with_fields(model, shapes)

@@ -133,6 +133,26 @@ def test_an_unknown_configuration_names_the_packaged_ones():
 
 def test_a_file_round_trips(tmp_path):
     """The check alters nothing that is right: fingerprints of finished runs depend on it."""
-    for name in ("tiny", "tiny/ablation", "tiny/fusion", "finetune"):
+    for name in ("tiny", "tiny/ablation", "tiny/fusion", "finetune", "desa2va/4b", "finetune_qlora"):
         config = read_config(name)
         assert read_config(written(tmp_path, yaml.safe_dump(config))) == config
+
+
+@pytest.mark.parametrize("size", ["1b", "4b", "8b"])
+def test_the_papers_recipe_is_the_papers(size, tmp_path):
+    """What the paper and Sa2VA state, stated once more: a slip in a YAML would train for two days unseen."""
+    stages = resolve_stages(read_config(f"desa2va/{size}"))
+    assert [stage["training"]["phase"] for stage in stages] == ["text_pretraining", "decoupling", "fusion"]
+    for stage in stages:
+        training = stage["training"]
+        said = {"learning_rate": 4e-5, "weight_decay": 0.05, "warmup_steps": 0.05, "max_grad_norm": 1.0, "bf16": True}
+        said |= {"language_model": "lora", "lora_rank": 128, "lora_alpha": 256, "lora_dropout": 0.05}
+        assert said.items() <= training.items()
+        assert 8 * training["per_device_train_batch_size"] * training["gradient_accumulation_steps"] == 256
+        assert stage["mask_loss"]["num_points"] == 12544
+        assert stage["model"] == {"preset": size, "dtype": "bfloat16"}
+    assert stages[1]["training"]["num_train_epochs"] == 1
+    assert stages[1]["training"]["weights"] == DeSa2VATrainingArguments(output_dir=str(tmp_path)).weights
+    assert stages[2]["training"]["weights"] == stages[1]["training"]["weights"] | {"adversarial": 0, "club": 0}
+    repeats = {part["dataset"]: part.get("options", {}).get("repeat", 1) for part in stages[1]["data"]["parts"]}
+    assert list(repeats.values()) == [5, 5, 4, 1, 10, 4, 4, 4, 1, 5, 50, 5, 5, 1, 1]  # Sa2VA's, in its order
