@@ -3,6 +3,7 @@
 from .finetune import read_finetune
 from .kinds import KINDS, own_reader
 from .plain_pickle import read_pickle
+from .revos import read_revos_foreground
 from .status import Reader, Status, look
 from .table import READERS
 from .tables import RecordStream, TableRecords, read_table
@@ -18,5 +19,6 @@ __all__ = [
     "own_reader",
     "read_finetune",
     "read_pickle",
+    "read_revos_foreground",
     "read_table",
 ]

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from . import davis, mevis, ref_sav, ref_youtube_vos, revos, video_chat
 from .status import Reader
 
-READERS: dict[str, Reader] = {}
+READERS: dict[str, Reader] = {
+    "mevis": Reader(mevis.read_mevis, mevis.mevis_status, mevis.SPLITS),
+    "ref_davis17": Reader(davis.read_davis, davis.davis_status, davis.SPLITS),
+    "ref_sav": Reader(ref_sav.read_ref_sav, ref_sav.ref_sav_status, ref_sav.SPLITS),
+    "ref_youtube_vos": Reader(
+        ref_youtube_vos.read_ref_youtube_vos, ref_youtube_vos.ref_youtube_vos_status, ref_youtube_vos.SPLITS
+    ),
+    "revos": Reader(revos.read_revos, revos.revos_status, revos.SPLITS),
+    "video_chat": Reader(video_chat.read_video_chat, video_chat.video_chat_status, video_chat.SPLITS),
+}
 
 __all__ = ["READERS"]
