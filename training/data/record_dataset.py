@@ -34,7 +34,7 @@ class RecordDataset:
         seed: of what is drawn.
 
     Raises:
-        ValueError: no records, or an option that is no integer of at least 1.
+        ValueError: no records, answers that are not public, or an option that is no integer of at least 1.
     """
 
     def __init__(
@@ -58,6 +58,8 @@ class RecordDataset:
                 raise ValueError(f"{option}={value!r} must be an integer of at least 1")
         if not len(records):
             raise ValueError(f"{name}: no records")
+        if any(dialogue.kind == "unlabelled" for dialogue in records[0].dialogues):
+            raise ValueError(f"{name}: the answers of this split are not public, there is nothing to learn")
         self.records, self.name = records, name
         self.conversations = conversations
         self.image_size = image_size

@@ -10,6 +10,7 @@ from PIL import Image
 from desa2va.processing.files import write_index_png
 from desa2va.training.data.mask_codes import decode_mask
 from desa2va.training.data.readers.davis import davis_status, read_davis
+from desa2va.training.data.record_rows import record_to_row, row_to_record
 from tests.training.data.readers.video_layouts import (
     by_exp,
     dump,
@@ -118,6 +119,7 @@ def test_void_is_no_object(root):
         (target,) = dialogue.targets
         assert [code is not None for code in target.ignored] == [False, False, True, False, False, False]
         assert np.array_equal(decode_mask(target.ignored[2]), maps[2] == 255)
+    assert row_to_record(record_to_row(record)) == record
 
 
 def test_published_files_are_the_converted_ones(root, published):

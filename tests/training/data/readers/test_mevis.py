@@ -7,6 +7,7 @@ from PIL import Image
 from desa2va.training.data.mask_codes import encode_mask
 from desa2va.training.data.readers import READERS
 from desa2va.training.data.readers.mevis import mevis_status, read_mevis
+from desa2va.training.data.record_dataset import RecordDataset
 from desa2va.training.data.refshapes.dataset import RefShapes
 from desa2va.training.data.refshapes.disk import write_refshapes
 from tests.training.data.readers.video_layouts import OPTIONS, by_exp, dump, edit, load, masks_of, same, split_up
@@ -103,6 +104,8 @@ def test_splits_without_masks_have_questions_alone(root, split):
             assert (dialogue.kind, dialogue.targets) == ("unlabelled", ())
             assert dialogue.turns[0][1] == ""
             assert set(dialogue.ids) == {"video", "exp_id", "exp", "text"}
+    with pytest.raises(ValueError, match=f"mevis/{split}: the answers of this split are not public"):
+        RecordDataset(records, f"mevis/{split}")
 
 
 def test_frames_are_sorted(root, train):

@@ -10,7 +10,9 @@ import pytest
 from desa2va.processing.files import VideoWriter
 from desa2va.training.data.mask_codes import decode_mask, encode_mask
 from desa2va.training.data.readers.ref_sav import _masklet, read_ref_sav, ref_sav_status
+from desa2va.training.data.record_dataset import RecordDataset
 from desa2va.training.data.record_media import read_timed_frames
+from desa2va.training.data.sources import open_source, reader_options
 from tests.training.data.readers.video_layouts import (
     by_exp,
     dump,
@@ -80,6 +82,19 @@ def test_masks_are_on_every_fourth_frame(root):
     others = np.abs(pixels.astype(int) - frames[[3, 5, 0]]).mean((1, 2, 3))
     assert (difference < others).all()
     assert seconds == pytest.approx((0, 0.5, 5 / 6))
+
+
+def test_a_sample_has_the_masks_of_its_frames(root):
+    """Guards the whole way of a training, by the name of the set and with its option."""
+    source = open_source("ref_sav", root=root, captions="both")
+    frames, maps = videos(1)[0]
+    sample = RecordDataset(source.records(), source.name, num_frames=3)[0]
+    assert len(sample.conversations) == 2
+    kept = [round(second * 6) for second in sample.seconds]
+    assert np.abs(sample.frames.astype(int) - frames[kept]).mean() < 20
+    for conversation, k in zip(sample.conversations, (1, 2), strict=True):
+        assert np.array_equal(conversation.masks[0], maps[kept] == k)
+    assert set(reader_options("ref_sav")) == {"root", "split", "captions"}
 
 
 def test_captions(root):
