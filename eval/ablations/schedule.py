@@ -18,7 +18,7 @@ import torch
 from tqdm.auto import tqdm
 
 from desa2va.training.method_version import METHOD_VERSION
-from desa2va.training.recipe_file import read_config, resolve_stages
+from desa2va.training.recipe_file import merge_configs, read_config, resolve_stages
 from desa2va.training.train import run_recipe
 
 from .kept import kept_or_measured
@@ -160,14 +160,19 @@ def prepare_starts(grids: list[Grid]) -> None:
                 raise ValueError(f"plan {grid.plan.name}: recipe {grid.plan.recipe} has no stages {missing}")
             last = max(names.index(stage) for stage in wanted)
             recipe["stages"] = recipe["stages"][: last + 1]
-            run_recipe({**recipe, **seed, "output_dir": str(folder)})
+            run_recipe(merge_configs(recipe, {**seed, "output_dir": str(folder)}))
 
 
-def _start_folders(grid: Grid) -> list[tuple[Path, dict[str, int]]]:
-    """Where the starts lie, and the seeds they are trained with where those are not the recipe's."""
-    if not grid.plan.starts:
+def _start_folders(grid: Grid) -> list[tuple[Path, dict[str, Any]]]:
+    """Where the starts that the grid's seeds begin from lie, and the seeds they are trained with where those are not
+    the recipe's: of weights and of data, so that two starts share nothing.
+    """
+    plan = grid.plan
+    if not plan.starts:
         return [(grid.recipe_dir, {})]
-    return [(grid.recipe_dir / str(seed), {"seed": seed}) for seed in grid.plan.starts]
+    runs = (*grid.seeds, *([plan.rates.seed] if plan.rates else []))
+    starts = sorted({plan.starts[seed % len(plan.starts)] for seed in runs})
+    return [(grid.recipe_dir / str(start), {"seed": start, "data": {"seed": start}}) for start in starts]
 
 
 def _run_all(runs: list[Run], jobs: int, bar: tqdm, keep_weights: bool) -> None:

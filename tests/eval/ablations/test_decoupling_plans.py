@@ -146,8 +146,13 @@ def test_missing_starts_are_trained_each_with_its_own_seed(grid, monkeypatch):
     asked = []
     monkeypatch.setattr(schedule, "run_recipe", asked.append)
     (grid.recipe_dir / "8" / "text_pretraining" / "config.json").unlink()
+    grid.seeds = (0, 2)
+    prepare_starts([grid])
+    assert not asked  # even seeds begin from the other start
+    grid.seeds = (0, 1)
     prepare_starts([grid])
     assert [(recipe["seed"], recipe["output_dir"]) for recipe in asked] == [(8, str(grid.recipe_dir / "8"))]
+    assert asked[0]["data"]["seed"] == 8
 
 
 def test_contrasts_are_paired_and_corrected(grid, trained):
