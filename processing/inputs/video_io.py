@@ -94,20 +94,20 @@ class FolderSource(_RandomAccessSource):
     """
 
     def __init__(self, folder: str | os.PathLike, fps: float | None = None) -> None:
-        self._paths = _pictures(Path(folder))
-        if not self._paths:
+        self.paths = _pictures(Path(folder))
+        if not self.paths:
             raise ValueError(f"{folder}: no pictures in this folder; frames need one of {', '.join(IMAGE_EXTENSIONS)}")
         self._broken: set[int] = set()
         sizes: dict[int, tuple[int, int]] = {}
-        for index, path in enumerate(self._paths):
+        for index, path in enumerate(self.paths):
             try:
                 sizes[index] = image_size(path)
             except ValueError as error:
                 self._report(index, error)
         if not sizes:
-            raise ValueError(f"{folder}: none of the {len(self._paths)} pictures can be read")
-        check_sizes([self._paths[index].name for index in sizes], list(sizes.values()), str(folder))
-        super().__init__(str(folder), next(iter(sizes.values())), len(self._paths), fps)
+            raise ValueError(f"{folder}: none of the {len(self.paths)} pictures can be read")
+        check_sizes([self.paths[index].name for index in sizes], list(sizes.values()), str(folder))
+        super().__init__(str(folder), next(iter(sizes.values())), len(self.paths), fps)
 
     def _report(self, index: int, error: Exception) -> None:
         self._broken.add(index)
@@ -118,7 +118,7 @@ class FolderSource(_RandomAccessSource):
             if candidate in self._broken:
                 continue
             try:
-                return load_image(self._paths[candidate])
+                return load_image(self.paths[candidate])
             except ValueError as error:
                 self._report(candidate, error)
         raise ValueError(f"{self.name}: none of the {len(self)} pictures can be read")

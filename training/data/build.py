@@ -14,7 +14,8 @@ from desa2va.training.arguments import DataArguments
 from desa2va.training.field_check import declared_fields
 
 from .mixture import Mixture
-from .record_dataset import RecordDataset
+from .readers import RecordStream
+from .record_dataset import RecordDataset, StreamedDataset
 from .refshapes import RefShapes
 from .sources import open_source, reader_options
 
@@ -55,6 +56,9 @@ def _mixture(data: DataArguments, length: int | None) -> Mixture:
     entries = [(part["dataset"], part.get("options", {})) for part in data.parts]
     shares = [part.get("share", 1.0) for part in data.parts]
     parts = [_part(name, options, data.seed, length) for name, options in entries]
+    for (name, _), part in zip(entries, parts, strict=True):
+        if isinstance(part, StreamedDataset):
+            raise ValueError(f"data.parts: {name} is streamed and has no length; a mixture needs sets that are not")
     if length is None:
         length = epoch_length(parts, shares)
         # A part without end goes on for as long as the mixture does.
@@ -91,7 +95,7 @@ def option_fields(name: str | None) -> dict[str, Any]:
     return {**reader_options(name), **SAMPLE_OPTIONS}
 
 
-def open_dataset(name: str | os.PathLike, **options: Any) -> RecordDataset:
+def open_dataset(name: str | os.PathLike, **options: Any) -> RecordDataset | StreamedDataset:
     """A data set of files.
 
     Args:
@@ -103,7 +107,8 @@ def open_dataset(name: str | os.PathLike, **options: Any) -> RecordDataset:
     """
     own = {key: value for key, value in options.items() if key in SAMPLE_OPTIONS}
     source = open_source(os.fspath(name), **{key: value for key, value in options.items() if key not in own})
-    return RecordDataset(source.records(), source.name, **own)
+    records = source.records()
+    return (StreamedDataset if isinstance(records, RecordStream) else RecordDataset)(records, source.name, **own)
 
 
 __all__ = ["build_dataset", "build_validation", "epoch_length", "open_dataset", "option_fields"]

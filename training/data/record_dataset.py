@@ -6,17 +6,21 @@ dialogues of a record share its encodings. (Paper section 4.)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from PIL import Image
+from torch.utils.data import IterableDataset, get_worker_info
 
 from desa2va.processing.inputs import key_frame_indices
 
 from .record_media import read_timed_frames
 from .records import Dialogue, Record
 from .sample import Conversation, Sample
+
+SHUFFLED = 1000  # records of a stream that are mixed with one another
 
 
 class RecordDataset:
@@ -117,6 +121,30 @@ class RecordDataset:
         return [kept[number] for number in sorted(rng.permutation(len(kept))[: self.conversations].tolist())]
 
 
+class StreamedDataset(IterableDataset):
+    """Samples of records that come from front to back; no length, so a training states its steps.
+
+    Args:
+        stream: records, e.g. over the network; in every epoch shuffled anew among `SHUFFLED` neighbours.
+        name, options: of `RecordDataset`; without `repeat`.
+    """
+
+    def __init__(self, stream: Any, name: str, *, seed: int = 0, **options: Any) -> None:
+        self.stream, self.name, self.seed, self.epoch = stream, name, seed, 0
+        self.samples = RecordDataset([None], name, seed=seed, **options)
+        self.num_frames = self.samples.num_frames
+
+    def set_epoch(self, epoch: int) -> None:
+        """Another epoch has another order and draws anew."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[Sample]:
+        for number, record in enumerate(self.stream.shuffled(self.seed, self.epoch, SHUFFLED)):
+            worker = get_worker_info()
+            rng = np.random.default_rng((self.seed, number, self.epoch, 0 if worker is None else worker.id))
+            yield self.samples.sample(record, self.epoch, rng)
+
+
 def _one_of_each_group(dialogues: tuple[Dialogue, ...], rng: np.random.Generator) -> list[Dialogue]:
     """Dialogues without a group, and of each group one, where its first stands."""
     groups: dict[int, list[Dialogue]] = {}
@@ -152,4 +180,4 @@ def _shrink(
     return np.stack(small), shrunk
 
 
-__all__ = ["RecordDataset"]
+__all__ = ["RecordDataset", "StreamedDataset"]

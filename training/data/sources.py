@@ -6,6 +6,9 @@ Enters: a path or the name of a published set, and options of its reader. Leaves
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +18,7 @@ from typing import Any
 from desa2va.training.field_check import declared_fields
 
 from .readers import KINDS, READERS, RecordStream, TableRecords, own_reader
+from .record_index import hold_or_index, known_records
 from .records import Record, RecordError
 
 SHOWN_PROBLEMS = 5
@@ -26,12 +30,14 @@ class Source:
     """A data set by its name.
 
     Attributes:
-        name: as it was given. read: its reader, which takes `options`.
+        name: as it was given. read: its reader, which takes `options`. files: its annotation files, and the folders
+            of its pictures.
     """
 
     name: str
     read: Callable[..., Any]
     options: dict[str, Any]
+    files: tuple[str, ...] = ()
 
     def items(self) -> Iterator[Record | RecordError]:
         """Records, and what is wrong with those that are none, in the order of the source."""
@@ -44,18 +50,39 @@ class Source:
         Raises:
             ValueError: some are wrong; the message names the first ones and says what would be right.
         """
+        known = known_records(self.key())
+        if known is not None:
+            return known
         found = self.read(**self.options)
         if isinstance(found, TableRecords | RecordStream):
             return found
-        records, problems = [], []
-        for item in found:
-            (problems if isinstance(item, RecordError) else records).append(item)
+        return hold_or_index(self._right(found), self.key())
+
+    def _right(self, items: Iterator[Record | RecordError]) -> Iterator[Record]:
+        """The records, as long as none is wrong; from the first wrong one on the rest is only looked through."""
+        problems: list[RecordError] = []
+        for item in items:
+            if isinstance(item, RecordError):
+                problems.append(item)
+            elif not problems:
+                yield item
         if problems:
             shown = "; ".join(map(str, problems[:SHOWN_PROBLEMS]))
             more = len(problems) - SHOWN_PROBLEMS
             rest = f"; and {more} more: `desa2va data check {self.name}` lists all" if more > 0 else ""
             raise ValueError(f"{self.name}: {len(problems)} of its records are wrong: {shown}{rest}")
-        return records
+
+    def key(self) -> str:
+        """What changes when an annotation file does (its name, size or time) or an option of the reader.
+
+        Pictures that were exchanged behind it are not seen.
+        """
+        state = [self.name, {key: str(value) for key, value in sorted(self.options.items())}]
+        for path in map(Path, self.files):
+            if path.exists():
+                told = path.stat()
+                state.append([os.path.abspath(path), told.st_size, told.st_mtime_ns])
+        return hashlib.sha256(json.dumps(state).encode()).hexdigest()[:32]
 
 
 def open_source(name: str, **options: Any) -> Source:
@@ -69,13 +96,24 @@ def open_source(name: str, **options: Any) -> Source:
         FileNotFoundError, ValueError: see `own_reader`; also a split that a published set does not have.
     """
     if name not in READERS:
-        return Source(name, own_reader(name), {"path": name, **options})
+        reader = own_reader(name)
+        return Source(name, reader, {"path": name, **options}, _own_files(Path(name)))
     reader = READERS[name]
     split = options.pop("split", reader.splits[0])
     if split not in reader.splits:
         raise ValueError(f"{name} has no split {split!r}; it has {', '.join(reader.splits)}")
     root = Path(options.pop("root", DATA_ROOT))
-    return Source(f"{name}/{split}", reader.read, {"root": root, "split": split, **options})
+    files = tuple(str(root / file) for file in reader.present(root).found)
+    return Source(f"{name}/{split}", reader.read, {"root": root, "split": split, **options}, files)
+
+
+def _own_files(path: Path) -> tuple[str, ...]:
+    """The annotation files of a path: itself, what lies in it, the masks, and the folders of pictures."""
+    folder = path if path.is_dir() else path.parent
+    own = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+    masks = sorted((folder / "masks").rglob("*")) if path.suffix != ".json" else []
+    beside = [folder / "expressions.json", folder / "images", folder / "videos"] if path.exists() else []
+    return tuple(map(str, (*own, *masks, *beside)))
 
 
 def reader_options(name: str | None) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from desa2va.processing.files import Code, mask_area, unite_masks
+from desa2va.processing.inputs import open_visual
 from desa2va.training.data.mask_parts import video_codes
 from desa2va.training.data.record_media import measure
 from desa2va.training.data.records import Dialogue, Record, RecordError, expression_dialogue, inside, is_picture_name
@@ -109,13 +110,10 @@ def _codes(path: str, size: tuple[int, int]) -> dict[int, Code]:
 
 
 def _frames(path: str) -> tuple[str, ...]:
-    """The frame pictures of a folder, sorted; a video file as it is."""
+    """The frame pictures of a folder in natural order; a video file as it is."""
     if not os.path.isdir(path):
         return (path,)
-    names = sorted(name for name in os.listdir(path) if is_picture_name(name))
-    if not names:
-        raise ValueError(f"{path} holds no frame pictures")
-    return tuple(os.path.join(path, name) for name in names)
+    return tuple(map(str, open_visual(path).paths))
 
 
 def _video_masks(folder: Path, name: str, paths: tuple[str, ...], size: tuple[int, int], num_frames: int) -> Found:

@@ -52,11 +52,11 @@ class RecordStream:
         """All records, a wrong one as its error."""
         return _items(self.table, self.make)
 
-    def __iter__(self) -> Iterator[Record]:
-        for item in self.items():
-            if isinstance(item, RecordError):
-                raise item
-            yield item
+    def shuffled(self, seed: int, epoch: int, buffer: int) -> Iterator[Record]:
+        """All records, mixed among neighbours; raises the `RecordError` of a wrong one."""
+        table = self.table.shuffle(seed=seed, buffer_size=buffer)
+        table.set_epoch(epoch)
+        return (self.make(row, number) for number, row in enumerate(table))
 
 
 def _items(table: Any, make: Callable[[dict[str, Any], int], Record]) -> Iterator[Record | RecordError]:
