@@ -14,7 +14,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from enum import Enum
-from functools import cache
+from functools import cache, partial
 from os import PathLike
 from typing import Any
 
@@ -36,7 +36,12 @@ def unknown_key(key: Any, known: Iterable[str], where: str) -> ValueError:
 
 @cache
 def declared_fields(owner: Callable) -> dict[str, Any]:
-    """Names and types of the keyword arguments of a class or function, `*args` and `**kwargs` left out."""
+    """Names and types of the keyword arguments of a class or function, `*args` and `**kwargs` left out.
+
+    Of a `functools.partial` those that it leaves open.
+    """
+    if isinstance(owner, partial):
+        return {name: hint for name, hint in declared_fields(owner.func).items() if name not in owner.keywords}
     hints: dict[str, Any] = {}
     # A dataclass' fields are typed in its body, others in `__init__`; either may inherit texts it cannot resolve.
     for target in (owner.__init__, owner) if isinstance(owner, type) else (owner,):

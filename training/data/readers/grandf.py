@@ -14,6 +14,7 @@ from typing import Any
 from desa2va.processing.files import Code
 from desa2va.training.data.records import Record, RecordError
 
+from .annotation_files import check_split
 from .grounded_text import Span, grounded_dialogue
 from .json_entries import FieldError, named_field
 from .pictures import PictureFolders, look_at, picture_record, segmentation_code
@@ -66,6 +67,7 @@ VARIANTS: dict[str, tuple[str, tuple[str, ...], int, tuple[str, ...]]] = {
         ("train", "val"),
     ),
 }
+TRUTH_SPLITS = ("val", "test")
 FEWEST_WORDS, SMALLEST_SIDE = 3, 32  # of Flickr30k's captions and pictures
 
 
@@ -79,8 +81,7 @@ def read_grandf(root: Path, split: str, dataset: str = "grandf") -> Iterator[Rec
         FileNotFoundError, ValueError: no such split, or a file that is missing or broken.
     """
     pattern, folders, _, splits = VARIANTS[dataset]
-    if split not in splits:
-        raise ValueError(f"{dataset} has no split {split!r}, only {', '.join(splits)}")
+    check_split(dataset, split, splits)
     root = Path(root)
     file = _first(root, HOMES, pattern.format(split))
     pictures = PictureFolders(root, folders)
@@ -201,8 +202,7 @@ def read_gcg(root: Path, split: str) -> Iterator[Record | RecordError]:
     Raises:
         FileNotFoundError, ValueError: no such split, or a file that is missing or broken.
     """
-    if split not in ("val", "test"):
-        raise ValueError(f"grounded conversation is scored on val and test, not on {split!r}")
+    check_split("gcg", split, TRUTH_SPLITS)
     root = Path(root)
     mask_file = _first(root, TRUTH_HOMES, f"{split}_gcg_coco_mask_gt.json")
     caption_file = _first(root, TRUTH_HOMES, f"{split}_gcg_coco_caption_gt.json")
@@ -239,7 +239,7 @@ def present(root: Path, dataset: str) -> Status:
 
 def truth_present(root: Path) -> Status:
     """What of the evaluation files is there."""
-    names = [f"{split}_gcg_coco_{kind}_gt.json" for split in ("val", "test") for kind in ("mask", "caption")]
+    names = [f"{split}_gcg_coco_{kind}_gt.json" for split in TRUTH_SPLITS for kind in ("mask", "caption")]
     files = ["|".join(f"{home}/{name}" for home in TRUTH_HOMES[:2]) for name in names]
     return look_at(root, files, {"|".join(TRUTH_FOLDERS[:2]): 5000}, PAGE)
 
@@ -249,7 +249,7 @@ GRANDF_READERS = {
         name: Reader(partial(read_grandf, dataset=name), partial(present, dataset=name), splits)
         for name, (_, _, _, splits) in VARIANTS.items()
     },
-    "gcg": Reader(read_gcg, truth_present, ("val", "test")),
+    "gcg": Reader(read_gcg, truth_present, TRUTH_SPLITS),
 }
 
 __all__ = ["GRANDF_READERS", "bare_caption", "read_gcg", "read_grandf"]

@@ -11,12 +11,14 @@ from typing import Any
 
 from desa2va.training.data.records import Dialogue, Record, RecordError
 
+from .annotation_files import check_split
 from .chat import chat_turns
 from .pictures import PictureFolders, look_at, picture_record
 from .rows import attempt, list_rows, need
 from .status import Reader, Status
 
 HOMES = ("llava_data/LLaVA-Instruct-150K", "LLaVA-Instruct-150K", ".")
+SPLITS = ("train",)
 FILE = "llava_v1_5_mix665k.json"
 PICTURES = ("llava_data/llava_images", "llava_images", ".")
 ENDINGS = (".jpg", ".gif", ".png", ".jpeg")  # downloads of OCR-VQA differ
@@ -39,8 +41,7 @@ def read_llava(root: Path, split: str = "train") -> Iterator[Record | RecordErro
     Raises:
         FileNotFoundError, ValueError: a file that is missing or no JSON list.
     """
-    if split != "train":
-        raise ValueError(f"LLaVA-665k has no split {split!r}, only train")
+    check_split("llava", split, SPLITS)
     root = Path(root)
     file = next((root / home / FILE for home in HOMES if (root / home / FILE).is_file()), root / HOMES[0] / FILE)
     pictures = PictureFolders(root, PICTURES)
@@ -68,6 +69,6 @@ def present(root: Path) -> Status:
     return look_at(root, files, folders, page, "CC BY 4.0 (texts), pictures see their pages")
 
 
-LLAVA_READERS = {"llava": Reader(read_llava, present, ("train",))}
+LLAVA_READERS = {"llava": Reader(read_llava, present, SPLITS)}
 
 __all__ = ["LLAVA_READERS", "read_llava"]

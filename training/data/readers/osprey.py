@@ -17,6 +17,7 @@ import numpy as np
 from desa2va.processing.files import Code, decode_mask
 from desa2va.training.data.records import Dialogue, Record, RecordError
 
+from .annotation_files import check_split
 from .chat import chat_turns, clean
 from .json_entries import FieldError
 from .pictures import PictureFolders, look_at, picture_record, segmentation_code
@@ -37,6 +38,7 @@ FILES = {
     "osprey_part_level": ("osprey_part_level.json",),
     "osprey_lvis_positive_negative": ("osprey_lvis_positive_negative.json",),
 }
+SPLITS, CAPTION_SPLITS = ("train",), ("train", "val")
 BRIEF = ("osprey_short_form", "osprey_part_level")
 BRIEFLY = "Answer the question using a single word or phrase."
 DETAIL_REQUEST = "Describe region 1 in detail."
@@ -59,8 +61,7 @@ def read_osprey(
     Raises:
         FileNotFoundError, ValueError: a file that is missing or no JSON list.
     """
-    if split != "train":
-        raise ValueError(f"{dataset} has no split {split!r}, only train")
+    check_split(dataset, split, SPLITS)
     root = Path(root)
     files = [root / home / name for home in HOMES for name in FILES[dataset]]
     file = next((file for file in files if file.is_file()), files[0])
@@ -128,6 +129,7 @@ def read_region_captions(root: Path, split: str) -> Iterator[Record | RecordErro
     Raises:
         FileNotFoundError, ValueError: a file that is missing or no COCO file.
     """
+    check_split("refcocog_regions", split, CAPTION_SPLITS)
     root, name = Path(root), CAPTION_FILE.format(split)
     file = next(
         (file for file in (root / CAPTION_HOME / name, root / name) if file.is_file()), root / CAPTION_HOME / name
@@ -167,8 +169,8 @@ def captions_present(root: Path) -> Status:
 
 
 OSPREY_READERS = {
-    **{name: Reader(partial(read_osprey, dataset=name), partial(present, dataset=name), ("train",)) for name in FILES},
-    "refcocog_regions": Reader(read_region_captions, captions_present, ("train", "val")),
+    **{name: Reader(partial(read_osprey, dataset=name), partial(present, dataset=name), SPLITS) for name in FILES},
+    "refcocog_regions": Reader(read_region_captions, captions_present, CAPTION_SPLITS),
 }
 
 __all__ = ["OSPREY_READERS", "is_visible", "read_osprey", "read_region_captions"]

@@ -18,6 +18,7 @@ from desa2va.processing.files import encode_mask, parse_json
 from desa2va.training.data.records import Dialogue, Record, RecordError, expression_dialogue
 from desa2va.training.data.wording import SINGLE_ANSWER
 
+from .annotation_files import check_split
 from .json_entries import FieldError, named_field
 from .opencv_polygons import fill_polygon
 from .pictures import PictureFolders, look_at, picture_record
@@ -41,8 +42,7 @@ def read_reasonseg(root: Path, split: str, rewordings: bool | None = None) -> It
     Raises:
         FileNotFoundError, ValueError: no such split, or explanations that can not be read.
     """
-    if split not in SIZES:
-        raise ValueError(f"ReasonSeg has no split {split!r}, only {', '.join(SIZES)}")
+    check_split("reasonseg", split, tuple(SIZES))
     home = _home(Path(root))
     if not (home / split).is_dir():
         raise FileNotFoundError(f"there is no folder {home / split}")

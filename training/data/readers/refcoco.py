@@ -13,9 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from desa2va.processing.files import Code, read_json, unite_masks
+from desa2va.processing.files import Code, unite_masks
 from desa2va.training.data.records import Dialogue, Record, RecordError, expression_dialogue
 
+from .annotation_files import read_file
 from .json_entries import FieldError
 from .pictures import PictureFolders, look_at, picture_record, segmentation_code
 from .plain_pickle import read_pickle
@@ -87,7 +88,7 @@ def _references(home: Path, dataset: str, split_by: str) -> tuple[Path, list[Any
     file = home / f"{stem}.p"
     if not file.is_file() and (home / f"{stem}.json").is_file():
         file = home / f"{stem}.json"
-    references = read_json(file) if file.suffix == ".json" else read_pickle(file)
+    references = read_file(file) if file.suffix == ".json" else read_pickle(file)
     if not isinstance(references, list) or not all(isinstance(reference, dict) for reference in references):
         raise ValueError(f"{file} must hold a list of references")
     return file, references

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from desa2va.processing.files import is_text, parse_json
+from desa2va.processing.files import is_text
 from desa2va.training.data.records import Record, RecordError
 
+from .annotation_files import read_file
 from .json_entries import FieldError, Unreadable, read_entries
 
 
@@ -59,9 +60,7 @@ def read_object(path: Path) -> dict[str, Any]:
     Raises:
         FileNotFoundError: no such file. ValueError: no JSON, or no object.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no annotation file {path}")
-    found = parse_json(path.read_bytes(), str(path))
+    found = read_file(path)
     if not isinstance(found, dict):
         raise ValueError(f"{path} must hold a JSON object, got {type(found).__name__}")
     return found

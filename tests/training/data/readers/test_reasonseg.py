@@ -46,7 +46,7 @@ def test_wordings_are_alternatives_in_training_and_the_first_one_is_scored(tmp_p
     """Guards the two protocols, and that explanations are learned with the mask they explain."""
     shapes = [shape("target", 5, 5, 20, 20), shape("ignore", 30, 30, 40, 40)]
     for split in ("train", "val"):
-        question(tmp_path, split, "a", ["the cup", "what holds tea"], shapes)
+        question(tmp_path, split, "a", ["the cup", "a vessel for tea"], shapes)
     write(
         tmp_path / HOME / "explanatory/train.json", [{"image": "a.jpg", "query": "q", "outputs": "It has a handle."}]
     )
@@ -54,9 +54,9 @@ def test_wordings_are_alternatives_in_training_and_the_first_one_is_scored(tmp_p
     assert not problems
     assert [dialogue.turns[0] for dialogue in record.dialogues] == [
         ("Please segment the cup.", "Sure, it is [SEG]."),
-        ("Please segment what holds tea.", "Sure, it is [SEG]."),
+        ("Please segment a vessel for tea.", "Sure, it is [SEG]."),
         ("Please segment the cup. Explain why.", "Sure, it is [SEG]. It has a handle."),
-    ] or record.dialogues[1].turns[0][0] == "what holds tea"
+    ]
     assert {dialogue.group for dialogue in record.dialogues} == {0}
     ((record,), _) = read(tmp_path, "val")
     (dialogue,) = record.dialogues
@@ -95,4 +95,5 @@ def test_broken_files_are_named(tmp_path):
     ]
     with pytest.raises(ValueError, match="no split 'testA'"):
         read(tmp_path, "testA")
-    assert "val (partial: 2 of at least 200 pictures)" in READERS["reasonseg"].present(tmp_path).missing[1]
+    missing = READERS["reasonseg"].present(tmp_path).missing
+    assert "reason_seg/ReasonSeg/val (partial: 2 of at least 200 pictures)" in missing

@@ -10,6 +10,7 @@ from desa2va.training.data.readers import READERS
 from desa2va.training.data.record_dataset import RecordDataset
 from desa2va.training.data.refshapes import RefShapes
 from desa2va.training.data.refshapes.disk import DEFAULT_KINDS, write_refshapes
+from desa2va.training.data.sources import open_source, reader_options
 from tests.training.data.readers.picture_layouts import (
     OTHER,
     SIZE,
@@ -225,3 +226,11 @@ def test_status_tells_what_is_there(tmp_path):
     assert status.missing == ("ref_seg/refcoco/coco2014/train2014 (partial: 1 of at least 19994 pictures)",)
     assert not status.complete
     assert "github.com" in status.where
+
+
+def test_the_set_is_opened_by_its_name_with_its_own_options(tmp_path):
+    """Guards `data.dataset=refcoco`: one reader serves five sets, and which of them is no option of any."""
+    root = layout(tmp_path, [reference(1, 5)], [annotation(5, [SQUARE])])
+    (record,) = open_source("refcoco", root=str(root), split="train", text="sent").records()
+    assert record.name == NAME
+    assert set(reader_options("refcoco")) == {"root", "split", "split_by", "text"}
