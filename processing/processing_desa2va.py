@@ -11,7 +11,6 @@ import math
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import numpy as np
 import torch
 from transformers import ProcessorMixin
 
@@ -27,13 +26,13 @@ from .batch import (
     ChatEncoder,
     ChatTemplateMixin,
     DeSa2VABatch,
+    TrainingBatchMixin,
     check_aspect_ratio,
     default_labels,
     describe_visuals,
     open_visuals,
     plan_inference,
     plan_requests,
-    plan_training,
     prompts_of_visuals,
     read_options,
     refuse_rendered,
@@ -65,7 +64,7 @@ INTEGERS = {
 _ASSEMBLERS: WeakKeyDictionary[DeSa2VAProcessor, tuple[Any, BatchAssembler]] = WeakKeyDictionary()
 
 
-class DeSa2VAProcessor(ChatTemplateMixin, FlatExportMixin, ProcessorMixin):
+class DeSa2VAProcessor(ChatTemplateMixin, TrainingBatchMixin, FlatExportMixin, ProcessorMixin):
     """Builds batches for `DeSa2VAModel`.
 
     Args:
@@ -410,35 +409,6 @@ class DeSa2VAProcessor(ChatTemplateMixin, FlatExportMixin, ProcessorMixin):
         """
         chosen = MaskOptions(mask_threshold, object_score_threshold, keep_logits=keep_logits, **options)
         return build_results(outputs, inputs, self.answer_parser, chosen)
-
-    def collate(self, samples: list[Any]) -> dict[str, Any]:
-        """Training batch of `Sample`s: every conversation is a sequence, every frame a key frame.
-
-        Args:
-            samples: `desa2va.training.data.sample.Sample`; text-only samples (`frames=None`) may be among them.
-
-        Returns:
-            The tensors of `BatchAssembler.assemble` with right padding and `labels` (-100 except the assistant's texts
-            and the token that closes them), and `object_labels` (list of `O` phrases), `mask_labels` (list of `O`
-            uint8 tensors `(T, H_src, W_src)`), `samples` (the samples themselves).
-
-        Raises:
-            ValueError: no samples, masks that do not fit the frames or the `[SEG]` of the answers, regions without a
-                picture, or a sequence longer than `max_length`; the message names the sample.
-        """
-        plan = plan_training(samples, self.max_tiles)
-        batch: dict[str, Any] = self.assembler.assemble(plan, training=True)
-        conversations = [conversation for sample in samples for conversation in sample.conversations]
-        return {
-            **batch,
-            "object_labels": [label for conversation in conversations for label in conversation.labels],
-            "mask_labels": [
-                torch.from_numpy(mask.astype(np.uint8))
-                for conversation in conversations
-                for mask in conversation.masks
-            ],
-            "samples": list(samples),
-        }
 
 
 __all__ = ["DeSa2VAProcessor"]

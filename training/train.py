@@ -29,6 +29,7 @@ from desa2va.program import run_program
 from .arguments import DataArguments, DeSa2VATrainingArguments, MaskLossArguments
 from .checkpoints import STATE_FILE, checkpoint_step, move_files, newest_checkpoint, writing
 from .data.build import build_dataset, build_validation
+from .data.collator import Collator
 from .data.record_lengths import check_lengths
 from .disentangling import AuxiliaryNetworks
 from .folder_lock import folder_lock
@@ -126,7 +127,7 @@ def _train_stage(config: dict[str, Any], folder: Path) -> None:
         start=start,
         train_dataset=dataset,
         eval_dataset=validation,
-        data_collator=processor.collate,
+        data_collator=Collator(processor, objective.every_frame, arguments.preprocess_device),
         callbacks=[TrainingMonitor()],
     )
     started, cpu_started = time.time(), time.process_time()

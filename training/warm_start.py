@@ -193,7 +193,9 @@ def run_warm_start(
 
     def batches(count: int) -> Iterator[dict[str, Any]]:
         size = 16
-        return (processor.collate([dataset[(i * size + j) % len(dataset)] for j in range(size)]) for i in range(count))
+        for start in range(0, count * size, size):
+            samples = [dataset[index % len(dataset)] for index in range(start, start + size)]
+            yield processor.collate(samples, every_frame=True)
 
     @functools.cache
     def seg() -> SegStates:

@@ -10,6 +10,7 @@ from .inference_plan import check_aspect_ratio, describe_visuals, plan_inference
 from .rendered_chat import refuse_rendered, rendered_dialogues
 from .sa2va_pixels import PIXEL_RULE
 from .sa2va_prompts import region_cells, sa2va_sequence
+from .training_batch import TrainingBatchMixin
 from .training_plan import plan_training
 from .user_request import DeSa2VABatch, VisualInfo, apply_task, open_visuals, plan_requests
 
@@ -23,6 +24,7 @@ __all__ = [
     "FRAME_LABELS",
     "PIXEL_RULE",
     "PLACEHOLDERS",
+    "TrainingBatchMixin",
     "VisualInfo",
     "apply_task",
     "check_aspect_ratio",

@@ -202,7 +202,7 @@ class ChatEncoder:
             ending: `"answer"` (with the opening of an answer), `"closed"` or `"unfinished"`; see `Dialogue`.
 
         Returns:
-            `EncodedChat`; labels cover each assistant text and the token that closes it.
+            `EncodedChat`; labels cover each assistant text and what closes it, see `closing`.
 
         Raises:
             ValueError: the template drops a message, or does not close an assistant's answer.
@@ -223,9 +223,26 @@ class ChatEncoder:
             chat.extend(self.answer(text), learn=True)
             if ending == "unfinished" and number == len(messages):
                 break
-            chat.extend(after[:1], learn=True)
-            chat.extend(after[1:])
+            closing = self.closing(after)
+            chat.extend(after[:closing], learn=True)
+            chat.extend(after[closing:])
         return chat
+
+    def closing(self, after: list[int]) -> int:
+        """How many ids behind an answer close it: what the model has to say in order to end.
+
+        All to the first control token. Where a template writes none (`<|end|>` with a tokenizer that does not know it)
+        what it writes behind the last answer of a conversation, spelled out.
+        """
+        for count, index in enumerate(after, start=1):
+            if index in self._added:
+                return count
+        end = self.template(("user", "assistant"), False)[-1]
+        text = self.tokenizer.decode(end).rstrip()
+        for count in range(1, len(after) + 1):
+            if text and self.tokenizer.decode(after[:count]).startswith(text):
+                return count
+        return 1
 
 
 __all__ = ["ANSWER_MARKERS", "IGNORED_LABEL", "ChatEncoder", "EncodedChat"]

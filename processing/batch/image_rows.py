@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .sa2va_pixels import first_resize, follows_sa2va, normalised, resize, tiles
+from .sa2va_pixels import device_normalised, first_resize, follows_sa2va, normalised, resize, tiles
 
 
 @dataclass
@@ -111,4 +111,14 @@ def sam_pixels(image_processor: Any, frames: list[np.ndarray]) -> torch.Tensor:
     return _preprocess(image_processor, frames)["pixel_values"]
 
 
-__all__ = ["ImageRows", "internvl_rows", "qwen_rows", "sam_pixels"]
+@torch.no_grad()
+def device_sam_pixels(image_processor: Any, frames: list[torch.Tensor]) -> torch.Tensor:
+    """`sam_pixels` of frames uint8 `(H, W, 3)` on any device, made there."""
+    shown = [frame.permute(2, 0, 1) for frame in frames]
+    if follows_sa2va(image_processor):
+        return torch.cat([device_normalised(frame[None], image_processor) for frame in shown])
+    options = {"return_tensors": "pt", "input_data_format": "channels_first", "disable_grouping": False}
+    return image_processor(images=shown, **options)["pixel_values"]
+
+
+__all__ = ["ImageRows", "device_sam_pixels", "internvl_rows", "qwen_rows", "sam_pixels"]

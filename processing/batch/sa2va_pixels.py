@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 PIXEL_RULE = "sa2va"
@@ -66,6 +67,18 @@ def normalised(frames: np.ndarray, image_processor: Any) -> torch.Tensor:
     return (torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255 - mean) / deviation
 
 
+def device_normalised(frames: torch.Tensor, image_processor: Any) -> torch.Tensor:
+    """Frames uint8 `(n, 3, H, W)` on any device, resized to the square of an image processor and `normalised`."""
+    side = image_processor.size["height"]
+    resized, (height, width) = frames.float(), frames.shape[-2:]
+    # Pillow's two passes, each of which ends in bytes; the rows first where they get fewer and the columns more.
+    first = (side, width) if height > side > width else (height, side)
+    for size in (first, (side, side)):
+        resized = F.interpolate(resized, size, mode="bicubic", antialias=True).round().clamp(0, 255)
+    mean, deviation = (frames.new_tensor(values, dtype=torch.float32) for values in _moments(image_processor))
+    return (resized / 255 - mean.view(-1, 1, 1)) / deviation.view(-1, 1, 1)
+
+
 def _moments(image_processor: Any) -> tuple[list[float], list[float]]:
     return list(image_processor.image_mean), list(image_processor.image_std)
 
@@ -83,4 +96,13 @@ def first_resize(frame: np.ndarray) -> np.ndarray:
     return resize(frame, *size)
 
 
-__all__ = ["PIXEL_RULE", "first_resize", "follows_sa2va", "normalised", "resize", "tile_grid", "tiles"]
+__all__ = [
+    "PIXEL_RULE",
+    "device_normalised",
+    "first_resize",
+    "follows_sa2va",
+    "normalised",
+    "resize",
+    "tile_grid",
+    "tiles",
+]

@@ -1,8 +1,8 @@
 """Training samples to the plan of a batch.
 
 In: `Sample`s of `desa2va.training.data.sample`. Out: a `BatchPlan` for `BatchAssembler`. Every conversation of a
-sample is a sequence of its own; they share the images of the sample, and every frame is a key frame. Nothing is
-repaired: what does not fit together is an error that names the sample (paper section 3.1).
+sample is a sequence of its own; they share the images of the sample, and every frame is a key frame of the objects.
+Nothing is repaired: what does not fit together is an error that names the sample (paper section 3.1).
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from .batch_assembly import BatchPlan, SequencePlan
 SEG = "[SEG]"
 
 
-def plan_training(samples: list[Any], max_tiles: int) -> BatchPlan:
+def plan_training(samples: list[Any], max_tiles: int, every_frame: bool = False) -> BatchPlan:
     """Plans the batch.
 
     Args:
         samples: at least one; text-only samples (`frames=None`) may be among them.
         max_tiles: most tiles of a picture; frames of a video are never cut.
+        every_frame: SAM-2 sees the frames of samples without a `[SEG]` too; else nothing is resized or encoded for
+            what no mask is drawn on.
 
     Raises:
         ValueError: no samples, masks that do not fit the frames or the `[SEG]` of the answers, or regions without a
@@ -35,7 +37,8 @@ def plan_training(samples: list[Any], max_tiles: int) -> BatchPlan:
         visual = -1
         if sample.frames is not None:
             visual, num_visuals = num_visuals, num_visuals + 1
-            plan.add_sam_frames(list(sample.frames), visual)
+            if every_frame or any(len(conversation.masks) for conversation in sample.conversations):
+                plan.add_sam_frames(list(sample.frames), visual)
         _plan_conversations(plan, sample, visual, 1 if sample.is_video else max_tiles)
     return plan
 

@@ -134,8 +134,11 @@ def test_regions_are_drawn_for_the_language_model_only(tiny, make_sample):
         [drawn, sample.frames[1], sample.frames[0]], return_tensors="pt", input_data_format="channels_last"
     )
     torch.testing.assert_close(batch["pixel_values"], expected["pixel_values"])
-    clean = tiny.collate([make_sample(["It", "It"], frames=2)])
-    assert torch.equal(batch["sam_pixel_values"], clean["sam_pixel_values"])
+    marked, clean = (
+        tiny.collate([make_sample(["[SEG]", "It"], frames=2, regions=given)])["sam_pixel_values"]
+        for given in (regions, None)
+    )
+    assert torch.equal(marked, clean)
 
 
 def test_seg_designs_expand_each_seg(make_processor, make_sample):

@@ -50,7 +50,12 @@ class Objective(nn.Module):
         model: the model that is trained. Heads are added by sub-classes and never enter a release.
         reader: reads the ground-truth phrases; `None` where none are read. It is frozen and no part of the trained
             module, but goes where the model goes.
+
+    Attributes:
+        every_frame: SAM-2 is to see frames on which no `[SEG]` asks for a mask, too.
     """
+
+    every_frame = False
 
     def __init__(self, model: DeSa2VAModel, reader: LabelReader | None = None) -> None:
         super().__init__()

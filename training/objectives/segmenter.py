@@ -38,6 +38,8 @@ class SegmenterObjective(Objective):
         named: computes `named_mask`; off where its weight is 0, which saves decoding every object once more.
     """
 
+    every_frame = True
+
     def __init__(
         self,
         model: DeSa2VAModel,

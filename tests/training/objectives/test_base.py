@@ -37,9 +37,9 @@ def gradients(objective, batch):
 
 @pytest.fixture(scope="module")
 def questions(processor):
-    """Two pictures with a question each: no `[SEG]`, no mask."""
+    """Two pictures with a question each: no `[SEG]`, no mask. By whether SAM-2 is to see every frame."""
     dataset = RefShapes("train", conversations=1, length=2, level="full", kinds={"qa_color": 1.0})
-    return processor.collate([dataset[0], dataset[1]])
+    return {every: processor.collate([dataset[0], dataset[1]], every_frame=every) for every in (True, False)}
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -48,12 +48,25 @@ def test_without_objects_everything_that_learns_gets_a_gradient(
     make_model, processor, questions, tmp_path, phase, language_model
 ):
     """Phase 1 raised "stack expects a non-empty TensorList", and a process that raises ends all others."""
-    found = gradients(objective_of(make_model, processor, tmp_path, phase, language_model), questions)
+    objective = objective_of(make_model, processor, tmp_path, phase, language_model)
+    found = gradients(objective, questions[objective.every_frame])
     assert found
     assert not [name for name, gradient in found.items() if gradient is None]
     assert all(torch.isfinite(gradient).all() for gradient in found.values())
     if phase == "text_pretraining":
         assert all(gradient.abs().sum() == 0 for gradient in found.values())
+
+
+@pytest.mark.parametrize("phase", MASK_PHASES)
+def test_questions_alone_never_call_the_segmenter(make_model, processor, questions, tmp_path, phase):
+    """A picture that nobody asks a mask of was resized for SAM-2, sent, and encoded: most of the step, for nothing."""
+    objective, calls = objective_of(make_model, processor, tmp_path, phase), []
+    for module in objective.model.segmenter.modules():
+        module.register_forward_hook(lambda module, *_: calls.append(type(module).__name__))
+    gradients(objective, questions[objective.every_frame])
+    assert not calls
+    gradients(objective, questions[True])
+    assert phase == "text_pretraining" or calls
 
 
 @pytest.mark.parametrize("phase", MASK_PHASES)
@@ -63,6 +76,31 @@ def test_a_batch_of_text_alone_is_no_error(make_model, processor, tmp_path, phas
     sample = Sample(None, (Conversation(turns, np.zeros((0, 1, 8, 8), bool)),))
     found = gradients(objective_of(make_model, processor, tmp_path, phase), processor.collate([sample]))
     assert not [name for name, gradient in found.items() if gradient is None]
+
+
+def test_a_mixed_batch_says_what_its_samples_say_alone(make_model, processor, tmp_path):
+    """Pictures and videos with and without masks and text alone: every term is the mean over its items."""
+    pictures = RefShapes("train", conversations=2, length=1, level="easy")
+    questions = RefShapes("train", conversations=2, length=1, level="full", kinds={"qa_color": 1.0})
+    videos = RefShapes("train", conversations=1, length=1, level="easy", video_fraction=1.0, num_frames=3)
+    absent = RefShapes("train", conversations=1, length=1, level="full", video_fraction=1.0, kinds={"no_target": 1.0})
+    text = Sample(None, (Conversation((("what is red?", "a circle"),), np.zeros((0, 1, 8, 8), bool)),))
+    samples = [pictures[0], text, videos[0], questions[0], absent[0]]
+    objective = objective_of(make_model, processor, tmp_path, "decoupling").eval()
+    objective.memory = None
+    with torch.no_grad():
+        mixed = objective(**processor.collate(samples))["terms"]
+        sums = {"language": [0.0, 0], "visual_mask": [0.0, 0], "fused_mask": [0.0, 0]}
+        for sample in samples:
+            batch = processor.collate([sample])
+            masks = sum(int(mask.flatten(1).any(dim=1).sum()) for mask in batch["mask_labels"])
+            counts = {"language": int((batch["labels"][:, 1:] != -100).sum())}
+            for name, value in objective(**batch)["terms"].items():
+                if name in sums:
+                    sums[name][0] += float(value) * counts.get(name, masks)
+                    sums[name][1] += counts.get(name, masks)
+    for name, (total, count) in sums.items():
+        assert float(mixed[name]) == pytest.approx(total / count, rel=1e-4), name
 
 
 def test_a_picture_without_visible_objects_trains_the_segmenter(make_model, processor, tmp_path):
