@@ -58,7 +58,8 @@ class LanguageAnswerMixin(nn.Module):
                 model.
         """
         if packed is not None:
-            rows = {"inputs_embeds": packed.pack(language["inputs_embeds"]), "attention_mask": packed.visible}
+            read = "inputs_embeds" if "inputs_embeds" in language else "input_ids"
+            rows = {read: packed.pack(language[read]), "attention_mask": packed.visible}
             language = {**language, **rows, "position_ids": packed.position}
         with record_last_states(self.seg_state_reader()) as recorder:
             states = self.mllm.model(use_cache=False, **language).last_hidden_state
@@ -70,8 +71,9 @@ class LanguageAnswerMixin(nn.Module):
     def packing_of(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, image_index: torch.Tensor | None
     ) -> PackedRows | None:
-        """How a batch in training is laid out so that a picture is read once: see `pack_rows`. InternVL alone, whose
-        positions are counted, and only where a mask of who sees whom is all that attention needs.
+        """How a batch in training is laid out so that a picture is read once and no row is mostly padding: see
+        `pack_rows`. InternVL alone, whose positions are counted, and only where a mask of who sees whom is all that
+        attention needs.
         """
         text = getattr(self.config.mllm_config, "text_config", None)
         full = set(getattr(text, "layer_types", None) or ["unknown"]) == {"full_attention"}

@@ -1,13 +1,17 @@
-"""Several conversations about one picture, read as one row: what they begin with in common is read once.
+"""Several conversations read as one row: what those about one picture begin with in common is read once, and short
+ones lie behind one another where a long one stands alone.
 
-Enters: a padded batch whose sequences begin alike, picture and all. Leaves: one row per picture, the common beginning
-first and then every conversation's rest, each of which sees the beginning and itself; and the way back. The states are
-the same (a causal model's states of a beginning do not know what follows), to rounding.
+Enters: a padded batch. Leaves: rows of groups, each with the common beginning of its conversations first and then the
+rest of every one, which sees the beginning and itself; and the way back. A group is what is said about one picture (or
+video), or one conversation without any. The states are the same (a causal model's states of a beginning do not know
+what follows), to rounding.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate, groupby
+from operator import itemgetter
 
 import torch
 
@@ -29,7 +33,7 @@ class PackedRows:
     back: torch.Tensor
 
     def pack(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """(B, N, D) -> (G, L, D)."""
+        """(B, N, D) -> (G, L, D); ids (B, N) -> (G, L)."""
         return embeddings.flatten(0, 1)[self.source]
 
     def unpack(self, states: torch.Tensor) -> torch.Tensor:
@@ -43,28 +47,31 @@ def pack_rows(
     """The packing of a batch, or `None` where there is little to gain.
 
     Args:
-        input_ids, attention_mask: (B, N), padded on the right. image_index: (M,) image of each run of image tokens.
+        input_ids, attention_mask: (B, N), padded on the right. image_index: (M,) image of each run of image tokens,
+            `None` where the batch shows none.
     """
-    if image_index is None or attention_mask is None or len(input_ids) < 2 or not bool(attention_mask[:, 0].all()):
+    if attention_mask is None or len(input_ids) < 2 or not bool(attention_mask[:, 0].all()):
         return None
     ids, lengths = input_ids.tolist(), attention_mask.sum(dim=1).tolist()
     is_image = input_ids == image_token_id
     runs = (is_image[:, 1:] & ~is_image[:, :-1]).sum(dim=1).tolist()
-    if sum(runs) != len(image_index):
+    places = [] if image_index is None else image_index.tolist()
+    if sum(runs) != len(places):
         return None
-    shown = [tuple(part.tolist()) for part in image_index.cpu().split(runs)]
+    ends = list(accumulate(runs))
+    shown = [tuple(places[end - count : end]) for end, count in zip(ends, runs, strict=True)]
     groups: dict[tuple[int, ...], list[int]] = {}
     for row, images in enumerate(shown):
         groups.setdefault(images or (-1 - row,), []).append(row)
-    rows = [_packed_row(ids, lengths, members) for members in groups.values()]
+    rows = _fill_rows([_packed_group(ids, lengths, members) for members in groups.values()])
     longest = max(len(row) for row in rows)
     if len(rows) * longest > WORTH * input_ids.numel():
         return None
     return _indices(rows, longest, input_ids)
 
 
-def _packed_row(ids: list[list[int]], lengths: list[int], members: list[int]) -> list[tuple[int, int, int]]:
-    """(branch, sequence, place) of every token of one row; branch 0 is what all begin with."""
+def _packed_group(ids: list[list[int]], lengths: list[int], members: list[int]) -> list[tuple[int, int, int]]:
+    """(branch, sequence, place) of every token of one group; branch 0 is what all begin with."""
     first, shortest = members[0], min(lengths[row] for row in members)
     common = next(
         (place for place in range(shortest) if any(ids[row][place] != ids[first][place] for row in members)), shortest
@@ -75,24 +82,43 @@ def _packed_row(ids: list[list[int]], lengths: list[int], members: list[int]) ->
     return row
 
 
-def _indices(rows: list[list[tuple[int, int, int]]], longest: int, input_ids: torch.Tensor) -> PackedRows:
-    """Tensors of a packing. Padding is a branch of its own that sees itself, so that no softmax is empty."""
+def _fill_rows(groups: list[list[tuple[int, int, int]]]) -> list[list[tuple[int, int, int, int]]]:
+    """Rows (group, branch, sequence, place) no longer than the longest group; long groups first, each in the first row
+    with room for it.
+    """
+    longest = max(map(len, groups))
+    rows: list[list[tuple[int, int, int, int]]] = []
+    for number, group in sorted(enumerate(groups), key=lambda entry: -len(entry[1])):
+        row = next((row for row in rows if len(row) + len(group) <= longest), None)
+        if row is None:
+            row = []
+            rows.append(row)
+        row += [(number, *token) for token in group]
+    return rows
+
+
+def _indices(rows: list[list[tuple[int, int, int, int]]], longest: int, input_ids: torch.Tensor) -> PackedRows:
+    """Tensors of a packing. Padding is a group of its own that sees itself, so that no softmax is empty."""
     count, width = input_ids.shape
-    table = torch.tensor([row + [(-1, 0, 0)] * (longest - len(row)) for row in rows])
-    branch, sequence, place = table.unbind(dim=-1)
+    table = torch.tensor([row + [(-1, 0, 0, 0)] * (longest - len(row)) for row in rows])
+    group, branch, sequence, place = table.unbind(dim=-1)
     here, there = branch[:, :, None], branch[:, None, :]
     visible = ((there == 0) | (here == there)) & (place[:, None, :] <= place[:, :, None])
+    visible &= group[:, None, :] == group[:, :, None]
     flat = torch.arange(table.shape[0] * longest).reshape(branch.shape)
-    source, real = sequence * width + place, branch >= 0
+    source, real = sequence * width + place, group >= 0
     back = torch.zeros(count * width, dtype=torch.long)
     back[source[real]] = flat[real]
     back = back.reshape(count, width)
-    # What a row begins with lies with its first sequence; the others of the row find it there.
+    # What a group begins with lies with its first sequence; the others of the group find it there.
     for row, packed in zip(flat.tolist(), rows, strict=True):
-        common = sum(part[0] == 0 for part in packed)
-        if common:
-            members = sorted({part[1] for part in packed})
-            back[members, :common] = torch.tensor(row[:common])
+        start = 0
+        for _, tokens in groupby(packed, key=itemgetter(0)):
+            tokens = list(tokens)
+            common = sum(token[1] == 0 for token in tokens)
+            members = sorted({token[2] for token in tokens})
+            back[members, :common] = torch.tensor(row[start : start + common], dtype=torch.long)
+            start += len(tokens)
     device = input_ids.device
     return PackedRows(source.to(device), place.to(device), visible[:, None].to(device), back.to(device))
 
