@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image
 from torch.utils.data import IterableDataset, get_worker_info
 
-from desa2va.processing.inputs import key_frame_indices
-
+from .augmentation import Augmentation
+from .frame_sampling import draw_frames
 from .record_media import read_timed_frames
 from .records import Dialogue, Record
 from .sample import Conversation, Sample
@@ -32,8 +32,8 @@ class RecordDataset:
             default. Limits memory where pictures carry dozens of expressions. Of alternatives (dialogues of one
             group) a sample has one.
         image_size: longest side of a picture in pixels; larger ones are shrunk, masks with them. Unchanged by default.
-        num_frames: frames of a video in one sample: the first time the key frames that inference would choose, in
-            later repetitions and epochs one drawn from each of as many stretches.
+        num_frames: frames of a video in one sample, see `draw_frames`.
+        flip, crop, color: how often a sample is changed at random, 0 to 1; see `Augmentation`.
         repeat: how often every record counts in one epoch.
         seed: of what is drawn.
 
@@ -50,6 +50,9 @@ class RecordDataset:
         image_size: int | None = None,
         num_frames: int = 5,
         repeat: int = 1,
+        flip: float = 0.0,
+        crop: float = 0.0,
+        color: float = 0.0,
         seed: int = 0,
     ) -> None:
         for option, value in (
@@ -69,6 +72,7 @@ class RecordDataset:
         self.image_size = image_size
         self.num_frames = num_frames
         self.repeat = repeat
+        self.augmentation = Augmentation(flip, crop, color)
         self.seed = seed
         self.epoch = 0
 
@@ -94,25 +98,17 @@ class RecordDataset:
 
     def sample(self, record: Record, repetition: int, rng: np.random.Generator) -> Sample:
         """A record as it is seen the `repetition`-th time, with what `rng` draws."""
-        frames = self._frame_numbers(record, repetition, rng)
+        dialogues = self._draw(record.dialogues, rng)
+        frames = draw_frames(record, dialogues, self.num_frames, repetition, rng)
         try:
             pixels, seconds = read_timed_frames(record, frames) if record.paths else (None, None)
         except (ValueError, OSError) as error:
             raise ValueError(f"{self.name}, {record.name}: {error}") from error
-        conversations = [record.conversation(dialogue, frames) for dialogue in self._draw(record.dialogues, rng)]
+        conversations = [record.conversation(dialogue, frames) for dialogue in dialogues]
         if self.image_size is not None and max(record.size) > self.image_size:
             pixels, conversations = _shrink(pixels, conversations, self.image_size)
         name = f"{self.name}, {record.name}"
-        return Sample(pixels, tuple(conversations), record.is_video, name, seconds=seconds)
-
-    def _frame_numbers(self, record: Record, repetition: int, rng: np.random.Generator) -> list[int]:
-        count = min(self.num_frames, record.num_frames)
-        if count == 0:
-            return []
-        if repetition == 0 or count == record.num_frames:
-            return key_frame_indices("uniform", record.num_frames, count)
-        edges = np.linspace(0, record.num_frames, count + 1).astype(int)
-        return [int(rng.integers(start, stop)) for start, stop in zip(edges, edges[1:], strict=False)]
+        return self.augmentation(Sample(pixels, tuple(conversations), record.is_video, name, seconds=seconds), rng)
 
     def _draw(self, dialogues: tuple[Dialogue, ...], rng: np.random.Generator) -> list[Dialogue]:
         kept = _one_of_each_group(dialogues, rng)
