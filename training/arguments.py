@@ -82,7 +82,9 @@ class DataArguments:
     Attributes:
         dataset: `"refshapes"`, a path, `hub:owner/name`, or the name of a published set (see docs/data.md).
         options: keyword arguments of `RefShapes`, or of the reader of that kind and `RecordDataset`.
-        parts: a mixture in place of one data set: mappings with `dataset`, `options` and `share`.
+        parts: a mixture in place of one data set: mappings with `dataset`, `options`, and `share` (how often it is
+            drawn, in any unit; 1) or `repeats` (how often it is read in an epoch; 1).
+        temperature: of a mixture: its weights to the power of 1 / temperature.
         validation: what the training is validated on: a mapping with `dataset` and `options`; nothing by default.
         seed: of the data alone; runs that compare methods share it.
     """
@@ -90,6 +92,7 @@ class DataArguments:
     dataset: str = "refshapes"
     options: dict[str, Any] = field(default_factory=dict)
     parts: list[dict[str, Any]] = field(default_factory=list)
+    temperature: float = 1.0
     validation: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
 
@@ -147,6 +150,8 @@ class DeSa2VATrainingArguments(TrainingArguments):
         club_steps: optimizer steps of q for one of the discriminators; 4, ours: with one, q lags and its estimate
             falls while the prompts do not part. club_start: steps in which q learns and gives no gradient; 50, ours.
         orthogonality_center: Eq. 7 on centred features (a linear HSIC). Off, as printed.
+        preprocess_device: SAM-2's large resize and normalisation happen on the device, from the frames' bytes, and not
+            in the data workers. Off: on a CPU there is nothing to gain.
     """
 
     phase: str = "decoupling"
@@ -192,6 +197,7 @@ class DeSa2VATrainingArguments(TrainingArguments):
     club_start: int = 50
     queue_size: int = 512
     orthogonality_center: bool = False
+    preprocess_device: bool = False
     remove_unused_columns: bool = False
     report_to: Any = "none"
 

@@ -31,7 +31,7 @@ PUBLISHED = {"sam2": str | PathLike | None, "init_desa2va": bool}
 SCALARS |= PUBLISHED
 RECIPE_KEYS = (*SECTIONS, *SCALARS, "stages")
 STAGE_KEYS = (*SECTIONS, *(key for key in SCALARS if key != "output_dir"), "config", "start_from")
-PART = {"dataset": str, "options": dict, "share": float}
+PART = {"dataset": str, "options": dict, "share": float, "repeats": float}
 # Arguments of transformers that this program sets itself, and what to do instead.
 OWN = {
     "output_dir": "set output_dir at the top of the configuration",
@@ -213,9 +213,14 @@ def _check_data(values: Any, where: str) -> dict[str, Any]:
         checked["options"] = check_fields(checked["options"], either, f"{where}.options")
     if "parts" in checked:
         checked["parts"] = [_check_data_part(part, f"{where}.parts[{i}]") for i, part in enumerate(checked["parts"])]
+        if {"share", "repeats"} <= {key for part in checked["parts"] for key in part}:
+            raise ValueError(f"{where}.parts: say share or repeats, the same of all parts")
+    if not checked.get("temperature", 1.0) > 0:
+        raise ValueError(f"{where}.temperature must be a positive number, got {checked['temperature']!r}")
     if checked.get("validation"):
-        if "share" in checked["validation"]:
-            raise unknown_key("share", ("dataset", "options"), f"{where}.validation")
+        for key in ("share", "repeats"):
+            if key in checked["validation"]:
+                raise unknown_key(key, ("dataset", "options"), f"{where}.validation")
         checked["validation"] = _check_data_part(checked["validation"], f"{where}.validation")
     return checked
 
@@ -224,9 +229,10 @@ def _check_data_part(values: Any, where: str) -> dict[str, Any]:
     part = check_fields(values, PART, where)
     if not part.get("dataset"):
         raise ValueError(f"{where} needs a dataset: refshapes, a path, hub:owner/name, or the name of a published set")
-    share = part.get("share", 1.0)
-    if not (math.isfinite(share) and share > 0):
-        raise ValueError(f"{where}.share must be a positive number, got {share!r}")
+    for name in ("share", "repeats"):
+        value = part.get(name, 1.0)
+        if not (math.isfinite(value) and value > 0):
+            raise ValueError(f"{where}.{name} must be a positive number, got {value!r}")
     if "options" in part:
         part["options"] = check_options(part["dataset"], part["options"], f"{where}.options")
     return part

@@ -23,6 +23,9 @@ from transformers.trainer_utils import IntervalStrategy
 
 from .arguments import DeSa2VATrainingArguments
 from .checkpoints import CheckpointTrainer
+from .data.collator import Collator
+from .data.mixture import Mixture
+from .data.sampling import ReadingOrder
 from .disentangling import AuxiliaryNetworks
 from .label_states import LabelReader
 from .objectives.base import Objective
@@ -99,6 +102,16 @@ class DeSa2VATrainer(CheckpointTrainer):
         self._logged: dict[str, list[float]] = defaultdict(list)
 
     # ------------------------------------------------------------------------------------------------ step
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        """The stock order, but for a mixture, which has its own, and for `group_by_length`, which knows our costs."""
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        args = self.args
+        grouped = args.train_sampling_strategy == "group_by_length"
+        if not grouped and not isinstance(dataset, Mixture):
+            return super()._get_train_sampler(train_dataset)
+        seed = args.seed if args.data_seed is None else args.data_seed
+        return ReadingOrder(dataset, seed, args.train_batch_size * args.world_size if grouped else 1)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """AdamW, with Muon beside it where the arguments ask for it."""
@@ -213,6 +226,11 @@ class DeSa2VATrainer(CheckpointTrainer):
         torch.nn.utils.clip_grad_norm_(parameters, 5.0)
         self.auxiliary_optimizer.step()
         self.auxiliary_optimizer.zero_grad(set_to_none=True)
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Stock move to the device, and what a `Collator` has left to be made there."""
+        inputs = super()._prepare_inputs(inputs)
+        return self.data_collator.finish(inputs) if isinstance(self.data_collator, Collator) else inputs
 
     # ------------------------------------------------------------------------------------------------ logs
 

@@ -13,13 +13,14 @@ from typing import Any
 from desa2va.training.arguments import DataArguments
 from desa2va.training.field_check import declared_fields
 
-from .mixture import Mixture
+from .mixture import Mixture, part_weights
 from .readers import RecordStream
 from .record_dataset import RecordDataset, StreamedDataset
 from .refshapes import RefShapes
 from .sources import open_source, reader_options
 
 FEWEST = 1024
+WORLDS_APART = 7919
 VALIDATION_LENGTH = 256
 SAMPLE_OPTIONS = {key: hint for key, hint in declared_fields(RecordDataset).items() if key not in ("records", "name")}
 
@@ -30,7 +31,8 @@ def build_dataset(data: DataArguments, arguments: Any) -> Any:
     Its length is an epoch. A fine-tune file has as many samples as records (times `repeat`). RefShapes has no end:
     with `max_steps` it is made exactly as long as the run needs, so that no scene is seen twice; with
     `num_train_epochs` an epoch has `length` samples (10,000 unless its options say so), and every epoch has new ones.
-    A mixture is as long as each of its files takes to be read once, at its share; without files as its longest part.
+    A mixture is as long as each of its files takes to be read once, at its share (without files as its longest part),
+    or with `repeats` as all of its parts, read so often.
 
     Args:
         data: what to learn from. arguments: training arguments.
@@ -53,20 +55,23 @@ def build_validation(data: DataArguments) -> Any | None:
 
 
 def _mixture(data: DataArguments, length: int | None) -> Mixture:
-    entries = [(part["dataset"], part.get("options", {})) for part in data.parts]
-    shares = [part.get("share", 1.0) for part in data.parts]
-    parts = [_part(name, options, data.seed, length) for name, options in entries]
-    for (name, _), part in zip(entries, parts, strict=True):
+    # Parts that are both RefShapes are worlds of their own: they would show the same scenes.
+    seeds = [data.seed + WORLDS_APART * number for number in range(len(data.parts))]
+    parts = [
+        _part(part["dataset"], part.get("options", {}), seed, None)
+        for part, seed in zip(data.parts, seeds, strict=True)
+    ]
+    for entry, part in zip(data.parts, parts, strict=True):
         if isinstance(part, StreamedDataset):
-            raise ValueError(f"data.parts: {name} is streamed and has no length; a mixture needs sets that are not")
+            raise ValueError(
+                f"data.parts: {entry['dataset']} is streamed and has no length; a mixture needs sets that are not"
+            )
+    shares, repeats = ([part.get(name) for part in data.parts] for name in ("share", "repeats"))
+    weights = part_weights(parts, shares, repeats, data.temperature)
     if length is None:
-        length = epoch_length(parts, shares)
-        # A part without end goes on for as long as the mixture does.
-        parts = [
-            _part(name, options, data.seed, length) if name == "refshapes" else part
-            for (name, options), part in zip(entries, parts, strict=True)
-        ]
-    return Mixture(parts, shares, length, data.seed)
+        repeated = any(value is not None for value in repeats)
+        length = round(sum(part_weights(parts, shares, repeats))) if repeated else epoch_length(parts, weights)
+    return Mixture(parts, weights, length, data.seed)
 
 
 def epoch_length(parts: list[Any], shares: list[float]) -> int:

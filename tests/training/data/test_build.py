@@ -48,7 +48,7 @@ def test_a_mixture_reads_its_longest_file_once(photos):
     parts = [{"dataset": photos, "share": 1}, {"dataset": "refshapes", "share": 3}]
     mixture = build_dataset(DataArguments(parts=parts), arguments())
     assert len(mixture) == 12
-    assert [len(part) for part in mixture.parts] == [3, 12]
+    assert len({mixture[index].name for index in range(12)}) == 12
     longer = [*parts, {"dataset": photos, "share": 4, "options": {"repeat": 20}}]
     assert len(build_dataset(DataArguments(parts=longer), arguments())) == 120
     endless = [
@@ -56,6 +56,17 @@ def test_a_mixture_reads_its_longest_file_once(photos):
         {"dataset": "refshapes", "options": {"length": 10}},
     ]
     assert len(build_dataset(DataArguments(parts=endless), arguments())) == 60
+
+
+def test_a_mixture_by_repeats_is_as_long_as_its_parts_together(photos):
+    """Three records read four times and eight scenes read half; temperature changes how often, not how much."""
+    parts = [{"dataset": photos, "repeats": 4}, {"dataset": "refshapes", "repeats": 0.5, "options": {"length": 8}}]
+    mixture = build_dataset(DataArguments(parts=parts), arguments())
+    assert (len(mixture), mixture.counts.tolist()) == (16, [12, 4])
+    flat = build_dataset(DataArguments(parts=parts, temperature=1e9), arguments())
+    assert (len(flat), flat.counts.tolist()) == (16, [8, 8])
+    steps = build_dataset(DataArguments(parts=parts), arguments(max_steps=400))
+    assert steps.counts.tolist() == [3600, 1200]
 
 
 def test_a_second_epoch_of_refshapes_goes_on_where_the_first_ended():
@@ -85,6 +96,14 @@ def test_a_mixture_tells_its_parts_the_epoch():
     first = [mixture[index].name for index in range(len(mixture))]
     mixture.set_epoch(1)
     assert not set(first) & {mixture[index].name for index in range(len(mixture))}
+
+
+def test_two_worlds_in_a_mixture_are_two():
+    """Both parts began with scene 0 of one world: half of what was learned came twice."""
+    parts = [{"dataset": "refshapes", "options": {"length": 4}}] * 2
+    mixture = build_dataset(DataArguments(parts=parts), arguments())
+    pictures = {mixture[index].frames.tobytes() for index in range(len(mixture))}
+    assert len(pictures) == len(mixture) == 8
 
 
 def test_validation_is_of_another_split(photos):
