@@ -56,6 +56,12 @@ def test_a_misspelt_override_is_refused(override, said):
             r"data.parts\[0\]: 'shar' is unknown; did you mean 'share'",
         ),
         ("data: {parts: [{dataset: refshapes, share: 0}]}\n", "share must be a positive number"),
+        ("data: {parts: [{dataset: refshapes, repeats: 0}]}\n", "repeats must be a positive number"),
+        ("data: {temperature: 0}\n", "temperature must be a positive number"),
+        (
+            "data: {parts: [{dataset: refshapes, share: 1}, {dataset: refshapes, repeats: 1}]}\n",
+            "share or repeats, the same of all parts",
+        ),
         (
             "data: {parts: [{dataset: refshapes, options: {image_root: x}}]}\n",
             r"data.parts\[0\].options: 'image_root' is unknown",
@@ -154,5 +160,5 @@ def test_the_papers_recipe_is_the_papers(size, tmp_path):
     assert stages[1]["training"]["num_train_epochs"] == 1
     assert stages[1]["training"]["weights"] == DeSa2VATrainingArguments(output_dir=str(tmp_path)).weights
     assert stages[2]["training"]["weights"] == stages[1]["training"]["weights"] | {"adversarial": 0, "club": 0}
-    repeats = {part["dataset"]: part.get("options", {}).get("repeat", 1) for part in stages[1]["data"]["parts"]}
+    repeats = {part["dataset"]: part.get("repeats", 1) for part in stages[1]["data"]["parts"]}
     assert list(repeats.values()) == [5, 5, 4, 1, 10, 4, 4, 4, 1, 5, 50, 5, 5, 1, 1]  # Sa2VA's, in its order
