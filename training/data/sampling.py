@@ -61,8 +61,11 @@ class ReadingOrder(Sampler):
             costs = np.array([sample_cost(self.dataset, int(index)) for index in window])
             window = window[np.argsort(-costs, kind="stable")]
             whole = len(window) // self.group
-            groups = rng.permutation(whole) if start else np.r_[0, 1 + rng.permutation(whole - 1)][:whole]
-            for group in groups.tolist():
+            groups = rng.permutation(whole).tolist()
+            if groups and start == 0:
+                groups.remove(0)
+                groups.insert(0, 0)
+            for group in groups:
                 yield from window[group * self.group : (group + 1) * self.group].tolist()
             yield from window[whole * self.group :].tolist()
 

@@ -45,6 +45,10 @@ def test_an_epoch_holds_everything_once_in_an_order_of_its_own():
         assert order != order_of(data, epoch=1, group=group)
 
 
+def test_less_than_a_group_is_read_too():
+    assert sorted(order_of(Data(3), group=8)) == [0, 1, 2]
+
+
 def test_a_group_costs_about_the_same_and_the_dearest_comes_first():
     """Guards against batches that wait for one long video among short texts."""
     data, group = Data(16 * WINDOW), 8
