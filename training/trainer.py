@@ -107,7 +107,7 @@ class DeSa2VATrainer(CheckpointTrainer):
         """The stock order, but for a mixture, which has its own, and for `group_by_length`, which knows our costs."""
         dataset = self.train_dataset if train_dataset is None else train_dataset
         args = self.args
-        grouped = args.train_sampling_strategy == "group_by_length"
+        grouped = args.train_sampling_strategy == "group_by_length" and hasattr(dataset, "__len__")
         if not grouped and not isinstance(dataset, Mixture):
             return super()._get_train_sampler(train_dataset)
         seed = args.seed if args.data_seed is None else args.data_seed
