@@ -54,7 +54,11 @@ COUNTED_BY = {
 
 
 class DataEpochs(TrainerCallback):
-    """Tells the data which epoch begins; accelerate tells the sampler alone."""
+    """Tells the data which epoch begins, and the order it is read in; accelerate reaches neither in every case (not a
+    sampler under the batches that a resumed process of several skips).
+    """
+
+    order: ReadingOrder | None = None
 
     def on_epoch_begin(
         self,
@@ -64,7 +68,9 @@ class DataEpochs(TrainerCallback):
         train_dataloader: Any = None,
         **kwargs: Any,
     ) -> None:
-        """`set_epoch` of the data set, where it has one."""
+        """`set_epoch` of the data set, where it has one, and of the order."""
+        if self.order is not None:
+            self.order.set_epoch(int(state.epoch or 0))
         dataset = getattr(train_dataloader, "dataset", None)
         if hasattr(dataset, "set_epoch"):
             dataset.set_epoch(int(state.epoch or 0))
@@ -86,7 +92,8 @@ class DeSa2VATrainer(CheckpointTrainer):
         **kwargs: Any,
     ) -> None:
         super().__init__(model=model, args=args, **kwargs)
-        self.add_callback(DataEpochs())
+        self._epochs = DataEpochs()
+        self.add_callback(self._epochs)
         # Terms are means already; see `get_batch_samples` for the exact mean over an accumulation window.
         self.model_accepts_loss_kwargs = False
         self.auxiliary = auxiliary.to(args.device) if auxiliary is not None else None
@@ -111,7 +118,9 @@ class DeSa2VATrainer(CheckpointTrainer):
         if not grouped and not isinstance(dataset, Mixture):
             return super()._get_train_sampler(train_dataset)
         seed = args.seed if args.data_seed is None else args.data_seed
-        return ReadingOrder(dataset, seed, args.train_batch_size * args.world_size if grouped else 1)
+        group = args.train_batch_size * args.world_size if grouped else 1
+        self._epochs.order = ReadingOrder(dataset, seed, group)
+        return self._epochs.order
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """AdamW, with Muon beside it where the arguments ask for it."""
