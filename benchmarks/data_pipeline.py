@@ -86,12 +86,14 @@ def processor_seconds(action: Callable[[], Any], rounds: int) -> float:
     return min(took)
 
 
-def data_wait(steps: int = 12, batch_size: int = 2, workers: int = 2) -> dict[str, float]:
+def data_wait(
+    steps: int = 12, batch_size: int = 2, workers: int = 2, picture: int = PICTURE, sam: int = SAM
+) -> dict[str, float]:
     """Seconds by the clock in which steps wait for `workers`, and what a batch costs a worker, part by part."""
-    processor = sized_processor()
-    data = RefShapes("train", level="full", size=PICTURE, conversations=4, length=(steps + 3) * batch_size)
+    processor = sized_processor(picture, sam)
+    data = RefShapes("train", level="full", size=picture, conversations=4, length=(steps + 3) * batch_size)
     collator = Collator(processor)
-    step = stepper(sized_objective(processor))
+    step = stepper(sized_objective(processor, picture, sam))
     loader = DataLoader(data, batch_size, num_workers=workers, collate_fn=collator)
     waited, took, start = 0.0, 0.0, time.perf_counter()
     for number, batch in enumerate(loader):
@@ -122,7 +124,10 @@ def _megabytes(batch: dict[str, Any]) -> float:
 
 
 def ragged_objects(picture: int, sam: int, batch_size: int = 5) -> dict[str, float]:
-    """A step with 1 to 5 objects a sample, with each sample padded to five (its objects again), and with questions."""
+    """A step with 1 to 5 objects a sample, with each sample padded to five (its objects again), and with questions.
+
+    What SAM-2's encoder takes of it is the same for one object and for five.
+    """
     processor = sized_processor(picture, sam)
     step = stepper(sized_objective(processor, picture, sam))
     options = {"size": max(picture, 128), "length": batch_size}
@@ -138,7 +143,12 @@ def ragged_objects(picture: int, sam: int, batch_size: int = 5) -> dict[str, flo
         "questions_every_frame": processor.collate(questions, every_frame=True),
     }
     figures = {name: processor_seconds(lambda batch=batch: step(batch), 3) for name, batch in batches.items()}
-    return {**figures, "padded_over_ragged": figures["padded"] / figures["ragged"]}
+    encoder = figures["questions_every_frame"] - figures["questions"]
+    return {
+        **figures,
+        "padded_over_ragged": figures["padded"] / figures["ragged"],
+        "without_encoder": (figures["padded"] - encoder) / (figures["ragged"] - encoder),
+    }
 
 
 def _first(sample: Sample, count: int) -> Sample:
