@@ -1,4 +1,4 @@
-"""`desa2va data`: write the procedural data set RefShapes to disk, or check a fine-tune file before training on it."""
+"""`desa2va data`: write RefShapes to disk; check, prepare and list what a training can read."""
 
 from __future__ import annotations
 
@@ -14,16 +14,21 @@ _EXAMPLES = """
   desa2va data refshapes --out shapes                                  200 training and 50 validation samples
   desa2va data refshapes --out shapes --split train --limit 5000 --level standard
   desa2va data refshapes --out mevis --format mevis --seed 3           videos, in the layout of MeViS
-  desa2va data check photos/train.json                                 what a fine-tune file holds, and what is wrong
+  desa2va data check photos --sheet sheet.html                         what it holds, what is wrong; a page to look at
+  desa2va data check refcoco --option split=val                        a published set, below data/
+  desa2va data prepare photos --out shards                             the same as Parquet shards, which stream
+  desa2va data status                                                  which published sets are there
 """
 SHOWN_OF_A_KIND = 20
 _FORMATS = ("finetune", "refcoco", "mevis", "gcg")
 
 
 def add_parser(subparsers: Any) -> None:
-    """Describe the command and its two parts."""
-    parser = add_command(subparsers, "data", "write a procedural data set, or check a fine-tune file", _EXAMPLES)
-    parts = parser.add_subparsers(title="what to do", dest="dataset", metavar="refshapes|check", required=True)
+    """Describe the command and its parts."""
+    parser = add_command(subparsers, "data", "write a procedural data set; check, prepare and list others", _EXAMPLES)
+    parts = parser.add_subparsers(
+        title="what to do", dest="dataset", metavar="refshapes|check|prepare|status", required=True
+    )
     shapes = add_command(parts, "refshapes", "write the procedural data set to disk", _EXAMPLES)
     shapes.add_argument("--out", required=True, metavar="DIR", help="target; must be absent or empty")
     shapes.add_argument(
@@ -51,18 +56,45 @@ def add_parser(subparsers: Any) -> None:
         help="samples per split; default: a small number of each split",
     )
     shapes.set_defaults(run=run)
-    check = add_command(parts, "check", "list what a fine-tune file holds and every problem in it", _EXAMPLES)
-    check.add_argument("file", metavar="FILE", help="a fine-tune JSON (docs/finetuning.md)")
-    check.add_argument(
-        "--images", metavar="DIR", help="where its file names start from; default: images/ beside it, or its folder"
-    )
+    check = add_command(parts, "check", "list what a data set holds and every problem in it", _EXAMPLES)
+    _add_source(check)
     check.add_argument(
         "--model",
         default="desa2va-tiny",
         metavar="M",
         help="whose sequences the texts have to fit into: a folder or a Hub id; default: %(default)s",
     )
+    check.add_argument("--sheet", metavar="FILE", help="also write an HTML page of overlays to look at")
     check.set_defaults(run=run_check)
+    prepare = add_command(parts, "prepare", "write a data set as Parquet shards, or what is missing of it", _EXAMPLES)
+    _add_source(prepare)
+    prepare.add_argument("--out", required=True, metavar="DIR", help="absent, empty, or of the same command before")
+    prepare.add_argument("--link", action="store_true", help="names of pictures and videos in place of their contents")
+    prepare.add_argument(
+        "--shard-size", type=integer(1), default=500, metavar="N", help="records of a shard; default: %(default)s"
+    )
+    prepare.add_argument(
+        "--jobs", type=integer(1), default=4, metavar="N", help="shards at a time; default: %(default)s"
+    )
+    prepare.set_defaults(run=run_prepare)
+    status = add_command(parts, "status", "list the published sets: what is there, what is missing", _EXAMPLES)
+    status.add_argument("--root", default="data", metavar="DIR", help="folder of all sets; default: %(default)s")
+    status.set_defaults(run=run_status)
+
+
+def _add_source(parser: argparse.ArgumentParser) -> None:
+    """What names a data set."""
+    parser.add_argument("source", metavar="SOURCE", help="a path, hub:owner/name, or a published set (docs/data.md)")
+    parser.add_argument(
+        "--images", metavar="DIR", help="where its file names start from; default: images/ beside it, or its folder"
+    )
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an option of its reader, as in data.options (docs/data.md); may be given again",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -81,32 +113,72 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _source(args: argparse.Namespace) -> Any:
+    """The data set that the words name."""
+    from desa2va.training.data.sources import open_source, reader_options
+    from desa2va.training.field_check import check_fields
+    from desa2va.training.recipe_file import apply_overrides
+
+    given: dict[str, Any] = {}
+    for entry in args.option:
+        given = apply_overrides({"data": {"options": given}}, [f"data.options.{entry}"])["data"]["options"]
+    if args.images:
+        given["image_root"] = args.images
+    return open_source(args.source, **check_fields(given, reader_options(args.source), "--option"))
+
+
 def run_check(args: argparse.Namespace) -> int:
     """Read every record, mask and pixel; say what is there and what is wrong. Returns 1 where anything is."""
     from desa2va.model_files import resolve
+    from desa2va.processing.files import check_file_target
     from desa2va.processing.processing_desa2va import DeSa2VAProcessor
-    from desa2va.training.data.record_lengths import too_long
-    from desa2va.training.data.record_media import unreadable
-    from desa2va.training.data.records import RecordError
-    from desa2va.training.data.sources import count_records, open_source
+    from desa2va.training.data.contact_sheet import ContactSheet
+    from desa2va.training.data.record_check import check_source
 
+    if args.sheet:
+        check_file_target("--sheet", args.sheet)
     processor = DeSa2VAProcessor.from_pretrained(resolve(args.model))
-    source = open_source(args.file, **({"image_root": args.images} if args.images else {}))
-    problems, counts = [], count_records(())
-    for item in source.items():
-        if isinstance(item, RecordError):
-            problems.append(item)
-        else:
-            counts.update(count_records((item,)))
-            problems += unreadable(item) or too_long(item, processor)
+    sheet = ContactSheet() if args.sheet else None
+    report = check_source(_source(args), processor, *([sheet.add] if sheet else []))
     kinds: dict[str, list[Any]] = {}
-    for problem in problems:
+    for problem in report.problems:
         kinds.setdefault(problem.field.split()[0], []).append(problem)
     for kind, found in kinds.items():
         for problem in found[:SHOWN_OF_A_KIND]:
             print(problem)
         if len(found) > SHOWN_OF_A_KIND:
             print(f"... and {len(found) - SHOWN_OF_A_KIND} more records whose {kind} is wrong")
-    counts = ", ".join(f"{count} {name}" for name, count in counts.items())
-    print(f"{args.file}: {counts}; {len(problems) or 'no'} problem{'s' * (len(problems) != 1)}")
-    return int(bool(problems))
+    for note, names in report.notes.items():
+        print(f"note: {note} in {len(names)} records, the first: {names[0]}")
+    if report.licences:
+        print("licences: " + ", ".join(f"{name} ({count})" for name, count in report.licences.most_common()))
+    if sheet:
+        sheet.save(args.sheet, args.source)
+        print(f"{args.sheet}: records to look at")
+    counts, number = ", ".join(f"{count} {name}" for name, count in report.counts.items()), len(report.problems)
+    print(f"{args.source}: {counts}; {number or 'no'} problem{'s' * (number != 1)}")
+    return int(bool(number))
+
+
+def run_prepare(args: argparse.Namespace) -> int:
+    """Write the shards that are missing and say what there is."""
+    from desa2va.training.data.prepare import prepare
+
+    found = prepare(_source(args), args.out, shard_size=args.shard_size, link=args.link, workers=args.jobs)
+    size = sum(shard["bytes"] for shard in found["shards"]) / 1e6
+    print(f"{args.out}: {found['records']} records in {len(found['shards'])} shards, {size:.1f} MB")
+    return 0
+
+
+def run_status(args: argparse.Namespace) -> int:
+    """List every published set."""
+    from desa2va.training.data.readers import READERS
+
+    for name, reader in READERS.items():
+        status = reader.present(Path(args.root))
+        state = "complete" if status.complete else ("incomplete" if status.found else "absent")
+        print("; ".join([f"{name}: {state}", *filter(None, (status.licence, status.note))]))
+        if not status.complete:
+            print(f"    missing below {args.root}: {', '.join(status.missing)}")
+            print(f"    where: {status.where}")
+    return 0

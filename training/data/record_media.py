@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -61,6 +63,13 @@ def read_timed_frames(record: Record, frames: list[int]) -> tuple[np.ndarray, tu
     return np.stack(source.read(numbers)), _seconds(record, source, numbers)
 
 
+def iterate_frames(record: Record) -> Iterator[np.ndarray]:
+    """All frames of a record, uint8 `(H, W, 3)`, one after the other."""
+    if record.of_pictures:
+        return (load_image(_file(record, number), path) for number, path in enumerate(record.paths))
+    return iter(open_visual(_file(record, 0)).iterate(step=record.stride)) if record.paths else iter(())
+
+
 def _seconds(record: Record, source: Any, frames: list[int]) -> tuple[float, ...]:
     if source is None and record.fps:
         return tuple(frame / record.fps for frame in frames)
@@ -76,15 +85,11 @@ def unreadable(record: Record) -> list[RecordError]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)
-            if record.of_pictures:
-                for number in range(len(record.paths)):
-                    load_image(_file(record, number), record.paths[number])
-            elif record.paths:
-                for _ in open_visual(_file(record, 0)).iterate():
-                    pass
+            for _ in iterate_frames(replace(record, stride=1)):
+                pass
     except (ValueError, OSError, UserWarning) as error:
         return [RecordError(record.name, "video" if record.is_video else "image", str(error))]
     return []
 
 
-__all__ = ["measure", "read_frames", "read_timed_frames", "unreadable"]
+__all__ = ["iterate_frames", "measure", "read_frames", "read_timed_frames", "unreadable"]
