@@ -65,7 +65,8 @@ class RecordDataset:
                 raise ValueError(f"{option}={value!r} must be an integer of at least 1")
         if not len(records):
             raise ValueError(f"{name}: no records")
-        if any(dialogue.kind == "unlabelled" for dialogue in records[0].dialogues):
+        first = records[0]  # None: they come one by one, see `StreamedDataset`
+        if first is not None and any(dialogue.kind == "unlabelled" for dialogue in first.dialogues):
             raise ValueError(f"{name}: the answers of this split are not public, there is nothing to learn")
         self.records, self.name = records, name
         self.conversations = conversations
