@@ -1,6 +1,8 @@
 """The order of an epoch: deterministic, whole, and like with like where asked for."""
 
 import numpy as np
+from accelerate.data_loader import BatchSamplerShard, SkipBatchSampler
+from torch.utils.data import BatchSampler
 
 from desa2va.training.data.mixture import Mixture
 from desa2va.training.data.records import Dialogue, Record
@@ -67,6 +69,22 @@ def test_grouping_keeps_the_shares_of_a_mixture():
     parts = np.array([mixture.locate(int(index))[0] for index in order]).reshape(-1, 8 * WINDOW)
     assert (np.abs((parts == 1).sum(axis=1) - 2 * WINDOW) <= 3).all()
     assert order_of(mixture, epoch=1) == list(range(64 * WINDOW))
+
+
+def test_processes_and_a_resumed_run_read_one_order():
+    """As accelerate deals batches out to two processes, from the start and from step 5 on."""
+    mixture = Mixture([Data(50), Data(70)], [3, 1], 160)
+    whole = np.array(order_of(mixture, epoch=2, group=8)).reshape(-1, 8)
+
+    def batches(process, skipped):
+        order = ReadingOrder(mixture, seed=0, group=8)
+        order.set_epoch(2)
+        shard = BatchSamplerShard(BatchSampler(order, 4, False), num_processes=2, process_index=process)
+        return np.array(list(SkipBatchSampler(shard, skipped)))
+
+    for skipped in (0, 5):
+        both = np.concatenate([batches(process, skipped) for process in range(2)], axis=1)
+        assert np.array_equal(both, whole[skipped:])
 
 
 def test_what_a_sample_costs():
