@@ -83,9 +83,7 @@ def score_decoupling(
             names, samples = zip(*batch, strict=True)
             for branch, counts in _read(model, processor, samples).items():
                 for name, (intersection, union) in zip(names, counts, strict=True):
-                    score = found[name].setdefault(branch, ReferringSegmentation())
-                    score.intersections.append(intersection)
-                    score.unions.append(union)
+                    found[name].setdefault(branch, ReferringSegmentation()).add_counts(intersection, union)
             if progress is not None:
                 progress(len(batch))
     return {name: {branch: _figures(score) for branch, score in parts.items()} for name, parts in found.items()}

@@ -1,7 +1,7 @@
 """How far a figure may be off because the test set is finite.
 
 Values of the units that were drawn independently (scenes, videos) enter, an estimate and its standard error leave.
-Both are deterministic. (The paper gives no errors.)
+Both are deterministic and, since sums are exact, the same in every order of the units. (The paper gives no errors.)
 """
 
 from __future__ import annotations
@@ -27,9 +27,15 @@ def mean_with_error(values: Sequence[float] | np.ndarray) -> tuple[float, float 
     array = np.asarray(values, np.float64)
     if not array.size:
         raise ValueError("a mean needs at least one value, got none")
+    mean = exact_mean(array)
     if array.size < 2:
-        return float(array.mean()), None
-    return float(array.mean()), float(array.std(ddof=1) / math.sqrt(array.size))
+        return mean, None
+    return mean, math.sqrt(math.fsum(np.square(array - mean)) / (array.size - 1) / array.size)
+
+
+def exact_mean(values: Sequence[float] | np.ndarray) -> float:
+    """Mean by an exactly rounded sum: of at least one value, in any order the same bits."""
+    return math.fsum(values) / len(values)
 
 
 def ratio_with_error(numerators: Sequence[float], denominators: Sequence[float]) -> tuple[float, float | None]:
@@ -52,13 +58,14 @@ def ratio_with_error(numerators: Sequence[float], denominators: Sequence[float])
     above, below = np.asarray(numerators, np.float64), np.asarray(denominators, np.float64)
     if above.shape != below.shape or not above.size:
         raise ValueError(f"a ratio needs equally many numerators and denominators, got {above.size} and {below.size}")
-    ratio = above.sum() / below.sum() if below.sum() > 0 else 1.0
+    total, whole = math.fsum(above), math.fsum(below)
+    ratio = total / whole if whole > 0 else 1.0
     count = above.size
     if count < 2:
-        return float(ratio), None
-    rest = below.sum() - below
-    without = np.divide(above.sum() - above, rest, out=np.ones_like(rest), where=rest > 0)
-    return float(ratio), float(math.sqrt((count - 1) / count * np.square(without - without.mean()).sum()))
+        return ratio, None
+    rest = whole - below
+    without = np.divide(total - above, rest, out=np.ones_like(rest), where=rest > 0)
+    return ratio, math.sqrt((count - 1) / count * math.fsum(np.square(without - exact_mean(without))))
 
 
-__all__ = ["mean_with_error", "ratio_with_error"]
+__all__ = ["exact_mean", "mean_with_error", "ratio_with_error"]

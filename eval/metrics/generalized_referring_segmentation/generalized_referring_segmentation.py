@@ -15,6 +15,7 @@ Args:
     predictions: one bool mask (height, width) per expression; an empty one says that it fits nothing.
     references: the true masks, of the predictions' sizes; empty where the expression fits nothing.
     thresholds: the t of Precision@t, by default 0.7, 0.8, 0.9.
+    min_pixels: predictions of fewer pixels are cleared; by default 0, GRES takes 50.
 """
 _CITATION = """
 @inproceedings{liu2023gres,
@@ -36,8 +37,8 @@ class GeneralizedReferringSegmentationMetric(evaluate.Metric):
             features=datasets.Features({"predictions": mask, "references": mask}),
         )
 
-    def _compute(self, predictions, references, thresholds=(0.7, 0.8, 0.9)):
-        scores = GeneralizedReferring(thresholds)
+    def _compute(self, predictions, references, thresholds=(0.7, 0.8, 0.9), min_pixels=0):
+        scores = GeneralizedReferring(thresholds, min_pixels)
         for prediction, truth in zip(predictions, references, strict=True):
             scores.add(prediction, truth)
         return scores.compute()

@@ -14,6 +14,8 @@ Args:
     predictions: one bool mask (height, width) per expression; an empty one where nothing was predicted.
     references: the true masks, of the predictions' sizes.
     thresholds: the t of Precision@t, by default 0.5, 0.6, 0.7, 0.8, 0.9.
+    protocol: "exact" (default) or "lisa", the small margins of LISA, GLaMM and Sa2VA.
+    inclusive: whether Precision@t counts an IoU of exactly t; by default not.
 """
 _CITATION = """
 @article{dang2025desa2va,
@@ -35,8 +37,15 @@ class ReferringSegmentationMetric(evaluate.Metric):
             features=datasets.Features({"predictions": mask, "references": mask}),
         )
 
-    def _compute(self, predictions, references, thresholds=(0.5, 0.6, 0.7, 0.8, 0.9)):
-        scores = ReferringSegmentation(thresholds)
+    def _compute(
+        self,
+        predictions,
+        references,
+        thresholds=(0.5, 0.6, 0.7, 0.8, 0.9),
+        protocol="exact",
+        inclusive=False,
+    ):
+        scores = ReferringSegmentation(thresholds, protocol, inclusive)
         for prediction, truth in zip(predictions, references, strict=True):
             scores.add(prediction, truth)
         return scores.compute()

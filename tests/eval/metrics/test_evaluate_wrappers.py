@@ -43,3 +43,29 @@ def test_folder_loads_and_agrees(name, pure, shapes, load):
     metric.add_batch(predictions=[pairs[0][0], pairs[1][0]], references=[pairs[0][1], pairs[1][1]])
     metric.add_batch(predictions=[pairs[2][0]], references=[pairs[2][1]])
     assert metric.compute() == pytest.approx(expected.compute())
+
+
+def test_protocols_pass_through(load):
+    """An option that stops at the wrapper would silently give the other protocol's figure."""
+    one, half = [[True, False]], [[True, True]]
+    figures = load("referring_segmentation").compute(
+        predictions=[one], references=[half], protocol="lisa", inclusive=True
+    )
+    assert figures["precision@0.5"] == 0  # 1 / (2 + 1e-5) is below .5
+    assert (
+        load("generalized_referring_segmentation").compute(
+            predictions=[one], references=[[[False, False]]], min_pixels=2
+        )["n_acc"]
+        == 1
+    )
+
+
+def test_davis_by_folder(load):
+    """Index maps through `datasets`, matched by overlap where asked."""
+    truth = np.zeros((3, 12, 14), np.uint8)
+    truth[:, 2:6, 2:6], truth[:, 7:11, 7:12] = 1, 2
+    swapped = np.where(truth > 0, 3 - truth, 0).astype(np.uint8)
+    metric = load("davis_segmentation")
+    metric.add(prediction=swapped, reference=truth)
+    assert metric.compute(protocol="unsupervised")["jf"] == 1
+    assert metric.compute(predictions=[swapped], references=[truth])["jf"] == 0

@@ -47,7 +47,7 @@ def test_a_measure_without_expressions_is_none():
     scores.add(mask(0), mask(0))
     assert scores.compute()["n_acc"] is None
     assert scores.compute()["t_acc"] == 1
-    with pytest.raises(ValueError, match="no expression"):
+    with pytest.raises(ValueError, match="no sample was added"):
         GeneralizedReferring().compute()
 
 
@@ -61,3 +61,37 @@ def test_equals_plain_measures_where_everything_fits():
         general.add(prediction, truth)
     for name in ("ciou", "ciou_se", "giou", "giou_se"):
         assert plain.compute()[name] == pytest.approx(general.compute()[name])
+
+
+def test_small_predictions_are_cleared_on_request():
+    """Two pixels where three are asked for say "nothing": right where nothing fits, wrong where something does."""
+    for least, (n_acc, t_acc, giou) in ((0, (0, 1, 0.5)), (3, (1, 0, 0.5))):
+        scores = GeneralizedReferring(min_pixels=least)
+        scores.add(mask(0, 1), mask(), says_nothing=False)
+        scores.add(mask(0, 1), mask(0, 1))
+        figures = scores.compute()
+        assert (figures["n_acc"], figures["t_acc"], figures["giou"]) == (n_acc, t_acc, giou)
+    assert figures["ciou"] == 0  # the cleared mask has left the union: 0 of 2 pixels
+
+
+def test_a_target_without_pixels_is_a_target():
+    """Polygons too thin to cover a pixel: not an expression that fits nothing, and IoU 0 whatever is said."""
+    scores = GeneralizedReferring()
+    scores.add(mask(), mask(), says_nothing=False, fits_nothing=False)
+    scores.add(mask(), mask(), says_nothing=True, fits_nothing=True)
+    figures = scores.compute()
+    assert (figures["n_no_target"], figures["t_acc"], figures["n_acc"], figures["giou"]) == (1, 1, 1, 0.5)
+    with pytest.raises(ValueError, match="must be empty"):
+        scores.add(mask(), mask(1), fits_nothing=True)
+
+
+def test_clips_are_nothing_where_no_frame_has_a_mask():
+    """Two frames: found on one of them is something, IoU 1/2; a mask on one frame where nothing fits is wrong."""
+    clip, empty = np.stack([mask(0, 1), mask(0, 1)]), np.stack([mask(), mask()])
+    half = np.stack([mask(0, 1), mask()])
+    scores = GeneralizedReferring()
+    for prediction, truth in ((half, clip), (half, empty), (empty, empty)):
+        scores.add(prediction, truth)
+    figures = scores.compute()
+    assert (figures["giou"], figures["n_acc"], figures["t_acc"]) == (0.5, 0.5, 1)
+    assert figures["ciou"] == pytest.approx(2 / 6)

@@ -52,5 +52,32 @@ def test_ignored_pixels_count_for_neither():
 def test_bad_input():
     with pytest.raises(ValueError, match=r"\(1, 8\).*\(1, 9\)"):
         ReferringSegmentation().add(mask(), mask(size=9))
-    with pytest.raises(ValueError, match="equally many"):
+    with pytest.raises(ValueError, match="no sample was added"):
         ReferringSegmentation().compute()
+
+
+def test_lisa_and_exact_by_hand():
+    """I/U of 1/2 and 0/0: LISA's margins give 1/(2 + 1e-5) and 1, and 1/(2 + 1e-10) over the split."""
+    figures = {}
+    for protocol in ("exact", "lisa"):
+        scores = ReferringSegmentation(protocol=protocol)
+        scores.add_counts(1, 2)
+        scores.add_counts(0, 0)
+        figures[protocol] = scores.compute()
+    assert (figures["exact"]["giou"], figures["exact"]["ciou"]) == (0.75, 0.5)
+    assert figures["lisa"]["giou"] == pytest.approx((1 / (2 + 1e-5) + 1) / 2, abs=1e-15)
+    assert figures["lisa"]["ciou"] == pytest.approx(1 / (2 + 1e-10), abs=1e-15)
+    assert figures["lisa"]["giou"] < 0.75
+
+
+def test_precision_at_the_threshold_itself():
+    """An IoU of exactly 1/2 exceeds .5 for ReLA only."""
+    for inclusive, expected in ((False, 0), (True, 1)):
+        scores = ReferringSegmentation(thresholds=(0.5,), inclusive=inclusive)
+        scores.add_counts(1, 2)
+        assert scores.compute()["precision@0.5"] == expected
+
+
+def test_ignored_pixels_of_another_size():
+    with pytest.raises(ValueError, match="ignored pixels"):
+        overlap(np.ones((2, 2)), np.ones((2, 2)), np.ones(2))
