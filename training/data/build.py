@@ -15,14 +15,14 @@ from desa2va.training.field_check import declared_fields
 
 from .mixture import Mixture, part_weights
 from .readers import RecordStream
-from .record_dataset import RecordDataset, StreamedDataset
+from .record_dataset import RecordDataset, RecordSamples, StreamedDataset
 from .refshapes import RefShapes
 from .sources import open_source, reader_options
 
 FEWEST = 1024
 WORLDS_APART = 7919
 VALIDATION_LENGTH = 256
-SAMPLE_OPTIONS = {key: hint for key, hint in declared_fields(RecordDataset).items() if key not in ("records", "name")}
+SAMPLE_OPTIONS = {key: hint for key, hint in declared_fields(RecordSamples).items() if key != "name"}
 
 
 def build_dataset(data: DataArguments, arguments: Any) -> Any:

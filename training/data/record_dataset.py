@@ -23,11 +23,11 @@ from .sample import Conversation, Sample
 SHUFFLED = 1000  # records of a stream that are mixed with one another
 
 
-class RecordDataset:
-    """Samples of records.
+class RecordSamples:
+    """How records become samples, whether they come by number or from a stream.
 
     Args:
-        records: checked. name: of their file or set, named in errors.
+        name: of their file or set, named in errors.
         conversations: most dialogues of a record in one sample, drawn anew for every repetition; all of them by
             default. Limits memory where pictures carry dozens of expressions. Of alternatives (dialogues of one
             group) a sample has one.
@@ -38,12 +38,11 @@ class RecordDataset:
         seed: of what is drawn.
 
     Raises:
-        ValueError: no records, answers that are not public, or an option that is no integer of at least 1.
+        ValueError: an option that is no integer of at least 1.
     """
 
     def __init__(
         self,
-        records: Sequence[Record],
         name: str,
         *,
         conversations: int | None = None,
@@ -63,12 +62,7 @@ class RecordDataset:
         ):
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
                 raise ValueError(f"{option}={value!r} must be an integer of at least 1")
-        if not len(records):
-            raise ValueError(f"{name}: no records")
-        first = records[0]  # None: they come one by one, see `StreamedDataset`
-        if first is not None and any(dialogue.kind == "unlabelled" for dialogue in first.dialogues):
-            raise ValueError(f"{name}: the answers of this split are not public, there is nothing to learn")
-        self.records, self.name = records, name
+        self.name = name
         self.conversations = conversations
         self.image_size = image_size
         self.num_frames = num_frames
@@ -80,22 +74,6 @@ class RecordDataset:
     def set_epoch(self, epoch: int) -> None:
         """Another epoch draws anew what is drawn; the records are the same."""
         self.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self.records) * self.repeat
-
-    def __getitem__(self, index: int) -> Sample:
-        """The sample at `index`; the same in every process.
-
-        Raises:
-            IndexError: `index` is outside. ValueError: a picture or frame that cannot be decoded; the record is named.
-        """
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"index {index} is outside {self.name} of length {len(self)}")
-        repetition, number = divmod(int(index) % len(self), len(self.records))
-        repetition += self.epoch * self.repeat
-        rng = np.random.default_rng((self.seed, number, repetition))
-        return self.sample(self.records[number], repetition, rng)
 
     def sample(self, record: Record, repetition: int, rng: np.random.Generator) -> Sample:
         """A record as it is seen the `repetition`-th time, with what `rng` draws."""
@@ -118,28 +96,69 @@ class RecordDataset:
         return [kept[number] for number in sorted(rng.permutation(len(kept))[: self.conversations].tolist())]
 
 
-class StreamedDataset(IterableDataset):
+class RecordDataset(RecordSamples):
+    """Samples of records that are read by their number.
+
+    Args:
+        records: checked. name, options: of `RecordSamples`.
+
+    Raises:
+        ValueError: no records, answers that are not public, or an option that is no integer of at least 1.
+    """
+
+    def __init__(self, records: Sequence[Record], name: str, **options: Any) -> None:
+        super().__init__(name, **options)
+        if not len(records):
+            raise ValueError(f"{name}: no records")
+        _refuse_unlabelled(records[0], name)
+        self.records = records
+
+    def __len__(self) -> int:
+        return len(self.records) * self.repeat
+
+    def __getitem__(self, index: int) -> Sample:
+        """The sample at `index`; the same in every process.
+
+        Raises:
+            IndexError: `index` is outside. ValueError: a picture or frame that cannot be decoded; the record is named.
+        """
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index {index} is outside {self.name} of length {len(self)}")
+        repetition, number = divmod(int(index) % len(self), len(self.records))
+        repetition += self.epoch * self.repeat
+        rng = np.random.default_rng((self.seed, number, repetition))
+        return self.sample(self.records[number], repetition, rng)
+
+
+def _refuse_unlabelled(record: Record, name: str) -> None:
+    if any(dialogue.kind == "unlabelled" for dialogue in record.dialogues):
+        raise ValueError(f"{name}: the answers of this split are not public, there is nothing to learn")
+
+
+class StreamedDataset(RecordSamples, IterableDataset):
     """Samples of records that come from front to back; no length, so a training states its steps.
 
     Args:
         stream: records, e.g. over the network; in every epoch shuffled anew among `SHUFFLED` neighbours.
-        name, options: of `RecordDataset`; without `repeat`.
+        name, options: of `RecordSamples`; without `repeat`.
+
+    Raises:
+        ValueError: `repeat`, or an option that is no integer of at least 1.
     """
 
-    def __init__(self, stream: Any, name: str, *, seed: int = 0, **options: Any) -> None:
-        self.stream, self.name, self.seed, self.epoch = stream, name, seed, 0
-        self.samples = RecordDataset([None], name, seed=seed, **options)
-        self.num_frames = self.samples.num_frames
-
-    def set_epoch(self, epoch: int) -> None:
-        """Another epoch has another order and draws anew."""
-        self.epoch = epoch
+    def __init__(self, stream: Any, name: str, **options: Any) -> None:
+        super().__init__(name, **options)
+        if self.repeat != 1:
+            raise ValueError(f"{name} is streamed and has no length; leave out repeat")
+        self.stream = stream
 
     def __iter__(self) -> Iterator[Sample]:
+        worker = get_worker_info()
         for number, record in enumerate(self.stream.shuffled(self.seed, self.epoch, SHUFFLED)):
-            worker = get_worker_info()
+            if number == 0:
+                _refuse_unlabelled(record, self.name)
             rng = np.random.default_rng((self.seed, number, self.epoch, 0 if worker is None else worker.id))
-            yield self.samples.sample(record, self.epoch, rng)
+            yield self.sample(record, self.epoch, rng)
 
 
 def _one_of_each_group(dialogues: tuple[Dialogue, ...], rng: np.random.Generator) -> list[Dialogue]:
@@ -177,4 +196,4 @@ def _shrink(
     return np.stack(small), shrunk
 
 
-__all__ = ["RecordDataset", "StreamedDataset"]
+__all__ = ["RecordDataset", "RecordSamples", "StreamedDataset"]

@@ -75,6 +75,8 @@ def test_streamed(tmp_path, monkeypatch):
     second = [sample.name for sample in streamed]
     assert first != second
     assert sorted(first) == sorted(second)
+    with pytest.raises(ValueError, match="no length; leave out repeat"):
+        open_dataset(tmp_path / "out", streamed=True, repeat=2)
 
 
 def test_a_second_call_writes_nothing(tmp_path):
