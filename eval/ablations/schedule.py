@@ -18,8 +18,8 @@ import torch
 from tqdm.auto import tqdm
 
 from desa2va.training.method_version import METHOD_VERSION
-from desa2va.training.recipe_file import merge_configs, read_config, resolve_stages
-from desa2va.training.train import run_recipe
+from desa2va.training.recipe_file import read_config, resolve_stages
+from desa2va.training.train import run_stage
 
 from .kept import kept_or_measured
 from .plan import Arm, Plan
@@ -147,32 +147,41 @@ def _distinct(runs: Iterable[Run]) -> list[Run]:
 
 
 def prepare_starts(grids: list[Grid]) -> None:
-    """Trains the stages of the recipes that arms start from, where they are missing."""
+    """Trains what the arms start from, where it is missing, and of the stages before it those that are missing too."""
     for grid in grids:
         wanted = {grid.plan.start(arm) for arm in grid.plan.arms.values()}
         for folder, seed in _start_folders(grid):
-            if all((folder / stage / "config.json").is_file() for stage in wanted):
-                continue
-            recipe = read_config(grid.plan.recipe)
-            names = [Path(stage["output_dir"]).name for stage in resolve_stages(recipe)]
-            missing = sorted(wanted - set(names))
-            if missing:
-                raise ValueError(f"plan {grid.plan.name}: recipe {grid.plan.recipe} has no stages {missing}")
-            last = max(names.index(stage) for stage in wanted)
-            recipe["stages"] = recipe["stages"][: last + 1]
-            run_recipe(merge_configs(recipe, {**seed, "output_dir": str(folder)}))
+            stages = resolve_stages({**read_config(grid.plan.recipe), **seed, "output_dir": str(folder)})
+            unknown = sorted(wanted - {Path(stage["output_dir"]).name for stage in stages})
+            if unknown:
+                raise ValueError(f"plan {grid.plan.name}: recipe {grid.plan.recipe} has no stages {unknown}")
+            for stage in _missing(stages, [str(folder / name) for name in wanted]):
+                run_stage(stage)
 
 
-def _start_folders(grid: Grid) -> list[tuple[Path, dict[str, Any]]]:
+def _missing(stages: list[dict[str, Any]], wanted: list[str]) -> list[dict[str, Any]]:
+    """The stages that lead from what is there to the wanted folders, in the recipe's order."""
+    by_folder = {stage["output_dir"]: stage for stage in stages}
+    needed: set[str] = set()
+    while wanted:
+        folder = wanted.pop()
+        if folder not in by_folder or folder in needed or (Path(folder) / "config.json").is_file():
+            continue
+        needed.add(folder)
+        wanted.append(str(by_folder[folder].get("init_from")))
+    return [stage for stage in stages if stage["output_dir"] in needed]
+
+
+def _start_folders(grid: Grid) -> list[tuple[Path, dict[str, int]]]:
     """Where the starts that the grid's seeds begin from lie, and the seeds they are trained with where those are not
-    the recipe's: of weights and of data, so that two starts share nothing.
+    the recipe's.
     """
     plan = grid.plan
     if not plan.starts:
         return [(grid.recipe_dir, {})]
     runs = (*grid.seeds, *([plan.rates.seed] if plan.rates else []))
     starts = sorted({plan.starts[seed % len(plan.starts)] for seed in runs})
-    return [(grid.recipe_dir / str(start), {"seed": start, "data": {"seed": start}}) for start in starts]
+    return [(grid.recipe_dir / str(start), {"seed": start}) for start in starts]
 
 
 def _run_all(runs: list[Run], jobs: int, bar: tqdm, keep_weights: bool) -> None:

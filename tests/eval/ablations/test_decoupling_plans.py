@@ -143,16 +143,25 @@ def test_seeds_begin_from_the_starts_in_turn_all_arms_alike(grid, trained):
 
 
 def test_missing_starts_are_trained_each_with_its_own_seed(grid, monkeypatch):
+    """From what is there: a start folder that was shipped without its own beginnings is not trained from nothing."""
     asked = []
-    monkeypatch.setattr(schedule, "run_recipe", asked.append)
+    monkeypatch.setattr(schedule, "run_stage", asked.append)
     (grid.recipe_dir / "8" / "text_pretraining" / "config.json").unlink()
     grid.seeds = (0, 2)
     prepare_starts([grid])
     assert not asked  # even seeds begin from the other start
     grid.seeds = (0, 1)
     prepare_starts([grid])
-    assert [(recipe["seed"], recipe["output_dir"]) for recipe in asked] == [(8, str(grid.recipe_dir / "8"))]
-    assert asked[0]["data"]["seed"] == 8
+    assert {stage["seed"] for stage in asked} == {8}
+    names = [stage["output_dir"].rsplit("/", 1)[1] for stage in asked]
+    assert names[0] == "vision"
+    assert names[-1] == "text_pretraining"
+    asked.clear()
+    before = grid.recipe_dir / "8" / "grounding"
+    before.mkdir()
+    (before / "config.json").write_text("{}")
+    prepare_starts([grid])
+    assert [stage["output_dir"] for stage in asked] == [str(before.parent / "text_pretraining")]
 
 
 def test_contrasts_are_paired_and_corrected(grid, trained):
