@@ -22,6 +22,11 @@ class Parser(argparse.ArgumentParser):
         """Raise `ValueError`."""
         raise ValueError(f"{message}; see `{self.prog} --help`")
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Tell the nearest name of an unknown subcommand, where Python lists all of them."""
+        if action.choices is not None and value not in action.choices:
+            raise argparse.ArgumentError(action, unknown_name(str(value), action.choices))
+
 
 def integer(least: int, most: int = LARGEST) -> Callable[[str], int]:
     """Return a `type` for whole numbers from `least` to `most`."""

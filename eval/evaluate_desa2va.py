@@ -12,7 +12,7 @@ from importlib import import_module
 from desa2va.argument_types import Parser, named
 from desa2va.program import run_program
 
-BENCHMARKS = {"refshapes": "desa2va.eval.refshapes"}
+from .benchmarks.names import BENCHMARKS
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,11 +27,13 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     parser = Parser(prog="python -m desa2va.eval.evaluate_desa2va", description=__doc__.split("\n")[0])
     parser.add_argument(
-        "benchmark", **named(*BENCHMARKS), help="what to score on; BENCHMARK --help lists its arguments"
+        "benchmark", **named("refshapes", *BENCHMARKS), help="what to score on; BENCHMARK --help lists its arguments"
     )
     parser.add_argument("rest", nargs=argparse.REMAINDER, help="arguments of the benchmark")
     options = parser.parse_args(arguments)
-    return import_module(BENCHMARKS[options.benchmark]).main(options.rest)
+    if options.benchmark == "refshapes":
+        return import_module("desa2va.eval.refshapes").main(options.rest)
+    return import_module("desa2va.eval.benchmarks.program").main([options.benchmark, *options.rest])
 
 
 if __name__ == "__main__":

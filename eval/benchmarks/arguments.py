@@ -1,0 +1,54 @@
+"""The arguments of `desa2va eval BENCHMARK` for published benchmarks; imports nothing heavy, so `--help` is quick."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from desa2va.argument_types import integer, named
+
+
+def add_benchmark_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `program.run`."""
+    model = parser.add_argument_group("model")
+    model.add_argument(
+        "--model",
+        default="desa2va-tiny",
+        metavar="M",
+        help="desa2va-tiny (shipped), a folder or a Hub id, also of a Sa2VA; default: %(default)s",
+    )
+    model.add_argument("--sam2", metavar="S", help="untouched SAM-2 beside a published Sa2VA, InternVL or Qwen-VL")
+    model.add_argument("--device", help="cpu, cuda, cuda:1, ...; default: cuda when present, else cpu")
+    model.add_argument("--dtype", **named("float32", "bfloat16", "float16"), help="type of the weights")
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--data",
+        type=Path,
+        default=Path("data"),
+        metavar="DIR",
+        help="folder of the published sets, docs/data.md; default: %(default)s",
+    )
+    data.add_argument("--limit", type=integer(1), metavar="N", help="only the first N samples; all by default")
+    data.add_argument(
+        "--prompt",
+        metavar="WORDS",
+        help="around an expression, {} stands for it; default: those of task='segment', \"Please segment {}.\"",
+    )
+    run = parser.add_argument_group("run")
+    run.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="answers, report.json, submission.zip; a run that was killed goes on there; default: eval-BENCHMARK",
+    )
+    run.add_argument(
+        "--batch-size",
+        type=integer(1, 4096),
+        default=16,
+        metavar="B",
+        help="questions answered together; default: %(default)s",
+    )
+    run.add_argument("--score-only", action="store_true", help="score the answers in --out; no model is loaded")
+
+
+__all__ = ["add_benchmark_arguments"]

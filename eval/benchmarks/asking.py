@@ -1,0 +1,118 @@
+"""Asks a model the questions of a unit: the visual is encoded once for all that is asked about it.
+
+Enters: questions about one picture or video, or one each about several pictures. Leaves: answers, generated greedily
+(`task="auto"`): whether an answer holds a `[SEG]` is the model's own choice (METHOD section 6).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from typing import Any
+
+import torch
+
+import desa2va
+from desa2va.processing.files import mask_area
+from desa2va.processing.inputs import open_visual
+from desa2va.processing.results import SegmentationResult
+from desa2va.training.data.records import Record
+
+from .questions import FAILED, Answer, AnsweredObject, Question
+
+MAX_NEW_TOKENS = 256
+_UNSTABLE = ("_name_or_path", "transformers_version")
+_LIBRARIES = ("torch", "transformers")
+Answerer = Callable[[Sequence[Question]], list[Answer]]
+
+
+class ModelAnswerer:
+    """A model with its processor, ready to be asked.
+
+    Args:
+        model: a `DeSa2VAModel` in eval mode. processor: its `DeSa2VAProcessor`.
+    """
+
+    def __init__(self, model: Any, processor: Any) -> None:
+        self.model, self.processor = model, processor
+
+    def settings(self) -> dict[str, Any]:
+        """What answers depend on beside weights and questions."""
+        config = {name: value for name, value in self.model.config.to_dict().items() if name not in _UNSTABLE}
+        told = json.dumps([config, self.processor.to_dict()], sort_keys=True, default=str)
+        return {
+            "settings_sha256": hashlib.sha256(told.encode()).hexdigest(),
+            "dtype": str(next(self.model.parameters()).dtype).removeprefix("torch."),
+            "prompt_mode": self.model.config.prompt_mode,
+            "key_frames": self.processor.key_frames,
+            "num_key_frames": self.processor.num_key_frames,
+            "track_strategy": self.model.config.track_strategy,
+            "max_new_tokens": MAX_NEW_TOKENS,
+            "decoding": "greedy, task=auto",
+            "desa2va": desa2va.__version__,
+            **{name: metadata.version(name) for name in _LIBRARIES},
+        }
+
+    def __call__(self, questions: Sequence[Question]) -> list[Answer]:
+        """Answers in the order of the questions.
+
+        Args:
+            questions: all about one record, or each about a picture of its own.
+
+        Raises:
+            ValueError, OSError, RuntimeError: what was asked can not be answered.
+        """
+        records = {id(question.record): question.record for question in questions}
+        shown = [_opened(record) for record in records.values()]
+        shown = {"videos": shown} if questions[0].record.is_video else {"images": shown}
+        texts = [question.prompt for question in questions]
+        inputs = self.processor(**shown, text=texts, task="auto")
+        outputs = self.model.generate(**inputs, max_new_tokens=MAX_NEW_TOKENS)
+        return [plain_answer(result) for result in self.processor.post_process(outputs, inputs)]
+
+
+def _opened(record: Record) -> Any:
+    """The picture's name, or the frames with the rate that the data set states."""
+    if not record.is_video:
+        return record.media[0] if record.media else record.paths[0]
+    if record.stride != 1 or not record.of_pictures:
+        raise ValueError(f"{record.name}: benchmarks ask about frames in picture files, not about a video file")
+    return open_visual(list(record.media or record.paths), record.name, fps=record.fps)
+
+
+def plain_answer(result: SegmentationResult) -> Answer:
+    """A result as an answer."""
+    objects = tuple(
+        AnsweredObject(
+            tuple(code if mask_area(code) else None for code in entry.codes),
+            tuple(map(float, entry.iou_scores)),
+            tuple(map(float, entry.object_scores)),
+            entry.phrase,
+        )
+        for entry in result.objects
+    )
+    return Answer(result.status, result.reason, result.raw_text, objects)
+
+
+def answer_or_fail(answerer: Answerer, questions: list[Question]) -> list[Answer]:
+    """Answers to all questions; one that can not be answered fails alone, with its reason.
+
+    Raises:
+        MemoryError, torch.OutOfMemoryError: the machine's fault, not the question's.
+    """
+    try:
+        answers = answerer(questions)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except (ValueError, OSError, RuntimeError) as error:
+        if len(questions) > 1:
+            return [answer for question in questions for answer in answer_or_fail(answerer, [question])]
+        return [Answer(FAILED, " ".join(f"{type(error).__name__}: {error}".split()))]
+    if len(answers) != len(questions):
+        raise ValueError(f"{len(questions)} questions had {len(answers)} answers")
+    return list(answers)
+
+
+__all__ = ["MAX_NEW_TOKENS", "Answerer", "ModelAnswerer", "answer_or_fail", "plain_answer"]

@@ -1,0 +1,58 @@
+"""gRefCOCO: expressions of one object, of several, or of none.
+
+Enters: the name of a benchmark, `grefcoco-unc-<split>`. Leaves: what it asks and how it scores: an answer without a
+`[SEG]`, or with an empty mask, says that nothing fits (paper section 4.1; the measures of ReLA's evaluator).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from desa2va.eval.metrics.generalized import GeneralizedReferring
+from desa2va.eval.metrics.referring import overlap
+
+from .questions import Answer, Benchmark, Question
+
+
+class GeneralizedScores:
+    """gIoU, cIoU, N-acc, T-acc and Precision@t over samples."""
+
+    def __init__(self) -> None:
+        self.metric = GeneralizedReferring()
+
+    def add(self, question: Question, answer: Answer) -> dict[str, Any]:
+        """Score one sample: `iou`, `fits_nothing` of the data, `says_nothing` of the model, and its pixels."""
+        prediction, truth = answer.mask(question), question.truth()
+        intersection, union = overlap(prediction, truth)
+        fits_nothing, says_nothing = question.dialogue.kind == "no_target", not prediction.any()
+        self.metric.add(prediction, truth, says_nothing)
+        both = fits_nothing and says_nothing
+        iou = 1.0 if both else 0.0 if fits_nothing or says_nothing or not union else intersection / union
+        return {
+            "intersection": intersection,
+            "union": union,
+            "iou": iou,
+            "fits_nothing": fits_nothing,
+            "says_nothing": says_nothing,
+        }
+
+    def figures(self) -> dict[str, Any]:
+        """Those of `GeneralizedReferring`."""
+        return self.metric.compute()
+
+
+def benchmark(name: str) -> Benchmark:
+    """The benchmark of a name."""
+    dataset, split_by, split = name.split("-")
+    return Benchmark(
+        name=name,
+        dataset=dataset,
+        split=split,
+        protocol="ReLA: gIoU counts 1 where nothing fits and nothing is marked; no [SEG] or an empty mask says so",
+        id_names=("ref_id", "sent_id"),
+        scores=lambda root: GeneralizedScores(),
+        options={"split_by": split_by, "text": "sent"},
+    )
+
+
+__all__ = ["GeneralizedScores", "benchmark"]

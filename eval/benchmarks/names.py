@@ -1,0 +1,39 @@
+"""The benchmarks by name: data set, split and whoever made the split, which are part of a score's name.
+
+Enters: a name. Leaves: the `Benchmark` of its family's module. Imports nothing heavy, so `--help` is quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_FAMILIES = {
+    "referring_pictures": (
+        "refcoco-unc-val",
+        "refcoco-unc-testA",
+        "refcoco-unc-testB",
+        "refcoco-google-val",
+        "refcoco-google-test",
+        "refcoco+-unc-val",
+        "refcoco+-unc-testA",
+        "refcoco+-unc-testB",
+        "refcoco+-google-val",
+        "refcoco+-google-test",
+        "refcocog-umd-val",
+        "refcocog-umd-test",
+        "refcocog-google-val",
+    ),
+    "generalized_pictures": ("grefcoco-unc-val", "grefcoco-unc-testA", "grefcoco-unc-testB"),
+    "reasoning_pictures": ("reasonseg-val", "reasonseg-test"),
+    "referring_videos": ("mevis-valid_u", "mevis-valid", "ref_youtube_vos-valid", "ref_sav-valid"),
+}
+BENCHMARKS = {name: family for family, names in _FAMILIES.items() for name in names}
+
+
+def open_benchmark(name: str) -> Any:
+    """The `Benchmark` of a name in `BENCHMARKS`."""
+    return import_module(f".{BENCHMARKS[name]}", __package__).benchmark(name)
+
+
+__all__ = ["BENCHMARKS", "open_benchmark"]

@@ -1,0 +1,98 @@
+"""`desa2va eval BENCHMARK` and `accelerate launch -m desa2va.eval.evaluate_desa2va BENCHMARK`: the same program.
+
+Enters: the name of a benchmark and its arguments. Leaves: a folder with answers and report. (Paper section 4.1.)
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+from typing import Any
+
+from desa2va.argument_types import Parser
+from desa2va.eval.provenance import describe_run, model_folder, weights_sha256
+
+from .arguments import add_benchmark_arguments
+from .asking import ModelAnswerer
+from .names import open_benchmark
+from .processes import Processes, joined_processes, own_device
+from .runner import Run, answer_all, finished_run, score_run
+
+logger = logging.getLogger(__name__)
+_SHOWN = ("ciou", "giou", "n_acc", "t_acc", "j", "f", "jf")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any] | None:
+    """Answer what is not yet answered, score, write the report.
+
+    Args:
+        args: as `add_benchmark_arguments` describes them, and `benchmark`.
+
+    Returns:
+        The report; `None` in every process but the first.
+
+    Raises:
+        FileNotFoundError, ValueError: model or data are not there or wrong; or `--out` holds another run.
+    """
+    benchmark = open_benchmark(args.benchmark)
+    chosen = Run(benchmark, args.data, output_of(args), args.limit, args.batch_size, args.prompt)
+    if args.score_only:
+        return score_run(*finished_run(chosen))
+    with joined_processes() as processes:
+        plan = chosen.plan()  # a data set that is not whole is told before a model is loaded
+        answerer, model, machine = _loaded(args, processes)
+        answers = answer_all(chosen, plan, answerer, model, machine, processes)
+    return score_run(chosen, plan, answers) if processes.rank == 0 else None
+
+
+def output_of(args: argparse.Namespace) -> Path:
+    """The folder of a run."""
+    return args.out or Path(f"eval-{args.benchmark}")
+
+
+def _loaded(args: argparse.Namespace, processes: Processes) -> tuple[ModelAnswerer, dict[str, Any], dict[str, Any]]:
+    """The model ready to be asked, what tells it from others, and where it runs."""
+    # The command line's floor; imported here because nothing else of this room may know it.
+    from desa2va.hub import load, resolve
+
+    model, processor = load(args.model, sam2=args.sam2, device=own_device(args.device), dtype=args.dtype)
+    answerer = ModelAnswerer(model, processor)
+    weights = weights_sha256(model_folder(resolve(args.model)))
+    told = {"weights_sha256": weights, "sam2": args.sam2, **answerer.settings()}
+    return answerer, told, {"model": str(args.model), "processes": processes.count, **describe_run(model)}
+
+
+def summarise(report: dict[str, Any]) -> str:
+    """The main figures as a few lines of text."""
+    lines = [f"{report['benchmark']}, {report['n']} samples, {len(report['failed'])} failed"]
+    figures = report["figures"]
+    nested = any(isinstance(values, dict) for values in figures.values())
+    for group, values in figures.items() if nested else [("", figures)]:
+        shown = [f"{name} {values[name]:.4f}" for name in _SHOWN if values and values.get(name) is not None]
+        if shown:
+            lines.append(f"{group:12}{', '.join(shown)}" if group else ", ".join(shown))
+    lines += [f"{entry['id']} failed: {entry['reason']:.200}" for entry in report["failed"][:3]]
+    if "submission" in report:
+        lines.append(f"{report['submission']['file']}: {report['submission']['pictures']} masks, checked")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str]) -> int:
+    """Command line; `desa2va eval BENCHMARK` is the same with the summary on standard output.
+
+    Args:
+        arguments: the benchmark's name first.
+    """
+    benchmark, *rest = arguments
+    parser = Parser(prog=benchmark, description=__doc__.split("\n")[0])
+    add_benchmark_arguments(parser)
+    args = parser.parse_args(rest, argparse.Namespace(benchmark=benchmark))
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    report = run(args)
+    if report is not None:
+        logger.info("%s", summarise(report))
+    return 0
+
+
+__all__ = ["main", "output_of", "run", "summarise"]

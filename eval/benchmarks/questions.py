@@ -1,0 +1,253 @@
+"""What a benchmark asks and what comes back: plain values, so that answers can be kept and scored another time.
+
+Enters: records of a published set. Leaves: questions in a fixed order, in units that are answered together. A unit is
+the same whoever answers it: neither the number of processes nor a kill changes what shares a batch, and with it the
+last bits of a mask. (Engineering; the measures are those of paper section 4.1.)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from desa2va.processing.files import check_code, decode_mask
+from desa2va.training.data.records import Code, Dialogue, Record
+
+FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Question:
+    """One sample of a benchmark.
+
+    Attributes:
+        id: unique within the benchmark, e.g. `"<video>/<exp_id>"`.
+        record: its picture or video. dialogue: what is asked about it, with the true masks.
+        prompt: what the user says, complete.
+    """
+
+    id: str
+    record: Record
+    dialogue: Dialogue
+    prompt: str
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(frames, height, width) of its masks."""
+        return (self.record.num_frames, *self.record.size)
+
+    def truth(self) -> np.ndarray:
+        """Bool `(T, H, W)`: all that is meant, united; empty where nothing fits."""
+        return self.record.masks(self.dialogue).any(axis=0) if self.dialogue.targets else np.zeros(self.shape, bool)
+
+    def ignored(self) -> np.ndarray | None:
+        """Bool `(T, H, W)` of the pixels that count for nothing, `None` without any."""
+        codes = [target.ignored for target in self.dialogue.targets if target.ignored]
+        return unite(codes, self.shape) if codes else None
+
+
+@dataclass(frozen=True)
+class AnsweredObject:
+    """One object of an answer.
+
+    Attributes:
+        codes: for each frame the mask as run-length code, `None` where it is empty.
+        iou_scores, object_scores: as in `ObjectResult`. phrase: what the answer calls it, where it does.
+    """
+
+    codes: tuple[Code | None, ...]
+    iou_scores: tuple[float, ...]
+    object_scores: tuple[float, ...]
+    phrase: str | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back.
+
+    Attributes:
+        status: as in `SegmentationResult`, or `"failed"`: no answer came, which counts as an empty one.
+        reason: why the status is not `"ok"`. text: the answer in words, with its `[SEG]`. objects: in order.
+    """
+
+    status: str
+    reason: str = ""
+    text: str = ""
+    objects: tuple[AnsweredObject, ...] = ()
+
+    def mask(self, question: Question) -> np.ndarray:
+        """Bool `(T, H, W)`: all objects united.
+
+        Raises:
+            ValueError: masks of another number of frames or another size than the question's.
+        """
+        num_frames, *size = question.shape
+        for place, entry in enumerate(self.objects):
+            if len(entry.codes) != num_frames:
+                raise ValueError(
+                    f"sample {question.id}: object {place} has masks of {len(entry.codes)} frames, not {num_frames}"
+                )
+            for frame, code in enumerate(entry.codes):
+                if code is None:
+                    continue
+                try:
+                    check_code(code, tuple(size))
+                except ValueError as error:
+                    raise ValueError(f"sample {question.id}: object {place}, frame {frame}: {error}") from error
+        return unite([entry.codes for entry in self.objects], question.shape)
+
+    def to_dict(self) -> dict[str, Any]:
+        """In plain types; `from_dict` restores it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Answer:
+        """Inverse of `to_dict`.
+
+        Raises:
+            KeyError, TypeError: anything that `to_dict` does not write.
+        """
+        objects = []
+        for entry in data["objects"]:
+            columns = {name: tuple(entry[name]) for name in ("codes", "iou_scores", "object_scores")}
+            objects.append(AnsweredObject(**columns, phrase=entry["phrase"]))
+        return cls(data["status"], data["reason"], data["text"], tuple(objects))
+
+
+class Scores(Protocol):
+    """Collects answered questions and computes the figures of a benchmark."""
+
+    def add(self, question: Question, answer: Answer) -> dict[str, Any]:
+        """Score one sample; returns its own values, plain."""
+
+    def figures(self) -> dict[str, Any]:
+        """The figures of all samples, plain."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What is asked and how it is scored.
+
+    Attributes:
+        name: as in `names`. dataset, split, options: of the reader. protocol: what the figures are, for the report.
+        id_names: those of `Dialogue.ids` that together name a sample.
+        scores: from the data folder to a fresh `Scores`; `None` where the truth is not public.
+        submission: the folder in a submission's zip that holds the videos (`""`: its root); `None` without a server.
+    """
+
+    name: str
+    dataset: str
+    split: str
+    protocol: str
+    id_names: tuple[str, ...]
+    scores: Callable[[Path], Scores] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    submission: str | None = None
+
+
+class Plan:
+    """All questions of a run in their order, and the units in which they are answered.
+
+    The questions about one video, or about one picture that several are asked about, share its encodings and come in
+    units of at most `batch_size`; pictures with one question each are answered `batch_size` at a time.
+
+    Args:
+        benchmark: whose. records: of its split. batch_size: most questions of a unit.
+        prompt: words around an expression, with `{}` for it; by default those of the records: `task="segment"`'s.
+        limit: only the first so many questions.
+
+    Raises:
+        ValueError: two samples of one id, a prompt without `{}`, or nothing to ask.
+    """
+
+    def __init__(
+        self,
+        benchmark: Benchmark,
+        records: Sequence[Record],
+        batch_size: int,
+        prompt: str | None = None,
+        limit: int | None = None,
+    ) -> None:
+        if prompt is not None and prompt.count("{}") != 1:
+            raise ValueError(f"the prompt needs one {{}} in the place of the expression, got {prompt!r:.80}")
+        self.benchmark, self.records, self.prompt, self.limit = benchmark, records, prompt, limit
+        self.ids: list[str] = []
+        self.units: list[tuple[tuple[int, int], ...]] = []
+        digest = hashlib.sha256()
+        seen: set[str] = set()
+        singles: list[tuple[int, int]] = []
+        for number, record in enumerate(records):
+            count = len(record.dialogues)
+            if limit is not None:
+                count = min(count, limit - len(self.ids))
+            for place in range(count):
+                question = self._question(record, place)
+                if question.id in seen:
+                    raise ValueError(f"{benchmark.name}: two samples are called {question.id} ({record.source})")
+                seen.add(question.id)
+                self.ids.append(question.id)
+                digest.update(_digested(question))
+            own = [(number, place) for place in range(count)]
+            if count == 1 and not record.is_video:
+                singles += own
+                own = singles if len(singles) == batch_size else []
+            self.units += [tuple(own[first : first + batch_size]) for first in range(0, len(own), batch_size)]
+            singles = [] if own is singles else singles
+            if limit is not None and len(self.ids) >= limit:
+                break
+        self.units += [tuple(singles)] if singles else []
+        if not self.ids:
+            raise ValueError(f"{benchmark.name}: there is nothing to ask")
+        self.data_sha256 = digest.hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def questions(self, unit: int) -> list[Question]:
+        """The questions of a unit."""
+        held: dict[int, Record] = {}
+        found = []
+        for number, place in self.units[unit]:
+            if number not in held:
+                held[number] = self.records[number]
+            found.append(self._question(held[number], place))
+        return found
+
+    def all_questions(self) -> Iterator[tuple[int, list[Question]]]:
+        """Every unit with its questions."""
+        return ((unit, self.questions(unit)) for unit in range(len(self.units)))
+
+    def _question(self, record: Record, place: int) -> Question:
+        dialogue = record.dialogues[place]
+        name = "/".join(str(dialogue.ids[name]) for name in self.benchmark.id_names)
+        asked = dialogue.turns[0][0] if self.prompt is None else self.prompt.replace("{}", str(dialogue.ids["text"]))
+        return Question(name, record, dialogue, asked)
+
+
+def _digested(question: Question) -> bytes:
+    """What makes a question what it is: words, true masks, and the names and byte sizes of its files."""
+    record, dialogue = question.record, question.dialogue
+    files = [[os.path.basename(path), os.path.getsize(path)] for path in record.paths] if not record.media else []
+    masks = [[target.codes, target.ignored] for target in dialogue.targets]
+    content = [question.id, dialogue.kind, dialogue.turns, dict(dialogue.ids), question.shape, files, masks]
+    return json.dumps(content, sort_keys=True).encode()
+
+
+def unite(tracks: Sequence[Sequence[Code | None]], shape: tuple[int, int, int]) -> np.ndarray:
+    """Bool `(T, H, W)`: every pixel that any of the tracks of codes covers."""
+    united = np.zeros(shape, bool)
+    for track in tracks:
+        for frame, code in enumerate(track):
+            if code is not None:
+                united[frame] |= decode_mask(code)
+    return united
+
+
+__all__ = ["FAILED", "Answer", "AnsweredObject", "Benchmark", "Plan", "Question", "Scores", "unite"]

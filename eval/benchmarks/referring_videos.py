@@ -1,0 +1,79 @@
+"""MeViS, Refer-YouTube-VOS and Ref-SAV: expressions about videos.
+
+Enters: the name of a benchmark, `<set>-<split>`. Leaves: what it asks and how it scores: J and F of every expression
+over all frames, or, where the truth is not public, what its server takes (paper section 4.1).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from desa2va.eval.metrics.video import VideoSegmentation, boundary_accuracy, jaccard
+
+from .questions import Answer, Benchmark, Question
+
+PER_EXPRESSION = "J and F of every expression over all frames, then the plain mean; all that is meant is one mask"
+_SUBMISSIONS = {"mevis-valid": "", "ref_youtube_vos-valid": "Annotations/"}
+
+
+class VideoScores:
+    """J, F and J&F of expressions."""
+
+    def __init__(self) -> None:
+        self.metric = VideoSegmentation()
+
+    def add(self, question: Question, answer: Answer) -> dict[str, Any]:
+        """Score one sample: its `j`, `f` and `jf`."""
+        prediction, truth = answer.mask(question), question.truth()
+        self.metric.add(prediction, truth)
+        j, f = float(jaccard(prediction, truth).mean()), float(boundary_accuracy(prediction, truth).mean())
+        return {"j": j, "f": f, "jf": (j + f) / 2}
+
+    def figures(self) -> dict[str, Any]:
+        """Those of `VideoSegmentation`."""
+        return self.metric.compute()
+
+
+class LengthScores:
+    """Ref-SAV: long descriptions, short ones, and the mean of the two."""
+
+    def __init__(self) -> None:
+        self._groups = {"long": VideoScores(), "short": VideoScores()}
+
+    def add(self, question: Question, answer: Answer) -> dict[str, Any]:
+        """Score one sample; its values and its group."""
+        group = "short" if question.dialogue.ids["type"] else "long"
+        return {"group": group, **self._groups[group].add(question, answer)}
+
+    def figures(self) -> dict[str, Any]:
+        """By group, and `overall`: `j`, `f`, `jf` as the mean of the groups; `None` where one is empty."""
+        groups = {name: scores.figures() if len(scores.metric) else None for name, scores in self._groups.items()}
+        whole = all(groups.values())
+        overall = {name: _mean_of(groups, name) if whole else None for name in ("j", "f", "jf")}
+        return {"overall": overall, **groups}
+
+
+def _mean_of(groups: dict[str, Any], name: str) -> float:
+    return sum(figures[name] for figures in groups.values()) / len(groups)
+
+
+def benchmark(name: str) -> Benchmark:
+    """The benchmark of a name."""
+    dataset, split = name.split("-")
+    protocol, scores = PER_EXPRESSION, lambda root: VideoScores()
+    if name in _SUBMISSIONS:
+        protocol, scores = "the truth is not public: submission.zip is what the benchmark's server scores", None
+    elif dataset == "ref_sav":
+        protocol, scores = f"{PER_EXPRESSION}; overall is the mean of long and short", lambda root: LengthScores()
+    return Benchmark(
+        name=name,
+        dataset=dataset,
+        split=split,
+        protocol=protocol,
+        id_names=("video", "exp_id"),
+        scores=scores,
+        submission=_SUBMISSIONS.get(name),
+    )
+
+
+__all__ = ["PER_EXPRESSION", "LengthScores", "VideoScores", "benchmark"]

@@ -1,0 +1,161 @@
+"""Benchmarks of videos in their own layouts, with figures worked out by hand, and what their servers take."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from desa2va.eval.benchmarks.names import open_benchmark
+from desa2va.eval.benchmarks.runner import Run
+from desa2va.eval.benchmarks.submission import check_submission
+from tests.eval.benchmarks.layouts import write_clips
+from tests.training.data.readers.picture_layouts import SIZE, box_mask
+from tests.training.data.readers.video_layouts import dump
+
+FRAMES = np.full((4, *SIZE, 3), 90, np.uint8)
+
+
+def clip(*box, frames=(0, 1, 2, 3)):
+    """A box on some of four frames."""
+    masks = np.zeros((4, *SIZE), bool)
+    masks[list(frames)] = box_mask(*box)
+    return masks
+
+
+def test_mevis_valid_u(tmp_path, evaluate):
+    """One wider than the truth by a pixel; one on half of the frames; one of two objects without an answer.
+
+    J 200/210 and F 1 (every boundary lies within the disk of one pixel); J and F 1/2; J and F 0.
+    """
+    said = {
+        "0": {"exp": "The runner", "obj_id": [0], "anno_id": [7]},
+        "1": {"exp": "the sitter", "obj_id": [1], "anno_id": [8]},
+        "2": {"exp": "both", "obj_id": [0, 1], "anno_id": [7, 8]},
+    }
+    masks = {7: clip(10, 10, 30, 20), 8: clip(40, 10, 50, 20)}
+    root = tmp_path / "data"
+    write_clips(root / "video_datas/mevis/valid_u", {"v": (FRAMES, said)}, masks=masks)
+    known = {"v/0": clip(10, 10, 31, 20), "v/1": clip(40, 10, 50, 20, frames=(0, 2))}
+    report = evaluate("mevis-valid_u", root, known)
+    assert [sample["id"] for sample in report["samples"]] == ["v/0", "v/1", "v/2"]
+    assert [sample["j"] for sample in report["samples"]] == [pytest.approx(200 / 210), 0.5, 0]
+    assert [sample["f"] for sample in report["samples"]] == [1, 0.5, 0]
+    assert report["figures"]["j"] == pytest.approx((200 / 210 + 0.5) / 3)
+    assert report["figures"]["f"] == pytest.approx(0.5)
+    assert report["figures"]["jf"] == pytest.approx((200 / 210 + 0.5 + 1.5) / 6)
+
+
+def test_ref_sav(tmp_path, evaluate):
+    """Long descriptions 1 and 0, short ones 1/2: overall is the mean of the groups, not of the samples."""
+    said = {
+        str(number): {"exp": f"thing {number}", "obj_id": [0], "anno_id": [7], "type_id": kind}
+        for number, kind in enumerate((0, 0, 1))
+    }
+    root = tmp_path / "data"
+    folder = root / "ref_sav_eval"
+    write_clips(
+        folder,
+        {"v": (FRAMES, said)},
+        masks={7: clip(10, 10, 30, 20)},
+        words="meta_expressions_valid.json",
+        pictures="videos",
+    )
+    known = {"v/0": clip(10, 10, 30, 20), "v/2": clip(10, 10, 30, 20, frames=(1, 2))}
+    report = evaluate("ref_sav-valid", root, known)
+    assert [sample["group"] for sample in report["samples"]] == ["long", "long", "short"]
+    figures = report["figures"]
+    assert (figures["long"]["jf"], figures["short"]["jf"], figures["overall"]["jf"]) == (0.5, 0.5, 0.5)
+    known["v/1"] = known["v/0"]
+    again = evaluate("ref_sav-valid", root, known, out="again")["figures"]
+    assert (again["long"]["jf"], again["short"]["jf"], again["overall"]["jf"]) == (1, 0.5, 0.75)
+    alone = evaluate("ref_sav-valid", root, known, out="alone", limit=1)["figures"]
+    assert (alone["short"], alone["overall"]["jf"]) == (None, None)
+
+
+@pytest.fixture
+def mevis(tmp_path):
+    """MeViS' `valid`: no masks; and what an oracle says."""
+    root = tmp_path / "data"
+    said = {"0": {"exp": "the runner"}, "1": {"exp": "nobody"}}
+    write_clips(root / "video_datas/mevis/valid", {"a": (FRAMES, said), "b": (FRAMES[:2], {"0": {"exp": "it"}})})
+    return root, {"a/0": clip(10, 10, 30, 20, frames=(0, 3)), "b/0": clip(0, 0, 5, 5)[:2]}
+
+
+def read_mask(file, name):
+    with Image.open(io.BytesIO(file.read(name))) as image:
+        assert (image.format, image.mode) == ("PNG", "L")
+        return np.asarray(image)
+
+
+def test_mevis_submission(mevis, evaluate, tmp_path):
+    """Guards the layout: videos at the root of the zip, a picture for every frame, also of what was not found."""
+    root, known = mevis
+    report = evaluate("mevis-valid", root, known)
+    assert report["figures"] == {}
+    assert report["submission"] == {"file": "submission.zip", "pictures": 10}
+    with zipfile.ZipFile(tmp_path / "out" / "submission.zip") as file:
+        expected = {f"a/{exp}/{t:05d}.png" for exp in (0, 1) for t in range(4)} | {"b/0/00000.png", "b/0/00001.png"}
+        assert set(file.namelist()) == expected
+        assert np.array_equal(read_mask(file, "a/0/00003.png"), known["a/0"][3] * np.uint8(255))
+        assert not read_mask(file, "a/0/00001.png").any()
+        assert not read_mask(file, "a/1/00000.png").any()
+    before = (tmp_path / "out" / "submission.zip").read_bytes()
+    evaluate("mevis-valid", root, known, out="again")
+    assert (tmp_path / "again" / "submission.zip").read_bytes() == before
+    assert "submission" not in evaluate("mevis-valid", root, known, out="part", limit=2)
+    assert not (tmp_path / "part" / "submission.zip").exists()
+
+
+def test_ref_youtube_vos_submission(tmp_path, evaluate):
+    """Below `Annotations/`, frames named as listed, without the videos of test."""
+    root = tmp_path / "data"
+    folder = root / "video_datas" / "rvos"
+    said = {"0": {"exp": "a cat"}}
+    write_clips(folder / "valid", {"a": (FRAMES, said), "b": (FRAMES, said)}, step=5, words="w.json")
+    frames = [f"{t:05d}" for t in (0, 5, 10, 15)]
+    both = {name: {"frames": frames, "expressions": said} for name in ("a", "b")}
+    dump({"videos": both}, folder / "meta_expressions/valid/meta_expressions.json")
+    dump({"videos": {"b": both["b"]}}, folder / "meta_expressions/test/meta_expressions.json")
+    report = evaluate("ref_youtube_vos-valid", root, {"a/0": clip(10, 10, 30, 20)})
+    assert report["submission"]["pictures"] == 4
+    with zipfile.ZipFile(tmp_path / "out" / "submission.zip") as file:
+        assert file.namelist() == [f"Annotations/a/0/{frame}.png" for frame in frames]
+
+
+def test_a_wrong_submission_is_told_by_the_picture(mevis, evaluate, tmp_path):
+    """A server says less, and takes few tries."""
+    root, known = mevis
+    evaluate("mevis-valid", root, known)
+    with zipfile.ZipFile(tmp_path / "out" / "submission.zip") as file:
+        content = {name: file.read(name) for name in file.namelist()}
+    plan = Run(open_benchmark("mevis-valid"), root, tmp_path / "out").plan()
+    questions = [question for _, questions in plan.all_questions() for question in questions]
+    path = tmp_path / "changed.zip"
+
+    def told(**changes):
+        with zipfile.ZipFile(path, "w") as file:
+            for name, data in {**content, **changes}.items():
+                if data is not None:
+                    file.writestr(name, data)
+        with pytest.raises(ValueError) as error:  # noqa: PT011
+            check_submission(path, "", questions)
+        return str(error.value)
+
+    def png(pixels, kind="PNG"):
+        stream = io.BytesIO()
+        Image.fromarray(pixels).save(stream, format=kind)
+        return stream.getvalue()
+
+    name = "a/1/00002.png"
+    assert f"{name} is missing" in told(**{name: None})
+    assert "a/2/00000.png belongs to no sample" in told(**{"a/2/00000.png": content[name]})
+    assert f"{name} is (20, 30), its frame is {SIZE}" in told(**{name: png(np.zeros((20, 30), np.uint8))})
+    assert f"{name} holds values other than 0 and 255" in told(**{name: png(np.ones(SIZE, np.uint8))})
+    assert f"{name} is a PNG of mode RGB" in told(**{name: png(FRAMES[0])})
+    assert f"{name} is a JPEG of mode L" in told(**{name: png(np.zeros(SIZE, np.uint8), "JPEG")})
+    assert f"{name} is no picture" in told(**{name: b"nothing"})
+    path.write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="is no zip that can be read"):
+        check_submission(path, "", questions)
