@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 from desa2va.eval.metrics.generalized import GeneralizedReferring
-from desa2va.eval.metrics.referring import overlap
 
 from .questions import Answer, Benchmark, Question
 
@@ -22,19 +21,10 @@ class GeneralizedScores:
 
     def add(self, question: Question, answer: Answer) -> dict[str, Any]:
         """Score one sample: `iou`, `fits_nothing` of the data, `says_nothing` of the model, and its pixels."""
-        prediction, truth = answer.mask(question), question.truth()
-        intersection, union = overlap(prediction, truth)
-        fits_nothing, says_nothing = question.dialogue.kind == "no_target", not prediction.any()
-        self.metric.add(prediction, truth, says_nothing)
-        both = fits_nothing and says_nothing
-        iou = 1.0 if both else 0.0 if fits_nothing or says_nothing or not union else intersection / union
-        return {
-            "intersection": intersection,
-            "union": union,
-            "iou": iou,
-            "fits_nothing": fits_nothing,
-            "says_nothing": says_nothing,
-        }
+        fits_nothing = question.dialogue.kind == "no_target"
+        self.metric.add(answer.mask(question), question.truth(), fits_nothing=fits_nothing)
+        names = ("fits_nothing", "says_nothing", "iou", "intersection", "union")
+        return dict(zip(names, self.metric.rows[-1], strict=True))
 
     def figures(self) -> dict[str, Any]:
         """Those of `GeneralizedReferring`."""

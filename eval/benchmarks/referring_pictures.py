@@ -21,9 +21,8 @@ class PictureScores:
 
     def add(self, question: Question, answer: Answer) -> dict[str, Any]:
         """Score one sample: its `intersection`, `union` and `iou`."""
-        masks = answer.mask(question), question.truth(), question.ignored()
-        intersection, union = overlap(*masks)
-        self.metric.add(*masks)
+        intersection, union = overlap(answer.mask(question), question.truth(), question.ignored())
+        self.metric.add_counts(intersection, union)
         return {"intersection": intersection, "union": union, "iou": intersection / union if union else 1.0}
 
     def figures(self) -> dict[str, Any]:

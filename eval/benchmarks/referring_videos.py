@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from desa2va.eval.metrics.video import VideoSegmentation, boundary_accuracy, jaccard
+from desa2va.eval.metrics.video import VideoSegmentation
 
 from .questions import Answer, Benchmark, Question
 
@@ -24,9 +24,8 @@ class VideoScores:
 
     def add(self, question: Question, answer: Answer) -> dict[str, Any]:
         """Score one sample: its `j`, `f` and `jf`."""
-        prediction, truth = answer.mask(question), question.truth()
-        self.metric.add(prediction, truth)
-        j, f = float(jaccard(prediction, truth).mean()), float(boundary_accuracy(prediction, truth).mean())
+        self.metric.add(answer.mask(question), question.truth())
+        j, f, _ = self.metric.rows[-1]
         return {"j": j, "f": f, "jf": (j + f) / 2}
 
     def figures(self) -> dict[str, Any]:

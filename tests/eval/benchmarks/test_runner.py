@@ -1,20 +1,19 @@
 """A run: what is asked together, what fails, what a kill leaves, how many processes take part, whose folder it is."""
 
 import json
+import multiprocessing
 import os
 import random
-import subprocess
-import sys
-from pathlib import Path
+import socket
+import time
 
 import pytest
 import torch
 
-import desa2va
 from desa2va.eval.benchmarks.names import open_benchmark
-from desa2va.eval.benchmarks.processes import Processes
-from desa2va.eval.benchmarks.runner import Run, finished_run, score_run
-from tests.eval.benchmarks.layouts import Oracle, box, write_refcoco
+from desa2va.eval.benchmarks.processes import Processes, joined_processes
+from desa2va.eval.benchmarks.runner import Run, answer_all, finished_run, score_run
+from tests.eval.benchmarks.layouts import MODEL, Oracle, box, write_refcoco
 
 PICTURES = {
     9: [(1, 1, ["the box", "left one"]), (2, 2, ["the tall one"])],
@@ -123,36 +122,36 @@ def test_several_processes_give_the_report_of_one(root, evaluate, tmp_path):
     assert third.asked == second.asked
 
 
-CHILD = """
-import json, pathlib, sys
-from desa2va.eval.benchmarks.names import open_benchmark
-from desa2va.eval.benchmarks.processes import joined_processes
-from desa2va.eval.benchmarks.runner import Run, answer_all, score_run
-from tests.eval.benchmarks.layouts import MODEL, Oracle
-from tests.eval.benchmarks.test_runner import KNOWN
-root, out = map(pathlib.Path, sys.argv[1:])
-run = Run(open_benchmark("refcoco-unc-val"), root, out, batch_size=2)
-with joined_processes() as processes:
-    plan = run.plan()
-    answers = answer_all(run, plan, Oracle(KNOWN), MODEL, processes=processes)
-if processes.rank == 0:
-    score_run(run, plan, answers)
-"""
+def take_part(rank, root, out, environment):
+    """One process of a run, as a launcher starts it; the second is slow."""
+    os.environ.update(environment, RANK=str(rank))
+    run = Run(open_benchmark("refcoco-unc-val"), root, out, batch_size=2)
+    with joined_processes() as processes:
+        plan = run.plan()
+        time.sleep(rank)
+        answers = answer_all(run, plan, Oracle(KNOWN), MODEL, processes=processes)
+    if processes.rank == 0:
+        score_run(run, plan, answers)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_processes_of_a_launcher_meet_before_the_score(root, evaluate, tmp_path):
     """Real processes with the variables that a launcher sets: the first must wait for the answers of the other."""
     expected = stable(evaluate("refcoco-unc-val", root, KNOWN, batch_size=2, out="one"))
-    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(random.randint(20000, 60000))}
-    path = str(Path(desa2va.__file__).parents[1])
-    command = [sys.executable, "-c", CHILD, str(root), str(tmp_path / "two")]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    fork = multiprocessing.get_context("fork")  # nothing is imported anew
     children = [
-        subprocess.Popen(
-            command, env={**os.environ, **common, "RANK": str(rank), "PYTHONPATH": path}, cwd=path, text=True
-        )
+        fork.Process(target=take_part, args=(rank, root, tmp_path / "two", environment), daemon=True)
         for rank in range(2)
     ]
-    assert [child.wait(240) for child in children] == [0, 0]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(120)
+    assert [child.exitcode for child in children] == [0, 0]
     assert stable(json.loads((tmp_path / "two" / "report.json").read_text())) == expected
     assert len(list((tmp_path / "two").glob("answers-*.jsonl"))) == 2
 

@@ -1,5 +1,6 @@
 """Readers of annotation files: one per family of formats, each from a folder to `Record`s."""
 
+from .davis import read_davis_maps
 from .finetune import read_finetune
 from .kinds import KINDS, own_reader
 from .plain_pickle import read_pickle
@@ -17,6 +18,7 @@ __all__ = [
     "TableRecords",
     "look",
     "own_reader",
+    "read_davis_maps",
     "read_finetune",
     "read_pickle",
     "read_revos_foreground",

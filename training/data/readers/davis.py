@@ -13,11 +13,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from desa2va.training.data.records import Record, RecordError
 
 from .annotation_files import check_split, count_videos
 from .expression_videos import Clip, Labels, Size, clip_records, read_clips
 from .index_labels import index_labels
+from .index_masks import read_indices
 from .mask_dicts import MaskDict, numbered_labels
 from .status import Status, look
 
@@ -66,6 +69,24 @@ def read_davis(root: Path, split: str) -> Iterator[Record | RecordError]:
         base_fps=_FPS,
         lower=split == "train",
     )
+
+
+def read_davis_maps(root: Path, split: str, video: str, frames: list[str]) -> np.ndarray | None:
+    """The numbers of all objects of a video, also of those that no expression names: int32 `(T, H, W)`, 255 is void.
+
+    Args:
+        root, split: as for `read_davis`. video: its name. frames: names of its frames.
+
+    Returns:
+        `None` where the masks are a pickle, which holds the objects that are named.
+
+    Raises:
+        FileNotFoundError, ValueError: a mask picture that is missing or none.
+    """
+    folder = Path(root) / _PLACE
+    places = (folder / split / "Annotations", folder / "DAVIS" / "Annotations_unsupervised" / "480p")
+    place = next((place for place in places if place.is_dir()), None)
+    return None if place is None else np.stack([read_indices(place / video / f"{frame}.png") for frame in frames])
 
 
 def _converted_labels(folder: Path, clips: Mapping[str, Clip | RecordError]) -> Callable[[Clip, Size], Labels]:
@@ -153,4 +174,4 @@ def davis_status(root: Path) -> Status:
     return count_videos(look(Path(root), names, _PAGES), Path(root), counts)
 
 
-__all__ = ["SPLITS", "davis_status", "read_davis"]
+__all__ = ["SPLITS", "davis_status", "read_davis", "read_davis_maps"]

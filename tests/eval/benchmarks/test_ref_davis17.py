@@ -1,0 +1,78 @@
+"""Ref-DAVIS17: both protocols by hand, in the converted layout; what an expression does not name; overlaps."""
+
+import numpy as np
+import pytest
+
+from tests.eval.benchmarks.layouts import answer_of
+from tests.training.data.readers.picture_layouts import SIZE, box_mask
+from tests.training.data.readers.video_layouts import dump, write_frames, write_indices
+
+FRAMES = np.full((4, *SIZE, 3), 90, np.uint8)
+FIRST, SECOND = np.stack([box_mask(4, 4, 24, 24)] * 4), np.stack([box_mask(30, 10, 50, 40)] * 4)
+
+
+def write_davis(root, maps):
+    """Two objects, four expressions each, in the shape of Refer-YouTube-VOS."""
+    folder = root / "video_datas" / "davis17"
+    names = write_frames(folder / "valid" / "JPEGImages" / "bear", FRAMES)
+    write_indices(folder / "valid" / "Annotations" / "bear", maps.astype(np.uint8), names)
+    said = {str(k): {"exp": f"object {k // 4 + 1}", "obj_id": str(k // 4 + 1)} for k in range(8)}
+    words = {"videos": {"bear": {"frames": names, "expressions": said}}}
+    dump(words, folder / "meta_expressions" / "valid" / "meta_expressions.json")
+    return root
+
+
+def found(*annotators):
+    """Answers by id: for each annotator those to the first and the second object."""
+    known = {}
+    for k, (first, second) in enumerate(annotators):
+        known |= {f"bear/{k}": first, f"bear/{4 + k}": second}
+    return known
+
+
+def test_both_protocols(tmp_path, evaluate):
+    """Annotator 0 finds both objects, 1 finds them the wrong way round, 2 the first alone, 3 nothing.
+
+    Matched by DAVIS: 1, 1, 1/2, 0, mean 5/8. Each expression alone: 1, 0, 1/2, 0 (boundaries apart by more than a
+    pixel), mean 3/8.
+    """
+    root = write_davis(tmp_path / "data", FIRST + 2 * SECOND)
+    known = found((FIRST, SECOND), (SECOND, FIRST), (FIRST, None), (None, None))
+    report = evaluate("ref_davis17-valid", root, known)
+    assert report["n"] == 8
+    figures = report["figures"]
+    assert figures["per_expression"]["jf"] == pytest.approx(3 / 8)
+    assert [one["jf"] for one in figures["unsupervised"]["annotators"]] == [1, 1, 0.5, 0]
+    assert figures["unsupervised"]["jf"] == figures["unsupervised"]["j"] == pytest.approx(5 / 8)
+    assert {sample["id"]: sample["annotator"] for sample in report["samples"]}["bear/6"] == 2
+
+
+def test_an_object_that_nobody_names_counts_and_void_pixels_do_not(tmp_path, evaluate):
+    """The unsupervised truth is the mask picture: three objects, one of them never asked for."""
+    maps = FIRST + 2 * SECOND
+    maps[:, :3, 55:] = 3
+    maps[:, 44:, :] = 255
+    root = write_davis(tmp_path / "data", maps)
+    over = SECOND.copy()
+    over[:, 44:, 30:50] = True
+    report = evaluate("ref_davis17-valid", root, found(*[(FIRST, over)] * 4))
+    unsupervised = report["figures"]["unsupervised"]
+    assert [one["n"] for one in unsupervised["annotators"]] == [3] * 4
+    assert unsupervised["jf"] == pytest.approx(2 / 3)
+
+
+def test_a_pixel_of_two_objects_goes_to_the_surer_one(tmp_path, evaluate):
+    """The second claims the first, too: with the higher score it takes everything."""
+    root = write_davis(tmp_path / "data", FIRST + 2 * SECOND)
+    for score, expected in ((0.4, 1), (0.9, 600 / 1000 / 2)):
+        second = answer_of(FIRST | SECOND, scores=[score])
+        first = answer_of(FIRST, scores=[0.5])
+        report = evaluate("ref_davis17-valid", root, found(*[(first, second)] * 4), out=f"at{score}")
+        assert report["figures"]["unsupervised"]["j"] == pytest.approx(expected)
+
+
+def test_a_video_asked_about_in_part_is_left_to_the_other_protocol(tmp_path, evaluate):
+    root = write_davis(tmp_path / "data", FIRST + 2 * SECOND)
+    report = evaluate("ref_davis17-valid", root, found(*[(FIRST, SECOND)] * 4), limit=5)
+    assert report["figures"]["unsupervised"] is None
+    assert report["figures"]["per_expression"]["n"] == 5
