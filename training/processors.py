@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import GotOcr2ImageProcessor, Sam2ImageProcessor
 
-from desa2va.configuration.presets import TINY_IMAGE_SIZE, TINY_VOCABULARY
+from desa2va.configuration.presets import INTERNVL, TINY_IMAGE_SIZE, TINY_VOCABULARY
 from desa2va.processing.processing_desa2va import DeSa2VAProcessor
 from desa2va.processing.tiny_tokenizer import build_tiny_tokenizer
 
@@ -51,6 +51,28 @@ def preset_processor(preset: str, fields: dict[str, Any]) -> DeSa2VAProcessor:
     )
 
 
+def shape_processor(preset: str) -> DeSa2VAProcessor:
+    """A processor with the picture sizes and limits of a preset and the tiny vocabulary, where shapes are what counts.
+
+    Raises:
+        ValueError: a Qwen-VL, whose processor is published with its weights.
+    """
+    if preset == "tiny":
+        return preset_processor(preset, {})
+    if preset not in INTERNVL:
+        raise ValueError(f"preset {preset!r} has a processor of its own: name its folder as init_from")
+    tokenizer = build_tiny_tokenizer(vocabulary_corpus(), max_size=TINY_VOCABULARY)
+    tile, side = {"height": 448, "width": 448}, {"height": 1024, "width": 1024}
+    return DeSa2VAProcessor(
+        image_processor=GotOcr2ImageProcessor(size=tile, crop_to_patches=False),
+        tokenizer=tokenizer,
+        sam_image_processor=Sam2ImageProcessor(size=side, mask_size={"height": 256, "width": 256}),
+        mllm_type="internvl",
+        image_seq_length=256,
+        gcg_instruction=CAPTION_REQUEST,
+    )
+
+
 def switch_seg_design(processor: DeSa2VAProcessor, model: Any, fields: dict[str, Any]) -> None:
     """Lets a trained model and its processor speak another `[SEG]` design (Sa2VA table 12), in place.
 
@@ -88,4 +110,4 @@ def _add_unique_tokens(tokenizer: Any, count: int) -> list[str]:
     return tokens
 
 
-__all__ = ["preset_processor", "switch_seg_design"]
+__all__ = ["preset_processor", "shape_processor", "switch_seg_design"]

@@ -16,6 +16,7 @@ import os
 import platform
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import torch
 import transformers
 from transformers import set_seed
 
+from desa2va.argument_types import integer
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 from desa2va.program import run_program
 
@@ -91,19 +93,39 @@ def run_stage(config: dict[str, Any]) -> Path:
     return folder
 
 
-def _train_stage(config: dict[str, Any], folder: Path) -> None:
+@dataclass
+class _Prepared:
+    """A stage that is ready to train."""
+
+    config: dict[str, Any]
+    arguments: DeSa2VATrainingArguments
+    model: DeSa2VAModel
+    processor: Any
+    start: StartWeights | None
+    reader: LabelReader | None
+    adapters: Any
+    learning: list[str]
+    checkpoint: str | None
+    trainer: DeSa2VATrainer
+
+
+def _prepare(
+    config: dict[str, Any], folder: Path, begun: tuple[DeSa2VAModel, Any] | None = None, dataset: Any = None
+) -> _Prepared:
+    """Everything before the first step; `begun` and `dataset` in place of what the configuration names."""
     seed = int(config.get("seed", 0))
     set_seed(seed)
     check_launch(config.get("training", {}))
-    arguments = _training_arguments(config, folder, seed)
+    arguments = training_arguments(config, folder, seed)
     check_processes(arguments.world_size)
     data = DataArguments(**{"seed": seed, **config.get("data", {})})
     mask_loss = MaskLossArguments(**config.get("mask_loss", {}))
-    model, processor = start_model(config)
-    source = config.get("init_from")
+    source = config.get("init_from") if begun is None else None
+    model, processor = begun or start_model(config)
     start = StartWeights(str(source), model) if source else None
     model.to(arguments.device)
-    dataset, validation = build_dataset(data, arguments), build_validation(data)
+    validation = build_validation(data) if dataset is None else None
+    dataset = build_dataset(data, arguments) if dataset is None else dataset
     if validation is None and arguments.eval_strategy != "no":
         raise ValueError(f"training.eval_strategy={arguments.eval_strategy.value} needs data.validation")
     for part in filter(None, (dataset, validation)):
@@ -130,8 +152,28 @@ def _train_stage(config: dict[str, Any], folder: Path) -> None:
         data_collator=Collator(processor, objective.every_frame, arguments.preprocess_device),
         callbacks=[TrainingMonitor()],
     )
+    return _Prepared(config, arguments, model, processor, start, reader, adapters, learning, checkpoint, trainer)
+
+
+def train_steps(
+    config: dict[str, Any], folder: Path, begun: tuple[DeSa2VAModel, Any], dataset: Any, callback: Any
+) -> None:
+    """The steps of a stage alone: nothing is finished or written but what the trainer writes into `folder`.
+
+    Args:
+        config: of the stage. begun: the model to start with, and its processor. dataset: to learn from.
+        callback: of transformers' trainer.
+    """
+    trainer = _prepare(config, folder, begun, dataset).trainer
+    trainer.add_callback(callback)
+    trainer.train()
+
+
+def _train_stage(config: dict[str, Any], folder: Path) -> None:
+    stage = _prepare(config, folder)
+    trainer, model = stage.trainer, stage.model
     started, cpu_started = time.time(), time.process_time()
-    result = trainer.train(resume_from_checkpoint=checkpoint)
+    result = trainer.train(resume_from_checkpoint=stage.checkpoint)
     if trainer.state.global_step < trainer.state.max_steps:
         raise InterruptedError(
             f"{folder}: stopped after step {trainer.state.global_step} of {trainer.state.max_steps}; repeat the "
@@ -140,18 +182,18 @@ def _train_stage(config: dict[str, Any], folder: Path) -> None:
     facts: dict[str, Any] = {
         "seconds": round(time.time() - started, 1),
         "cpu_seconds": round(time.process_time() - cpu_started, 1),
-        "timed_steps": trainer.state.global_step - checkpoint_step(checkpoint),
+        "timed_steps": trainer.state.global_step - checkpoint_step(stage.checkpoint),
     }
-    if validation is not None:
+    if trainer.eval_dataset is not None:
         facts["validation"] = trainer.evaluate()
-    facts["learning_parameters"] = len(learning)
+    facts["learning_parameters"] = len(stage.learning)
     if is_in_four_bits(model):
         stored, _ = start_model(config | {"model": {"dtype": config["model"].get("dtype", "float32")}})
-        adapters = in_full_precision(model, adapters, arguments, start, stored.mllm)
-    kept = keep_adapter(model, adapters, start)
-    facts |= _merge(model, reader, adapters, arguments)
+        stage.adapters = in_full_precision(model, stage.adapters, stage.arguments, stage.start, stored.mllm)
+    kept = keep_adapter(model, stage.adapters, stage.start)
+    facts |= _merge(model, stage.reader, stage.adapters, stage.arguments)
     if trainer.is_world_process_zero():
-        _finish(folder, model, processor, trainer, config, facts, result, kept)
+        _finish(folder, model, stage.processor, trainer, config, facts, result, kept)
     trainer.accelerator.wait_for_everyone()
 
 
@@ -204,7 +246,8 @@ def _merge(
     return {"label_refit": refit_label_projection(model, reader.tokenizer, phrases, prompts)}
 
 
-def _training_arguments(config: dict[str, Any], folder: Path, seed: int) -> DeSa2VATrainingArguments:
+def training_arguments(config: dict[str, Any], folder: Path, seed: int) -> DeSa2VATrainingArguments:
+    """Section `training` as arguments, with the stage's folder and seed."""
     return DeSa2VATrainingArguments(
         **{"output_dir": str(folder), "seed": seed, "data_seed": seed, **config.get("training", {})}
     )
@@ -278,20 +321,32 @@ def _finish(
         move_files(place, folder, last=("config.json", STAGE_FILE))
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> int:
     """Command line: CONFIG, then any number of `section.key=value`."""
     parser = argparse.ArgumentParser(prog="desa2va train", description=__doc__)
     parser.add_argument("config", help="a YAML file, or the name of a packaged configuration such as tiny")
     parser.add_argument(
         "overrides", nargs="*", help="section.key=value, e.g. training.max_steps=100 output_dir=runs/x"
     )
-    options = parser.parse_args(arguments)
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would learn, what memory it takes, and draw the first batch"
+    )
+    parser.add_argument("--steps", type=integer(0), default=0, metavar="N", help="of a dry run: take and time N steps")
+    options = parser.parse_intermixed_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     if threads := os.environ.get("OMP_NUM_THREADS"):
         torch.set_num_threads(int(threads))
-    run_recipe(apply_overrides(read_config(options.config), options.overrides))
+    config = apply_overrides(read_config(options.config), options.overrides)
+    if options.dry_run:
+        from .dry_run import dry_run, told_plainly  # it trains with what stands here
+
+        with told_plainly():
+            folder = Path(config.get("output_dir", "runs/desa2va")) / "dry_run"
+            return 0 if dry_run(resolve_stages(config), folder, options.steps) else 1
+    run_recipe(config)
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+    return 0
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from desa2va.training.arguments import DeSa2VATrainingArguments
+from desa2va.training.data.readers import READERS
 from desa2va.training.recipe_file import CONFIG_FOLDER, apply_overrides, check_config, read_config, resolve_stages
 
 
