@@ -162,4 +162,5 @@ def test_the_papers_recipe_is_the_papers(size, tmp_path):
     assert stages[1]["training"]["weights"] == DeSa2VATrainingArguments(output_dir=str(tmp_path)).weights
     assert stages[2]["training"]["weights"] == stages[1]["training"]["weights"] | {"adversarial": 0, "club": 0}
     repeats = {part["dataset"]: part.get("repeats", 1) for part in stages[1]["data"]["parts"]}
+    assert set(repeats) <= set(READERS)  # any other name is the path of a file that nobody has
     assert list(repeats.values()) == [5, 5, 4, 1, 10, 4, 4, 4, 1, 5, 50, 5, 5, 1, 1]  # Sa2VA's, in its order
