@@ -28,14 +28,15 @@ def check_video_size(height: int, width: int, fps: float) -> None:
     Raises:
         ValueError: it can not.
     """
-    codec = av.CodecContext.create(_codec(), "w")
+    name = _codec()
+    codec = av.CodecContext.create(name, "w")
     _describe(codec, height, width, _rate(fps))
     try:
         codec.open()
     except (av.FFmpegError, ValueError) as error:
         raise ValueError(
             f"a video of {width} x {height} pixels at {fps:g} frames a second can not be written: the encoder "
-            f"{codec.name} takes about 16,000 pixels a side and 130 million in all; make the frames smaller first"
+            f"{name} takes about 16,000 pixels a side and 130 million in all; make the frames smaller first"
         ) from error
 
 

@@ -27,6 +27,8 @@ from .frame_source import check_indices, frame_range
 URL_MAX_BYTES = 4 * 1024**3
 # Frames decoded forwards and held at once when a video is read backwards.
 REVERSE_CHUNK_BYTES = 128 * 1024 * 1024
+# A title that is no UTF-8 is no reason to refuse. PyAV 19 never does, and no longer takes the option.
+_ANY_TITLE = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 
 class VideoFileSource:
@@ -64,7 +66,7 @@ class VideoFileSource:
     def _open(self) -> Any:
         """FFmpeg's container. Lists of other files, which bytes could be, are not followed from bytes by FFmpeg."""
         source = self.path if self._content is None else io.BytesIO(self._content)
-        return av.open(source, metadata_errors="replace")  # a title that is no UTF-8 is no reason to refuse
+        return av.open(source, **_ANY_TITLE)
 
     def _scan(self) -> None:
         """Reads length, time stamps and frame rate from the packets."""
@@ -226,7 +228,7 @@ class VideoFileSource:
 
 def _array(frame: Any, size: tuple[int, int] | None) -> np.ndarray:
     """RGB array of a decoded frame, upright; resized where its height and width are not `size`."""
-    quarter_turns = round(getattr(frame, "rotation", 0) / 90) % 4
+    quarter_turns = round(frame.rotation / 90) % 4
     lying = quarter_turns % 2
     if size is not None and (frame.height, frame.width) != (size[::-1] if lying else size):
         height, width = size[::-1] if lying else size

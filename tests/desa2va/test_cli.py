@@ -12,6 +12,7 @@ from PIL import Image
 
 from desa2va.cli import COMMANDS, build_parser, main
 from desa2va.commands import common, doctor, segment
+from desa2va.processing.inputs import video_decoding
 
 NAMES = ("demo", "segment", "chat", "train", "data", "eval", "probe", "ablate", "export", "convert", "merge", "doctor")
 
@@ -257,6 +258,14 @@ def test_doctor_knows_a_torchvision_of_another_torch(monkeypatch):
     finding = doctor.check_torchvision()
     assert not finding.fine
     assert "torch 1.2.3" in finding.detail
+
+
+def test_doctor_reads_a_video_the_way_videos_are_read(monkeypatch):
+    """It used PyAV by itself and found all well with a release that our reader could open nothing with."""
+    monkeypatch.setattr(video_decoding, "_ANY_TITLE", {"no_such_option": True})
+    finding = doctor.guarded("video decoder", doctor.check_video)
+    assert not finding.fine
+    assert "no_such_option" in finding.detail
 
 
 def test_input_kinds(tmp_path):

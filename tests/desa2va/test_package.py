@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import desa2va
+from desa2va.commands import doctor
 
 ROOT = Path(desa2va.__file__).resolve().parent.parent
 ROOMS = ("configuration", "processing", "modeling_desa2va", "training", "eval")
@@ -69,6 +70,19 @@ def test_python_versions_are_declared_alike():
     assert f"Python 3.{minors[0]} to 3.{minors[-1]}" in readme
     assert {int(minor) for minor in re.findall(r"^\| 3\.(\d+) \|", backbones, re.MULTILINE)} == set(minors)
     assert sys.version_info.minor in minors
+
+
+def test_the_doctor_knows_the_versions_that_were_run():
+    """Guards against a doctor that calls a release untested, or too old, where the table of runs says otherwise."""
+    project, backbones = (
+        (ROOT / name).read_text(encoding="utf-8") for name in ("pyproject.toml", "docs/backbones.md")
+    )
+    runs = re.findall(r"^\| 3\.\d+ \| (\d+)\.(\d+)\.\d+ ", backbones, re.MULTILINE)
+    releases = sorted((int(major), int(minor)) for major, minor in runs)
+    oldest, newest = (f"{major}.{minor}" for major, minor in (releases[0], releases[-1]))
+    assert (oldest, newest) == (doctor._OLDEST_TRANSFORMERS, doctor._TESTED_TRANSFORMERS)
+    assert f'"transformers>={oldest}"' in project
+    assert f'"torch>={doctor._OLDEST_TORCH}"' in project
 
 
 @pytest.fixture(scope="module")
