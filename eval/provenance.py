@@ -62,7 +62,7 @@ def weights_sha256(folder: str | os.PathLike) -> str:
 
 
 def model_folder(resolved: str) -> str:
-    """The folder of a loaded model: `resolved` itself, or where the Hub's cache keeps a Hub id's weights."""
+    """The folder of a loaded model: `resolved` (of `locate`), or where the Hub's cache keeps a Hub id's weights."""
     if Path(resolved).is_dir():
         return resolved
     from huggingface_hub import snapshot_download

@@ -211,14 +211,15 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         IsADirectoryError: `--json` is a folder.
     """
     # The command line's floor; imported here because nothing else of this room may know it.
-    from desa2va.hub import load, resolve
+    from desa2va.hub import load
+    from desa2va.model_files import locate
 
     if args.json is not None:
         check_file_target("--json", args.json)
     numbers = {name: getattr(args, name) for name in ("seed", "limit", "videos", "batch_size")}
     _check(args.level, **numbers)
     model, processor = load(args.model, device=args.device, dtype=args.dtype)
-    weights = {"model": str(args.model), "weights_sha256": weights_sha256(model_folder(resolve(args.model)))}
+    weights = {"model": str(args.model), "weights_sha256": weights_sha256(model_folder(locate(args.model)))}
     report = evaluate_refshapes(model, processor, level=args.level, split=args.split, **numbers)
     report["provenance"] = {**weights, **report["provenance"]}
     if args.json is not None:

@@ -48,6 +48,11 @@ def add_benchmark_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="B",
         help="questions answered together; default: %(default)s",
     )
+    run.add_argument(
+        "--baseline",
+        **named("whole", "box", "point"),
+        help="in place of words: the whole picture, or the model's SAM-2 with a box or point of the truth",
+    )
     run.add_argument("--score-only", action="store_true", help="score the answers in --out; no model is loaded")
 
 

@@ -17,7 +17,7 @@ import torch
 import desa2va
 from desa2va.processing.files import mask_area
 from desa2va.processing.inputs import open_visual
-from desa2va.processing.results import SegmentationResult
+from desa2va.processing.results import ObjectResult, SegmentationResult
 from desa2va.training.data.records import Record
 
 from .questions import FAILED, Answer, AnsweredObject, Question
@@ -64,13 +64,17 @@ class ModelAnswerer:
         Raises:
             ValueError, OSError, RuntimeError: what was asked can not be answered.
         """
-        records = {id(question.record): question.record for question in questions}
-        shown = [_opened(record) for record in records.values()]
-        shown = {"videos": shown} if questions[0].record.is_video else {"images": shown}
         texts = [question.prompt for question in questions]
-        inputs = self.processor(**shown, text=texts, task="auto")
+        inputs = self.processor(**opened_visual(questions), text=texts, task="auto")
         outputs = self.model.generate(**inputs, max_new_tokens=MAX_NEW_TOKENS)
         return [plain_answer(result) for result in self.processor.post_process(outputs, inputs)]
+
+
+def opened_visual(questions: Sequence[Question]) -> dict[str, list[Any]]:
+    """The visuals of questions as arguments of a processor: `images` or `videos`, one that all share only once."""
+    records = {id(question.record): question.record for question in questions}
+    kind = "videos" if questions[0].record.is_video else "images"
+    return {kind: [_opened(record) for record in records.values()]}
 
 
 def _opened(record: Record) -> Any:
@@ -84,16 +88,15 @@ def _opened(record: Record) -> Any:
 
 def plain_answer(result: SegmentationResult) -> Answer:
     """A result as an answer."""
-    objects = tuple(
-        AnsweredObject(
-            tuple(code if mask_area(code) else None for code in entry.codes),
-            tuple(map(float, entry.iou_scores)),
-            tuple(map(float, entry.object_scores)),
-            entry.phrase,
-        )
-        for entry in result.objects
+    return Answer(result.status, result.reason, result.raw_text, tuple(map(plain_object, result.objects)))
+
+
+def plain_object(entry: ObjectResult) -> AnsweredObject:
+    """One object of a result."""
+    codes = tuple(code if mask_area(code) else None for code in entry.codes)
+    return AnsweredObject(
+        codes, tuple(map(float, entry.iou_scores)), tuple(map(float, entry.object_scores)), entry.phrase
     )
-    return Answer(result.status, result.reason, result.raw_text, objects)
 
 
 def answer_or_fail(answerer: Answerer, questions: list[Question]) -> list[Answer]:
@@ -115,4 +118,12 @@ def answer_or_fail(answerer: Answerer, questions: list[Question]) -> list[Answer
     return list(answers)
 
 
-__all__ = ["MAX_NEW_TOKENS", "Answerer", "ModelAnswerer", "answer_or_fail", "plain_answer"]
+__all__ = [
+    "MAX_NEW_TOKENS",
+    "Answerer",
+    "ModelAnswerer",
+    "answer_or_fail",
+    "opened_visual",
+    "plain_answer",
+    "plain_object",
+]

@@ -14,7 +14,8 @@ from desa2va.argument_types import Parser
 from desa2va.eval.provenance import describe_run, model_folder, weights_sha256
 
 from .arguments import add_benchmark_arguments
-from .asking import ModelAnswerer
+from .asking import Answerer, ModelAnswerer
+from .baselines import OraclePrompt, whole_picture
 from .names import open_benchmark
 from .processes import Processes, joined_processes, own_device
 from .runner import Run, answer_all, finished_run, score_run
@@ -39,6 +40,8 @@ def run(args: argparse.Namespace) -> dict[str, Any] | None:
     chosen = Run(benchmark, args.data, output_of(args), args.limit, args.batch_size, args.prompt)
     if args.score_only:
         return score_run(*finished_run(chosen))
+    if args.baseline is not None and benchmark.scores is None:
+        raise ValueError(f"--baseline needs the truth, which is not public for {benchmark.name}")
     with joined_processes() as processes:
         plan = chosen.plan()  # a data set that is not whole is told before a model is loaded
         answerer, model, machine = _loaded(args, processes)
@@ -51,15 +54,20 @@ def output_of(args: argparse.Namespace) -> Path:
     return args.out or Path(f"eval-{args.benchmark}")
 
 
-def _loaded(args: argparse.Namespace, processes: Processes) -> tuple[ModelAnswerer, dict[str, Any], dict[str, Any]]:
-    """The model ready to be asked, what tells it from others, and where it runs."""
+def _loaded(args: argparse.Namespace, processes: Processes) -> tuple[Answerer, dict[str, Any], dict[str, Any]]:
+    """Who is asked, what tells it from others, and where it runs."""
     # The command line's floor; imported here because nothing else of this room may know it.
-    from desa2va.hub import load, resolve
+    from desa2va.hub import load
+    from desa2va.model_files import locate
 
+    if args.baseline == "whole":
+        return whole_picture, {"baseline": "whole"}, {"processes": processes.count}
     model, processor = load(args.model, sam2=args.sam2, device=own_device(args.device), dtype=args.dtype)
-    answerer = ModelAnswerer(model, processor)
-    weights = weights_sha256(model_folder(resolve(args.model)))
-    told = {"weights_sha256": weights, "sam2": args.sam2, **answerer.settings()}
+    answerer = asked = ModelAnswerer(model, processor)
+    if args.baseline is not None:
+        answerer = OraclePrompt(model, processor, args.baseline)
+    weights = weights_sha256(model_folder(locate(args.model)))
+    told = {"baseline": args.baseline, "weights_sha256": weights, "sam2": args.sam2, **asked.settings()}
     return answerer, told, {"model": str(args.model), "processes": processes.count, **describe_run(model)}
 
 

@@ -106,11 +106,12 @@ def _both(report: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 def _probe_one(name: str, args: argparse.Namespace) -> tuple[dict[str, Any], Features]:
     """One checkpoint with its notes, curves and origin."""
     # The command line's floor; imported here because nothing else of this room may know it.
-    from desa2va.hub import load, resolve
+    from desa2va.hub import load
+    from desa2va.model_files import locate
 
     started = time.perf_counter()
     model, processor = load(name, device=args.device, dtype=args.dtype)
-    folder = model_folder(resolve(name))
+    folder = model_folder(locate(name))
     options = {option: getattr(args, option) for option in ("level", "split", "seed", "scenes", "batch_size")}
     figures, features = probe_model(model, processor, **options)
     training = read_training(folder)

@@ -1,0 +1,71 @@
+"""Who else could be asked: the floor and the ceiling of a benchmark, in the same harness.
+
+Enters: questions with their truth. Leaves: answers of a predictor that ignores the words and takes the whole picture,
+or of SAM-2 when a box or a point of the true mask tells it what is meant: what perfect understanding would be worth
+with this SAM-2. (Engineering; the figures to read paper section 4.1 by.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from desa2va.processing.files import encode_mask
+
+from .asking import opened_visual, plain_object
+from .questions import Answer, AnsweredObject, Question
+
+BASELINES = ("whole", "box", "point")
+
+
+def whole_picture(questions: Sequence[Question]) -> list[Answer]:
+    """Every pixel of every frame, whatever was asked."""
+    answers = []
+    for question in questions:
+        num_frames, *size = question.shape
+        codes, ones = (encode_mask(np.ones(size, bool)),) * num_frames, (1.0,) * num_frames
+        answers.append(Answer("ok", objects=(AnsweredObject(codes, ones, ones),)))
+    return answers
+
+
+class OraclePrompt:
+    """SAM-2 with a true prompt on the frame that shows most of the target, and its memory on the others.
+
+    Several objects that are meant together have one box. Where nothing fits, nothing is marked.
+
+    Args:
+        model: a `DeSa2VAModel` in eval mode. processor: its processor. kind: `"box"`, or `"point"`: the pixel of the
+            target nearest to its centre of mass.
+    """
+
+    def __init__(self, model: Any, processor: Any, kind: str) -> None:
+        self.model, self.processor, self.kind = model, processor, kind
+
+    def __call__(self, questions: Sequence[Question]) -> list[Answer]:
+        """Answers in the order of the questions, any number about one visual."""
+        return [self._answer(question) for question in questions]
+
+    def _answer(self, question: Question) -> Answer:
+        truth = question.truth()
+        areas = truth.sum(axis=(1, 2))
+        if not areas.any():
+            return Answer("no_target", "nothing fits")
+        frame = int(areas.argmax())
+        rows, columns = np.nonzero(truth[frame])
+        if self.kind == "box":
+            prompt = {"boxes": [[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]]}
+        else:
+            nearest = int(((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2).argmin())
+            prompt = {"points": [[[columns[nearest] + 0.5, rows[nearest] + 0.5]]]}
+        inputs = self.processor(**opened_visual([question]), **prompt, **self._frame(question, frame))
+        result = self.processor.post_process(self.model.generate(**inputs), inputs)[0]
+        return Answer(result.status, result.reason, objects=tuple(map(plain_object, result.objects)))
+
+    @staticmethod
+    def _frame(question: Question, frame: int) -> dict[str, Any]:
+        return {"key_frames": [frame]} if question.record.is_video else {}
+
+
+__all__ = ["BASELINES", "OraclePrompt", "whole_picture"]
