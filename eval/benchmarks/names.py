@@ -24,6 +24,7 @@ _FAMILIES = {
         "refcocog-umd-test",
         "refcocog-google-val",
     ),
+    "refcoco_m": ("refcoco_m-validation",),
     "generalized_pictures": ("grefcoco-unc-val", "grefcoco-unc-testA", "grefcoco-unc-testB"),
     "reasoning_pictures": ("reasonseg-val", "reasonseg-test"),
     "referring_videos": ("mevis-valid_u", "mevis-valid", "ref_youtube_vos-valid", "ref_sav-valid"),

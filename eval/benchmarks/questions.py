@@ -19,6 +19,7 @@ import numpy as np
 
 from desa2va.processing.files import check_code, decode_mask
 from desa2va.training.data.records import Code, Dialogue, Record
+from desa2va.training.data.sources import open_source
 
 FAILED = "failed"
 
@@ -137,7 +138,7 @@ class Benchmark:
 
     Attributes:
         name: as in `names`. dataset, split, options: of the reader. protocol: what the figures are, for the report.
-        id_names: those of `Dialogue.ids` that together name a sample.
+        id_names: those of `Dialogue.ids` that together name a sample; without any the record's name and a number do.
         scores: from the data folder to a fresh `Scores`; `None` where the truth is not public.
         submission: the folder in a submission's zip that holds the videos (`""`: its root); `None` without a server.
     """
@@ -150,6 +151,23 @@ class Benchmark:
     scores: Callable[[Path], Scores] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     submission: str | None = None
+
+    def records(self, root: Path) -> Sequence[Record]:
+        """All records of the split.
+
+        Args:
+            root: the folder of all published sets.
+
+        Raises:
+            FileNotFoundError, ValueError: the set is not there, or some of its records are wrong; no score leaves them
+                out.
+        """
+        return open_source(self.dataset, root=root, split=self.split, **self.options).records()
+
+    def identify(self, record: Record, place: int) -> str:
+        """The id of a dialogue of a record."""
+        ids = record.dialogues[place].ids
+        return "/".join(str(ids[name]) for name in self.id_names) if self.id_names else f"{record.name}/{place}"
 
 
 class Plan:
@@ -226,15 +244,15 @@ class Plan:
 
     def _question(self, record: Record, place: int) -> Question:
         dialogue = record.dialogues[place]
-        name = "/".join(str(dialogue.ids[name]) for name in self.benchmark.id_names)
         asked = dialogue.turns[0][0] if self.prompt is None else self.prompt.replace("{}", str(dialogue.ids["text"]))
-        return Question(name, record, dialogue, asked)
+        return Question(self.benchmark.identify(record, place), record, dialogue, asked)
 
 
 def _digested(question: Question) -> bytes:
-    """What makes a question what it is: words, true masks, and the names and byte sizes of its files."""
+    """What makes a question what it is: words, true masks, and the names and byte sizes of its pictures."""
     record, dialogue = question.record, question.dialogue
-    files = [[os.path.basename(path), os.path.getsize(path)] for path in record.paths] if not record.media else []
+    sizes = map(len, record.media) if record.media else map(os.path.getsize, record.paths)
+    files = list(zip(map(os.path.basename, record.paths), sizes, strict=True))
     masks = [[target.codes, target.ignored] for target in dialogue.targets]
     content = [question.id, dialogue.kind, dialogue.turns, dict(dialogue.ids), question.shape, files, masks]
     return json.dumps(content, sort_keys=True).encode()

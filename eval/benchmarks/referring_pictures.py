@@ -12,6 +12,8 @@ from desa2va.eval.metrics.referring import ReferringSegmentation, overlap
 
 from .questions import Answer, Benchmark, Question
 
+PROTOCOL = "every sentence is a sample; an answer without a mask is an empty one; several masks are united"
+
 
 class PictureScores:
     """cIoU, gIoU and Precision@t over samples, pixels to be ignored left out."""
@@ -37,11 +39,11 @@ def benchmark(name: str) -> Benchmark:
         name=name,
         dataset=dataset,
         split=split,
-        protocol="every sentence is a sample; an answer without a mask is an empty one; several masks are united",
+        protocol=PROTOCOL,
         id_names=("ref_id", "sent_id"),
         scores=lambda root: PictureScores(),
         options={"split_by": split_by, "text": "sent"},
     )
 
 
-__all__ = ["PictureScores", "benchmark"]
+__all__ = ["PROTOCOL", "PictureScores", "benchmark"]

@@ -17,7 +17,6 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from desa2va.eval.report_file import write_report
-from desa2va.training.data.sources import open_source
 
 from .answer_file import AnswerFolder, AnswerWriter, folder_header
 from .asking import Answerer, answer_or_fail
@@ -49,12 +48,9 @@ class Run:
         """Reads the data set.
 
         Raises:
-            FileNotFoundError, ValueError: it is not there, or some of its records are wrong; no score leaves them out.
+            FileNotFoundError, ValueError: see `Benchmark.records` and `Plan`.
         """
-        source = open_source(
-            self.benchmark.dataset, root=self.data, split=self.benchmark.split, **self.benchmark.options
-        )
-        return Plan(self.benchmark, source.records(), self.batch_size, self.prompt, self.limit)
+        return Plan(self.benchmark, self.benchmark.records(self.data), self.batch_size, self.prompt, self.limit)
 
     def identity(self, plan: Plan, model: Mapping[str, Any]) -> dict[str, Any]:
         """What two runs have to share to be one."""

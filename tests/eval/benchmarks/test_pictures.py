@@ -1,9 +1,11 @@
 """Benchmarks of pictures in their own layouts, with figures worked out by hand."""
 
+import datasets
 import pytest
 
+from desa2va.processing.files import encode_mask
 from tests.eval.benchmarks.layouts import box, write_refcoco
-from tests.training.data.readers.picture_layouts import box_mask
+from tests.training.data.readers.picture_layouts import box_mask, picture
 from tests.training.data.readers.test_reasonseg import question, shape
 
 
@@ -38,6 +40,26 @@ def test_refcoco(tmp_path, evaluate, name, folder, refs, split):
         "iou": 600 / 700,
     }
     assert report["prompt"].startswith('processor(task="segment"): "Please segment {}."')
+
+
+def test_refcoco_m(tmp_path, evaluate, monkeypatch):
+    """Pictures in cells; every sentence is a sample. cIoU (200 + 400 + 0) / 1400."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    image = picture(tmp_path / "a.png").read_bytes()
+    samples = [
+        {"id": 5, "sentences": ["the box", "left one"], "mask": encode_mask(box(1)[0])},
+        {"id": 6, "sentences": ["the tall one"], "mask": encode_mask(box(2)[0])},
+    ]
+    row = {"image": {"bytes": image, "path": None}, "image_id": 9, "samples": samples}
+    path = tmp_path / "data" / "refcoco_m" / "data" / "validation-00000-of-00001.parquet"
+    path.parent.mkdir(parents=True)
+    datasets.Dataset.from_list([row]).cast_column("image", datasets.Image()).to_parquet(path)
+    half = box_mask(4, 4, 24, 14)[None]
+    names = ["row 0 (row 0.0.png)/0", "row 0 (row 0.0.png)/1", "row 0 (row 0.0.png)/2"]
+    report = evaluate("refcoco_m-validation", tmp_path / "data", {names[0]: half, names[1]: box(1)})
+    assert [sample["id"] for sample in report["samples"]] == names
+    assert [sample["iou"] for sample in report["samples"]] == [0.5, 1, 0]
+    assert report["figures"]["ciou"] == pytest.approx(600 / 1400)
 
 
 def test_grefcoco(tmp_path, evaluate):
