@@ -171,6 +171,8 @@ def render(folder: str | os.PathLike, name: str | None = None) -> str:
         raise FileNotFoundError(f"{folder / 'config.json'} does not exist; a card describes a saved model")
     summary = _read_json(folder / SUMMARY_FILE)
     title = name or summary.get("name") or folder.resolve().name
+    # Trained from nothing and released with a summary; of other weights nobody here knows what they were made from.
+    ours = bool(summary) and not summary.get("base_models")
     evaluation = _read_json(folder / EVALUATION_FILE)
     pictures = [path.name for path in sorted(folder.glob("*.png"))]
     return (
@@ -183,7 +185,7 @@ def render(folder: str | os.PathLike, name: str | None = None) -> str:
             config=config,
             weights=_weights(folder),
             base_models=summary.get("base_models", []),
-            license=summary.get("license", "apache-2.0"),
+            license=summary.get("license", "apache-2.0" if ours else "other"),
             limitations=summary.get("limitations", []),
             recipe={key: value for key, value in summary.items() if key not in _SHOWN_APART},
             phases=_table(_phase_rows(summary.get("phases", []))),

@@ -23,7 +23,8 @@ def test_card_says_when_nothing_was_measured(folder):
     assert "No `training_summary.json`" in text
     assert "Not evaluated" in text
     assert "2506.22880" in text
-    assert text.startswith("---\nlicense: apache-2.0\n")
+    assert text.startswith("---\nlicense: other\n")
+    assert "Apache-2.0" not in text  # it was said of every model, one fine-tuned from Sa2VA too
 
 
 def test_card_shows_parameters_recipe_curves_and_scores(folder):
@@ -89,7 +90,7 @@ def test_the_hub_reads_everything_it_finds_models_by(folder):
     scores = {"standard test": {"ciou": 0.5, "giou": 0.25, "level": "standard", "split": "test"}}
     (folder / "evaluation.json").write_text(json.dumps(scores))
     data = ModelCard(render(folder, "toy")).data
-    assert (data.pipeline_tag, data.library_name, data.license) == ("image-segmentation", "transformers", "apache-2.0")
+    assert (data.pipeline_tag, data.library_name, data.license) == ("image-segmentation", "transformers", "other")
     assert (data.language, data.datasets, data.base_model) == (["en"], ["refshapes"], ["owner/base"])
     found = {(result.dataset_name, result.metric_type): result.metric_value for result in data.eval_results}
     assert found == {("standard test", "ciou"): 0.5, ("standard test", "giou"): 0.25}
