@@ -10,7 +10,6 @@ of gRefCOCO.)
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -34,7 +33,7 @@ from desa2va.training.data.sources import open_source
 from .answering import evaluation_mode
 from .metrics.generalized import GeneralizedReferring
 from .metrics.video import jaccard
-from .provenance import describe_run
+from .provenance import describe_run, files_sha256
 
 logger = logging.getLogger(__name__)
 TILE_WIDTH = 320
@@ -170,7 +169,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Command line; see the module docstring."""
     parser = Parser(prog="python -m desa2va.eval.finetune", description=__doc__.splitlines()[0])
     parser.add_argument("--model", required=True, help="a model folder, desa2va-tiny, or a Hub id")
-    parser.add_argument("--data", required=True, help="the fine-tune JSON")
+    parser.add_argument("--data", required=True, help="a fine-tune file, a folder, or another data set (docs/data.md)")
     parser.add_argument("--images", help="where its file names start from; default: images/ beside it, or its folder")
     parser.add_argument("--json", help="where the figures go")
     parser.add_argument(
@@ -183,7 +182,8 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if options.json:
         check_file_target("--json", options.json)
-    records = open_source(options.data, **({"image_root": options.images} if options.images else {})).records()
+    source = open_source(options.data, **({"image_root": options.images} if options.images else {}))
+    records = source.records()
     read = [options.model, options.data, *(path for record in records for path in record.paths[:1])]
     # A sheet is named by the number of its record, as pictures often are: it must not land among the user's own.
     sheets = output_folder(options.overlays, replace=True, sources=read) if options.overlays else nullcontext()
@@ -194,7 +194,7 @@ def main(arguments: list[str] | None = None) -> int:
     about = {
         "model": options.model,
         "data": options.data,
-        "data_sha256": hashlib.sha256(Path(options.data).read_bytes()).hexdigest(),
+        "data_sha256": files_sha256(source.files),
         "seconds": round(time.time() - started, 1),
         **describe_run(model),
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -53,12 +54,25 @@ def weights_sha256(folder: str | os.PathLike) -> str:
     files = sorted(Path(folder).glob("*.safetensors"))
     if not files:
         raise FileNotFoundError(f"the folder {os.fspath(folder)} holds no *.safetensors file")
+    return files_sha256(files)
+
+
+def files_sha256(files: Iterable[str | os.PathLike]) -> str | None:
+    """SHA-256 of the contents of files, one behind another.
+
+    Args:
+        files: what is no file (a folder of pictures beside annotations, say) is passed over.
+
+    Returns:
+        64 hexadecimal digits; `None` without any file.
+    """
+    found = [file for file in map(Path, files) if file.is_file()]
     digest = hashlib.sha256()
-    for file in files:
+    for file in found:
         with file.open("rb") as stream:
             while chunk := stream.read(1 << 20):
                 digest.update(chunk)
-    return digest.hexdigest()
+    return digest.hexdigest() if found else None
 
 
 def model_folder(resolved: str) -> str:
@@ -70,4 +84,4 @@ def model_folder(resolved: str) -> str:
     return snapshot_download(resolved, allow_patterns="*.safetensors", local_files_only=True)
 
 
-__all__ = ["describe_run", "model_folder", "weights_sha256"]
+__all__ = ["describe_run", "files_sha256", "model_folder", "weights_sha256"]

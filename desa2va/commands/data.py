@@ -162,9 +162,18 @@ def run_check(args: argparse.Namespace) -> int:
 
 def run_prepare(args: argparse.Namespace) -> int:
     """Write the shards that are missing and say what there is."""
+    from tqdm import tqdm
+
     from desa2va.training.data.prepare import prepare
 
-    found = prepare(_source(args), args.out, shard_size=args.shard_size, link=args.link, workers=args.jobs)
+    with tqdm(desc="shards", unit="shard") as bar:
+
+        def show(done: int, count: int) -> None:
+            bar.total = count
+            bar.update(done - bar.n)
+
+        settings = {"shard_size": args.shard_size, "link": args.link, "workers": args.jobs}
+        found = prepare(_source(args), args.out, **settings, progress=show)
     size = sum(shard["bytes"] for shard in found["shards"]) / 1e6
     print(f"{args.out}: {found['records']} records in {len(found['shards'])} shards, {size:.1f} MB")
     return 0

@@ -116,6 +116,26 @@ def test_command_with_a_real_model(data, make_model, processor, tmp_path):
     assert (tmp_path / "sheets" / "00002.png").is_file()
 
 
+def test_a_folder_is_scored(make_model, processor, tmp_path):
+    """Guards the other kinds of data: the folder was read as if it were one file, after all its answers were made."""
+    photos = tmp_path / "photos"
+    for name, value in (("images", 90), ("masks", 1)):
+        (photos / name).mkdir(parents=True)
+        Image.fromarray(np.full((24, 32), value, np.uint8)).save(photos / name / "a.png")
+    (photos / "expressions.csv").write_text("image,object,expression\na.png,1,all of it\n", encoding="utf-8")
+    model = make_model()
+    model.processor = processor
+    model.save_pretrained(tmp_path / "model")
+    target = tmp_path / "scores.json"
+    arguments = ["--model", str(tmp_path / "model"), "--data", str(photos), "--json", str(target), "--device", "cpu"]
+    digests = []
+    for value in (1, 1, 2):
+        Image.fromarray(np.array([[1, value] * 16] * 24, np.uint8)).save(photos / "masks" / "a.png")
+        assert finetune.main(arguments) == 0
+        digests.append(json.loads(target.read_text(encoding="utf-8"))["data_sha256"])
+    assert digests[0] == digests[1] != digests[2]  # another mask is another truth
+
+
 def test_wrong_data_is_refused(data):
     """Guards against scores of the records that happened to be right."""
     data.write_text(json.dumps([{"image": "b.png", "text": [], "mask": []}]), encoding="utf-8")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,7 +22,9 @@ from .readers import KINDS, READERS, RecordStream, TableRecords, own_reader
 from .record_index import hold_or_index, known_records
 from .records import Record, RecordError
 
+logger = logging.getLogger(__name__)
 SHOWN_PROBLEMS = 5
+TOLERATED = 0.01  # share of wrong rows that a published set may have: nobody can mend it, and most have a few
 DATA_ROOT = "data"  # Sa2VA's folder of all published sets
 
 
@@ -31,13 +34,14 @@ class Source:
 
     Attributes:
         name: as it was given. read: its reader, which takes `options`. files: its annotation files, and the folders
-            of its pictures.
+            of its pictures. published: whether it is a published set, of which wrong rows are left out.
     """
 
     name: str
     read: Callable[..., Any]
     options: dict[str, Any]
     files: tuple[str, ...] = ()
+    published: bool = False
 
     def items(self) -> Iterator[Record | RecordError]:
         """Records, and what is wrong with those that are none, in the order of the source."""
@@ -47,8 +51,11 @@ class Source:
     def records(self) -> Sequence[Record] | RecordStream:
         """All records. Rows of a table are read when they are asked for, those of other sources now.
 
+        Wrong rows of a published set are left out, and the log counts them and names the first ones.
+
         Raises:
-            ValueError: some are wrong; the message names the first ones and says what would be right.
+            ValueError: some are wrong, of a published set more than one in a hundred; the message names the first ones
+                and says what would be right.
         """
         known = known_records(self.key())
         if known is not None:
@@ -59,18 +66,32 @@ class Source:
         return hold_or_index(self._right(found), self.key())
 
     def _right(self, items: Iterator[Record | RecordError]) -> Iterator[Record]:
-        """The records, as long as none is wrong; from the first wrong one on the rest is only looked through."""
-        problems: list[RecordError] = []
+        """The records. Of own data only as long as none is wrong: then the rest is only looked through."""
+        problems: dict[str, RecordError] = {}
+        right = 0
         for item in items:
             if isinstance(item, RecordError):
-                problems.append(item)
-            elif not problems:
-                yield item
-        if problems:
-            shown = "; ".join(map(str, problems[:SHOWN_PROBLEMS]))
-            more = len(problems) - SHOWN_PROBLEMS
-            rest = f"; and {more} more: `desa2va data check {self.name}` lists all" if more > 0 else ""
-            raise ValueError(f"{self.name}: {len(problems)} of its records are wrong: {shown}{rest}")
+                problems.setdefault(item.record, item)
+            else:
+                right += 1
+                if self.published or not problems:
+                    yield item
+        if not problems:
+            return
+        told = self._told(list(problems.values()), right)
+        if not self.published or len(problems) > TOLERATED * (right + len(problems)):
+            raise ValueError(told)
+        logger.warning("%s. They are left out", told)
+
+    def _told(self, problems: list[RecordError], right: int) -> str:
+        shown = "; ".join(map(str, problems[:SHOWN_PROBLEMS]))
+        more = len(problems) - SHOWN_PROBLEMS
+        name, *split = self.name.split("/") if self.published else [self.name]
+        command = " --option split=".join([f"desa2va data check {name}", *split])
+        rest = f"; and {more} more: `{command}` lists all" if more > 0 else ""
+        number = f"{len(problems)} of its {right + len(problems)}" if self.published else f"{len(problems)} of its"
+        limit = f" (at most {TOLERATED:.0%} may be)" if self.published else ""
+        return f"{self.name}: {number} records are wrong{limit}: {shown}{rest}"
 
     def key(self) -> str:
         """What changes when an annotation file does (its name, size or time) or an option of the reader.
@@ -104,7 +125,7 @@ def open_source(name: str, **options: Any) -> Source:
         raise ValueError(f"{name} has no split {split!r}; it has {', '.join(reader.splits)}")
     root = Path(options.pop("root", DATA_ROOT))
     files = tuple(str(root / file) for file in reader.present(root).found)
-    return Source(f"{name}/{split}", reader.read, {"root": root, "split": split, **options}, files)
+    return Source(f"{name}/{split}", reader.read, {"root": root, "split": split, **options}, files, published=True)
 
 
 def _own_files(path: Path) -> tuple[str, ...]:

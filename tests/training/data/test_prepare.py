@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from desa2va.cli import main
 from desa2va.processing.files import encode_mask
 from desa2va.training.data.build import open_dataset
 from desa2va.training.data.prepare import MANIFEST, prepare
@@ -93,6 +94,15 @@ def test_a_second_call_writes_nothing(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_the_command_shows_its_progress(tmp_path, capsys):
+    """Guards hours of work without a word: what was told to `progress` was shown to nobody."""
+    path = write(tmp_path, 12)
+    assert main(["data", "prepare", path, "--out", str(tmp_path / "out"), "--shard-size", "5"]) == 0
+    told = capsys.readouterr()
+    assert "3/3" in told.err
+    assert "13 records in 3 shards" in told.out
+
+
 def test_killed_and_repeated(tmp_path):
     """Guards against a half shard with a whole one's name: after any kill the same command ends with the same set."""
     path = write(tmp_path, 80)
