@@ -1,4 +1,5 @@
-"""Metrics: numpy masks enter, plain figures with standard errors leave. Nothing here knows a model.
+"""Metrics: numpy masks, texts and answers enter, plain figures leave. Nothing here knows a model.
 
-`referring`, `generalized` and `video` hold the definitions; the folders wrap them for `evaluate.load(folder)`.
+Modules hold the definitions, a `Collected` class each and pure functions; the folders wrap them for
+`evaluate.load(folder)`.
 """

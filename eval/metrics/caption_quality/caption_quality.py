@@ -1,0 +1,49 @@
+"""Captions for `evaluate.load("eval/metrics/caption_quality")` (paper section 4.1).
+
+Captions with their references enter;
+the figures of `CaptionQuality` leave.
+"""
+
+import datasets
+import evaluate
+
+from desa2va.eval.metrics.captions import CaptionQuality
+
+_DESCRIPTION = "METEOR, CIDEr, BLEU and ROUGE-L by pycocoevalcap; needs Java."
+_INPUTS = """
+Args:
+    predictions: one caption per item.
+    references: a list of captions per item.
+"""
+_CITATION = """
+@article{chen2015microsoft,
+  title = {Microsoft COCO Captions: Data Collection and Evaluation Server},
+  author = {Chen, Xinlei and others}, journal = {arXiv preprint arXiv:1504.00325}, year = {2015}
+}
+"""
+
+
+class CaptionQualityMetric(evaluate.Metric):
+    """`CaptionQuality` behind `add_batch` and `compute`."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(
+            description=_DESCRIPTION,
+            citation=_CITATION,
+            inputs_description=_INPUTS,
+            features=datasets.Features(
+                {
+                    "predictions": datasets.Value("string"),
+                    "references": datasets.Sequence(datasets.Value("string")),
+                }
+            ),
+        )
+
+    def _compute(self, predictions, references):
+        scores = CaptionQuality()
+        for number, (prediction, real) in enumerate(zip(predictions, references, strict=True)):
+            scores.add(number, prediction, real)
+        return scores.compute()
+
+
+__all__ = ["CaptionQualityMetric"]

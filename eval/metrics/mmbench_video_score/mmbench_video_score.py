@@ -1,0 +1,49 @@
+"""MMBench-Video for `evaluate.load("eval/metrics/mmbench_video_score")` (paper section 4.1).
+
+A judge's scores and abilities enter, one of each per question;
+the figures of `MMBenchVideo` leave.
+"""
+
+import datasets
+import evaluate
+
+from desa2va.eval.metrics.judged import MMBenchVideo
+
+_DESCRIPTION = "Mean scores of MMBench-Video by group and by ability."
+_INPUTS = """
+Args:
+    predictions: scores of the judge, 0 to 3; None where there is none.
+    references: abilities of each question.
+"""
+_CITATION = """
+@inproceedings{fang2024mmbenchvideo,
+  title = {MMBench-Video: A Long-Form Multi-Shot Benchmark for Holistic Video Understanding},
+  author = {Fang, Xinyu and others}, booktitle = {NeurIPS}, year = {2024}
+}
+"""
+
+
+class MmbenchVideoScoreMetric(evaluate.Metric):
+    """`MMBenchVideo` behind `add_batch` and `compute`."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(
+            description=_DESCRIPTION,
+            citation=_CITATION,
+            inputs_description=_INPUTS,
+            features=datasets.Features(
+                {
+                    "predictions": datasets.Value("int32"),
+                    "references": datasets.Sequence(datasets.Value("string")),
+                }
+            ),
+        )
+
+    def _compute(self, predictions, references):
+        scores = MMBenchVideo()
+        for score, abilities in zip(predictions, references, strict=True):
+            scores.add(score, abilities)
+        return scores.compute()
+
+
+__all__ = ["MmbenchVideoScoreMetric"]
