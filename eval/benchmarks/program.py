@@ -43,7 +43,10 @@ def run(args: argparse.Namespace) -> dict[str, Any] | None:
     if args.baseline is not None and benchmark.scores is None:
         raise ValueError(f"--baseline needs the truth, which is not public for {benchmark.name}")
     with joined_processes() as processes:
-        plan = chosen.plan()  # a data set that is not whole is told before a model is loaded
+        # What is missing for a score is told before a model is loaded and hours are spent on answers.
+        plan = chosen.plan()
+        if benchmark.scores is not None:
+            benchmark.scores(args.data)
         answerer, model, machine = _loaded(args, processes)
         answers = answer_all(chosen, plan, answerer, model, machine, processes)
     return score_run(chosen, plan, answers) if processes.rank == 0 else None

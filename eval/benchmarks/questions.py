@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +22,7 @@ from desa2va.training.data.records import Code, Dialogue, Record
 from desa2va.training.data.sources import open_source
 
 FAILED = "failed"
+WORDING = 'processor(task="segment"): "Please segment {}.", questions and requests as they are'
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,15 @@ class Answer:
         Raises:
             ValueError: masks of another number of frames or another size than the question's.
         """
+        self._check(question)
+        return unite([entry.codes for entry in self.objects], question.shape)
+
+    def object_masks(self, question: Question) -> list[np.ndarray]:
+        """Bool `(T, H, W)` of each object; raises as `mask`."""
+        self._check(question)
+        return [unite([entry.codes], question.shape) for entry in self.objects]
+
+    def _check(self, question: Question) -> None:
         num_frames, *size = question.shape
         for place, entry in enumerate(self.objects):
             if len(entry.codes) != num_frames:
@@ -102,7 +112,6 @@ class Answer:
                     check_code(code, tuple(size))
                 except ValueError as error:
                     raise ValueError(f"sample {question.id}: object {place}, frame {frame}: {error}") from error
-        return unite([entry.codes for entry in self.objects], question.shape)
 
     def to_dict(self) -> dict[str, Any]:
         """In plain types; `from_dict` restores it."""
@@ -140,6 +149,7 @@ class Benchmark:
         name: as in `names`. dataset, split, options: of the reader. protocol: what the figures are, for the report.
         id_names: those of `Dialogue.ids` that together name a sample; without any the record's name and a number do.
         scores: from the data folder to a fresh `Scores`; `None` where the truth is not public.
+        wording: what is said where no prompt is given, for the report.
         submission: the folder in a submission's zip that holds the videos (`""`: its root); `None` without a server.
     """
 
@@ -150,6 +160,7 @@ class Benchmark:
     id_names: tuple[str, ...]
     scores: Callable[[Path], Scores] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    wording: str = WORDING
     submission: str | None = None
 
     def records(self, root: Path) -> Sequence[Record]:
@@ -162,7 +173,8 @@ class Benchmark:
             FileNotFoundError, ValueError: the set is not there, or some of its records are wrong; no score leaves them
                 out.
         """
-        return open_source(self.dataset, root=root, split=self.split, **self.options).records()
+        source = open_source(self.dataset, root=root, split=self.split, **self.options)
+        return replace(source, published=False).records()  # a training may leave rows out
 
     def identify(self, record: Record, place: int) -> str:
         """The id of a dialogue of a record."""
@@ -182,7 +194,7 @@ class Plan:
         limit: only the first so many questions.
 
     Raises:
-        ValueError: two samples of one id, a prompt without `{}`, or nothing to ask.
+        ValueError: two samples of one id, a prompt without `{}` or where none is taken, or nothing to ask.
     """
 
     def __init__(
@@ -244,7 +256,11 @@ class Plan:
 
     def _question(self, record: Record, place: int) -> Question:
         dialogue = record.dialogues[place]
-        asked = dialogue.turns[0][0] if self.prompt is None else self.prompt.replace("{}", str(dialogue.ids["text"]))
+        asked = dialogue.turns[0][0]
+        if self.prompt is not None:
+            if "text" not in dialogue.ids:
+                raise ValueError(f"{self.benchmark.name} asks in its own words; leave out the prompt")
+            asked = self.prompt.replace("{}", str(dialogue.ids["text"]))
         return Question(self.benchmark.identify(record, place), record, dialogue, asked)
 
 
@@ -268,4 +284,4 @@ def unite(tracks: Sequence[Sequence[Code | None]], shape: tuple[int, int, int]) 
     return united
 
 
-__all__ = ["FAILED", "Answer", "AnsweredObject", "Benchmark", "Plan", "Question", "Scores", "unite"]
+__all__ = ["FAILED", "WORDING", "Answer", "AnsweredObject", "Benchmark", "Plan", "Question", "Scores", "unite"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .questions import Answer, Benchmark, Question
+from .questions import WORDING, Answer, Benchmark, Question
 from .referring_pictures import PictureScores
 
 
@@ -41,6 +41,7 @@ def benchmark(name: str) -> Benchmark:
         id_names=("image_id",),
         scores=lambda root: ReasoningScores(),
         options={"rewordings": False},
+        wording=f'{WORDING}; after a whole sentence "Please output the segmentation mask."',
     )
 
 

@@ -24,7 +24,6 @@ from .processes import Processes
 from .questions import FAILED, Answer, Benchmark, Plan, Question
 from .submission import check_submission, write_submission
 
-WORDING = 'processor(task="segment"): "Please segment {}.", questions and requests as they are'
 _PLAN = ("limit", "batch_size", "prompt")
 
 
@@ -142,7 +141,7 @@ def _scored(run: Run, plan: Plan, answers: AnswerFolder) -> dict[str, Any]:
         seconds += spent
         for question, answer in zip(questions, found, strict=True):
             values = scores.add(question, answer) if scores else {}
-            expression = question.dialogue.ids["text"]
+            expression = question.dialogue.ids.get("text", question.prompt)
             samples.append({"id": question.id, "expression": expression, "status": answer.status, **values})
             statuses[answer.status] += 1
             if answer.status == FAILED:
@@ -150,7 +149,7 @@ def _scored(run: Run, plan: Plan, answers: AnswerFolder) -> dict[str, Any]:
     return {
         "benchmark": run.benchmark.name,
         "protocol": run.benchmark.protocol,
-        "prompt": run.prompt or WORDING,
+        "prompt": run.prompt or run.benchmark.wording,
         "n": len(samples),
         "figures": scores.figures() if scores else {},
         "statuses": dict(sorted(statuses.items())),
@@ -173,4 +172,4 @@ def _answered(plan: Plan, answers: AnswerFolder) -> Iterator[tuple[Question, Ans
         yield from zip(questions, answers.read(unit, [question.id for question in questions])[0], strict=True)
 
 
-__all__ = ["WORDING", "Run", "answer_all", "finished_run", "score_run"]
+__all__ = ["Run", "answer_all", "finished_run", "score_run"]
