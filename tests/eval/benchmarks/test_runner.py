@@ -226,5 +226,9 @@ def test_two_samples_of_one_name_and_wrong_records_are_named(root, evaluate):
     write_refcoco(root, {9: [(1, 1, ["a"]), (2, 77, ["b"])]})
     with pytest.raises(ValueError, match=r"1 of its records are wrong.*has no annotation 77"):
         evaluate("refcoco-unc-val", root, {})
+    many = {number: [(number, 1, ["a"])] for number in range(1, 121)}
+    write_refcoco(root, {**many, 121: [(121, 77, ["b"])]})  # a training leaves out one of so many
+    with pytest.raises(ValueError, match="1 of its records are wrong"):
+        evaluate("refcoco-unc-val", root, {})
     with pytest.raises(ValueError, match=r"needs one \{\} in the place of the expression"):
         evaluate("refcoco-unc-val", write_refcoco(root, PICTURES), {}, prompt="Segment it.")
