@@ -129,6 +129,7 @@ def _source(args: argparse.Namespace) -> Any:
 
 def run_check(args: argparse.Namespace) -> int:
     """Read every record, mask and pixel; say what is there and what is wrong. Returns 1 where anything is."""
+    import desa2va.auto  # noqa: F401  (without it transformers warns of an unknown kind of model)
     from desa2va.model_files import resolve
     from desa2va.processing.files import check_file_target
     from desa2va.processing.processing_desa2va import DeSa2VAProcessor

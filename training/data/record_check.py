@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,7 +46,7 @@ def check_source(source: Source, processor: Any, seen: Callable[[Record], None] 
         FileNotFoundError, ValueError: a source that can not be read at all.
     """
     report = CheckReport()
-    for item in source.items():
+    for item in _all_items(source):
         if isinstance(item, RecordError):
             report.problems.append(item)
             continue
@@ -60,6 +60,14 @@ def check_source(source: Source, processor: Any, seen: Callable[[Record], None] 
         if not problems:
             seen(item)
     return report
+
+
+def _all_items(source: Source) -> Iterator[Record | RecordError]:
+    """The items of a source; what a reader can not go on after is the last one."""
+    try:
+        yield from source.items()
+    except RecordError as error:
+        yield error
 
 
 def _moved(record: Record) -> list[RecordError]:

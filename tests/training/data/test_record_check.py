@@ -77,6 +77,19 @@ def test_faults_are_named_with_file_and_row(folder, capsys):
     assert "5 problems" in out
 
 
+def test_a_poisoned_pickle_is_a_problem(tmp_path, capsys):
+    """It is what was examined that is wrong, not the request: exit code 1, and nothing of it runs."""
+    home = tmp_path / "ref_seg" / "refcoco"
+    home.mkdir(parents=True)
+    (home / "refs(unc).p").write_bytes(b"cos\nmkdir\n(V" + str(tmp_path / "owned").encode() + b"\ntR.")
+    assert main(["data", "check", "refcoco", "--option", f"root={tmp_path}"]) == 1
+    out = capsys.readouterr().out
+    assert "refs(unc).p, content: an annotation file holds lists" in out
+    assert "a call of os.mkdir; nothing of it was run" in out
+    assert "1 problem" in out
+    assert not (tmp_path / "owned").exists()
+
+
 def test_notes(folder, capsys):
     """Guards what is allowed and seldom meant: it is told, and is no problem."""
     table(folder, "a.jpg,,2,The left one.", ",ball,1,the ball", f'a.jpg,,2,"{"very " * 60}long"')

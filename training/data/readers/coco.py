@@ -85,6 +85,12 @@ class _Items:
                 raise ValueError(f"image_id {number!r:.40} is not among the images of the COCO file")
             path = inside(self.root, str(picture.get("file_name")))
             size, _ = measure((path,), False)
+            stated = picture.get("height", size[0]), picture.get("width", size[1])
+            if stated != size:
+                raise ValueError(
+                    f"{path} is {size[1]} x {size[0]} but the COCO file says {stated[1]} x {stated[0]} (width x "
+                    "height); its masks belong to that size"
+                )
         with named_field("expressions"):
             asked = item.get("expressions", [])
             if not isinstance(asked, list) or not all(isinstance(entry, dict) for entry in asked):

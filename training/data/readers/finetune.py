@@ -52,7 +52,8 @@ def read_finetune(
             yield _Checker(number, root, os.fspath(path)).record(entry)
         except FieldError as error:
             label = _label(entry)
-            yield RecordError(f"record {number}{f' ({label})' if label else ''}", error.field, str(error))
+            where = f"{os.path.basename(path)}, record {number}"
+            yield RecordError(f"{where} ({label})" if label else where, error.field, str(error))
 
 
 def default_root(path: str | os.PathLike) -> Path:
@@ -94,7 +95,7 @@ class _Checker:
         if not texts and not chats:
             raise FieldError("record", "nothing to learn: neither text with mask, nor caption, nor conversations")
         asked = [expression_dialogue(text.strip(), found) for text, found in zip(texts, codes, strict=True)]
-        name = f"record {self.number} ({paths[0]})"
+        name = f"{os.path.basename(self.source)}, record {self.number} ({paths[0]})"
         return Record(name, paths, is_video, size, num_frames, (*asked, *chats), self.source)
 
     def paths(self, entry: dict[str, Any]) -> tuple[tuple[str, ...], bool]:

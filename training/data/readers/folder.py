@@ -71,7 +71,7 @@ def _visual(folder: Path, rows: list[Row], source: str) -> Iterator[Record | Rec
     for row in rows:
         try:
             with named_field("object"):
-                dialogues.append(_dialogue(row, found, f"masks/{name}"))
+                dialogues.append(_dialogue(row, found, name))
         except FieldError as error:
             yield RecordError(row.where, error.field, str(error))
     if dialogues:
@@ -84,7 +84,7 @@ def _dialogue(row: Row, found: Found, where: str) -> Dialogue:
     known = sorted({number for frame in found for number in frame})
     missing = [number for number in row.objects if number not in known]
     if missing:
-        held = f"holds {', '.join(map(str, known[:20]))}" if known else "holds none, or there is no mask"
+        held = f"holds {', '.join(map(str, known[:20]))}" if known else "has none: no mask in masks/, or an empty one"
         raise ValueError(f"no object {missing[0]} in the mask of {where}, which {held}; leave empty for no target")
     codes = [[frame[number] for number in row.objects if number in frame] for frame in found]
     return expression_dialogue(row.text, tuple(unite_masks(parts) if parts else None for parts in codes))

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from desa2va.training.data.records import RecordError
+
 _KINDS = "biufcSU"  # bool, integers, floats, complex, bytes, texts
 _BUILTINS = (set, frozenset, bytearray, complex)
 
@@ -98,7 +100,7 @@ def read_pickle(path: str | os.PathLike) -> Any:
     """The content of a pickled annotation file. Texts of Python 2 are read as Latin-1.
 
     Raises:
-        FileNotFoundError: no such file. ValueError: it wants to call something, or is no pickle.
+        FileNotFoundError: no such file. RecordError: it wants to call something, or is no pickle.
     """
     path = Path(path)
     if not path.is_file():
@@ -107,12 +109,14 @@ def read_pickle(path: str | os.PathLike) -> Any:
         try:
             return _Unpickler(file, encoding="latin1").load()
         except pickle.UnpicklingError as error:
-            raise ValueError(
-                f"{path}: an annotation file holds lists, dictionaries, texts, numbers and arrays alone, but this "
-                f"pickle holds {error}; nothing of it was run, do not use it"
-            ) from error
+            told = (
+                "an annotation file holds lists, dictionaries, texts, numbers and arrays alone, but this pickle holds "
+                f"{error}; nothing of it was run, do not use it"
+            )
+            raise RecordError(str(path), "content", told) from error
         except Exception as error:  # broken streams raise nearly anything
-            raise ValueError(f"{path}: no whole pickle ({type(error).__name__}: {error})") from error
+            told = f"no whole pickle ({type(error).__name__}: {error})"
+            raise RecordError(str(path), "content", told) from error
 
 
 __all__ = ["read_pickle"]

@@ -48,6 +48,14 @@ def write(folder, *expressions, **item):
     return folder
 
 
+def test_a_picture_of_another_size_is_told(folder):
+    """Guards against a picture that was enlarged: polygons still lay inside it, at wrong places."""
+    Image.new("RGB", (64, 48)).save(folder / "images" / "a.jpg")
+    (problem,) = read_coco(write(folder, {"text": "left", "ann_ids": [1]}))
+    assert str(problem).startswith("expressions.json, item 0, image: ")
+    assert "a.jpg is 64 x 48 but the COCO file says 32 x 24 (width x height)" in str(problem)
+
+
 def test_expressions_find_their_annotations(folder):
     """Guards unions, expressions without target, captions, and the licence of the picture."""
     asked = [{"text": name, "ann_ids": ids} for name, ids in (("left", [1]), ("both", [1, 2]), ("none", []))]

@@ -311,7 +311,7 @@ def test_check_command(folder, capsys):
     path = write(folder, record(), record(image="b.png"), record(image="clip/0.png"))
     assert main(["data", "check", str(path)]) == 1
     out = capsys.readouterr().out
-    assert "record 1 (b.png), image: no file" in out
+    assert "train.json, record 1 (b.png), image: no file" in out
     assert "record 2" in out
     assert "clip/0.png: the picture is truncated" in out.replace("(", "").replace(")", "")
     assert "2 problems" in out
@@ -398,7 +398,7 @@ def test_every_record_is_checked_on_its_own(folder, capsys, lines):
     assert main(["data", "check", str(path)]) == 1
     out = capsys.readouterr().out
     for number, (name, (_, message)) in enumerate(HOSTILE.items()):
-        found = [line for line in out.splitlines() if re.match(rf"record {2 * number}[ ,]", line)]
+        found = [line for line in out.splitlines() if re.match(rf"{path.name}, record {2 * number}[ ,]", line)]
         assert len(found) == 1, name
         assert re.search(message, found[0]), (name, found)
         assert len(found[0]) < 510
@@ -410,7 +410,7 @@ def test_every_record_is_checked_on_its_own(folder, capsys, lines):
 def test_a_line_that_is_no_json_is_one_problem(folder):
     (folder / "a.jsonl").write_text(json.dumps(record()) + "\n{\n" + json.dumps(record()))
     first, problem, last = read_finetune(folder / "a.jsonl")
-    assert str(problem)[:40] == "record 1, record: line 2 is not valid JS"
+    assert str(problem).startswith("a.jsonl, record 1, record: line 2 is not valid JS")
     assert isinstance(first, Record)
     assert isinstance(last, Record)
 
@@ -436,8 +436,8 @@ def test_what_passes_is_learned(processor, folder):
     assert processor.collate([data[0]])["input_ids"].shape[1] > 1500
     for number, named in ((1, "text 0"), (2, "conversations")):
         (problem,) = too_long(data.records[number], processor)
-        assert str(problem).startswith(f"record {number} ({data.records[number].paths[0]}), {named}: ")
+        assert str(problem).startswith(f"train.json, record {number} ({data.records[number].paths[0]}), {named}: ")
         with pytest.raises(ValueError, match="max_length=2048"):
             processor.collate([data[number]])
-    with pytest.raises(ValueError, match=r"train.json: record 1 .*max_length=2048"):
+    with pytest.raises(ValueError, match=r"train.json, record 1 .*max_length=2048"):
         check_lengths(Mixture([data], [1.0], 4), processor)

@@ -67,7 +67,7 @@ def test_json_lines_and_other_names(folder, mode):
     [
         ("b.jpg,1,it", r"expressions.csv, line 3 \(b.jpg\), image: no file .*b.jpg"),
         ("../a.jpg,1,it", "line 3 .*image: file name '../a.jpg' leads out of"),
-        ("a.jpg,7,it", "line 3 .*object: no object 7 in the mask of masks/a.jpg, which holds 1, 2, 255"),
+        ("a.jpg,7,it", "line 3 .*object: no object 7 in the mask of a.jpg, which holds 1, 2, 255"),
         ("a.jpg,0,it", "line 3, object: objects are numbered from 1"),
         ("a.jpg,one,it", "line 3, object: must be a number"),
         ("a.jpg,1,", "line 3, expression: must be an expression"),
@@ -92,7 +92,7 @@ def test_wrong_rows_are_named(folder, row, message):
     [
         (NUMBERS.T, "P", "is 24 x 32 but its picture is 32 x 24"),
         (NUMBERS, "RGB", "holds colours .mode RGB"),
-        (None, "P", "no object 1 in the mask of masks/a.jpg, which holds none, or there is no mask"),
+        (None, "P", "no object 1 in the mask of a.jpg, which has none: no mask in masks/, or an empty one"),
         (b"broken", "P", "no mask that can be read"),
     ],
     ids=["size", "colours", "missing", "broken"],

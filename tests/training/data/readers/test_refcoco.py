@@ -214,7 +214,7 @@ def test_a_poisoned_pickle_is_refused(tmp_path):
     """A pickle is a program; one that calls something is no annotation file."""
     root = layout(tmp_path, [], [])
     (root / "ref_seg/refcoco/refs(unc).p").write_bytes(pickle.dumps([print]))
-    with pytest.raises(ValueError, match=r"refs\(unc\)\.p: .*print"):
+    with pytest.raises(ValueError, match=r"refs\(unc\)\.p, content: .*print"):
         read(root)
 
 
