@@ -28,6 +28,8 @@ _FAMILIES = {
     "generalized_pictures": ("grefcoco-unc-val", "grefcoco-unc-testA", "grefcoco-unc-testB"),
     "reasoning_pictures": ("reasonseg-val", "reasonseg-test"),
     "referring_videos": ("mevis-valid_u", "mevis-valid", "ref_youtube_vos-valid", "ref_sav-valid"),
+    "revos": ("revos-valid",),
+    "grounded_pictures": ("gcg-val", "gcg-test"),
     "ref_davis17": ("ref_davis17-valid",),
 }
 BENCHMARKS = {name: family for family, names in _FAMILIES.items() for name in names}

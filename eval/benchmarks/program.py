@@ -21,7 +21,7 @@ from .processes import Processes, joined_processes, own_device
 from .runner import Run, answer_all, finished_run, score_run
 
 logger = logging.getLogger(__name__)
-_SHOWN = ("ciou", "giou", "n_acc", "t_acc", "j", "f", "jf")
+_SHOWN = ("ciou", "giou", "n_acc", "t_acc", "j", "f", "jf", "a", "r", "miou", "recall", "ap50", "meteor", "cider")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any] | None:
@@ -77,12 +77,11 @@ def _loaded(args: argparse.Namespace, processes: Processes) -> tuple[Answerer, d
 def summarise(report: dict[str, Any]) -> str:
     """The main figures as a few lines of text."""
     lines = [f"{report['benchmark']}, {report['n']} samples, {len(report['failed'])} failed"]
-    figures = report["figures"]
-    nested = any(isinstance(values, dict) for values in figures.values())
-    for group, values in figures.items() if nested else [("", figures)]:
-        shown = [f"{name} {values[name]:.4f}" for name in _SHOWN if values and values.get(name) is not None]
+    groups = {name: values for name, values in report["figures"].items() if isinstance(values, dict)}
+    for group, values in (groups or {"": report["figures"]}).items():
+        shown = [f"{name} {values[name]:.4f}" for name in _SHOWN if values.get(name) is not None]
         if shown:
-            lines.append(f"{group:12}{', '.join(shown)}" if group else ", ".join(shown))
+            lines.append(f"{group:16}{', '.join(shown)}" if group else ", ".join(shown))
     lines += [f"{entry['id']} failed: {entry['reason']:.200}" for entry in report["failed"][:3]]
     if "submission" in report:
         lines.append(f"{report['submission']['file']}: {report['submission']['pictures']} masks, checked")

@@ -2,9 +2,9 @@
 
 Enters: the name `ref_davis17-valid`. Leaves: what it asks and how it scores (paper section 4.1):
 
-* `per_expression`, of Sa2VA and VISA: every expression alone.
-* `unsupervised`, of ReferFormer: for each of the four annotators one index map per frame from the answers to its
-  expressions, scored by DAVIS' unsupervised protocol; the mean of the four. Masks are kept as codes, not as
+* `expression`, of Sa2VA and VISA: every expression alone.
+* `four_annotators`, of ReferFormer: for each of the four the answers to its expressions compete for every pixel, the
+  index maps are scored by DAVIS' unsupervised protocol; the mean of the four. Masks are kept as codes, not as
   probabilities: a pixel that several objects claim goes to the one with the highest predicted IoU on that frame.
 """
 
@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from desa2va.eval.metrics.davis import VOID, DavisSegmentation
+from desa2va.eval.metrics.davis import VOID
+from desa2va.eval.metrics.ref_davis import ANNOTATORS, RefDavis17
 from desa2va.processing.files import decode_mask
 from desa2va.training.data.readers import read_davis_maps
 
 from .questions import Answer, Benchmark, Question
 from .referring_videos import PER_EXPRESSION, VideoScores
 
-ANNOTATORS = 4
 Answered = list[tuple[Question, Answer]]
 
 
@@ -47,23 +47,21 @@ class DavisScores:
         return {"annotator": annotator, **self._expressions.add(question, answer)}
 
     def figures(self) -> dict[str, Any]:
-        """`per_expression`, and `unsupervised`: `j`, `f`, `jf` as means over annotators, and those of each.
+        """`expression`: those of `VideoSegmentation`; `four_annotators`: those of `RefDavis17`.
 
-        Of a limited run `unsupervised` counts the videos that were asked about completely; it is `None` without any.
+        Of a limited run the latter counts the videos that were asked about completely; it is `None` without any.
         """
-        metrics = [DavisSegmentation("unsupervised") for _ in range(ANNOTATORS)]
+        metric = RefDavis17("four_annotators")
         for video, answered in self._videos.items():
             if len(answered) == len(answered[0][0].record.dialogues):
                 truth = self._truth(video, answered)
-                for annotator, metric in enumerate(metrics):
+                for annotator in range(ANNOTATORS):
                     own = [pair for pair in answered if pair[0].dialogue.ids["annotator"] == annotator]
-                    metric.add(video, index_map(own, truth.shape), truth)
-        unsupervised = None
-        if all(map(len, metrics)):
-            each = [metric.compute() for metric in metrics]
-            unsupervised = {name: float(np.mean([one[name] for one in each])) for name in ("j", "f", "jf")}
-            unsupervised["annotators"] = [{name: one[name] for name in ("n", "j", "f", "jf")} for one in each]
-        return {"per_expression": self._expressions.figures(), "unsupervised": unsupervised}
+                    metric.add(annotator, [certainty(*pair) for pair in own], truth)
+        return {
+            "expression": self._expressions.figures(),
+            "four_annotators": metric.compute() if len(metric) else None,
+        }
 
     def _truth(self, video: str, answered: Answered) -> np.ndarray:
         record = answered[0][0].record
@@ -77,17 +75,15 @@ class DavisScores:
         return maps if ignored is None else np.where(ignored, VOID, maps)
 
 
-def index_map(answered: Answered, shape: tuple[int, ...]) -> np.ndarray:
-    """Int `(T, H, W)`: at every pixel the number, from 1, of the answer that claims it most surely; 0 without any."""
-    numbers, best = np.zeros(shape, np.int32), np.zeros(shape, np.float32)
-    for number, (_, answer) in enumerate(answered, start=1):
-        for entry in answer.objects:
-            for frame, code in enumerate(entry.codes):
-                if code is not None:
-                    score = np.float32(1 + entry.iou_scores[frame])
-                    taken = decode_mask(code) & (score > best[frame])
-                    numbers[frame][taken], best[frame][taken] = number, score
-    return numbers
+def certainty(question: Question, answer: Answer) -> np.ndarray:
+    """How surely an answer claims every pixel: float16 `(T, H, W)`, 0 outside its masks, from 0.5 to 1 inside."""
+    certain = np.zeros(question.shape, np.float16)
+    for entry in answer.objects:
+        for frame, code in enumerate(entry.codes):
+            if code is not None:
+                score = np.float16((1 + entry.iou_scores[frame]) / 2)
+                certain[frame] = np.maximum(certain[frame], decode_mask(code) * score)
+    return certain
 
 
 def benchmark(name: str) -> Benchmark:
@@ -97,11 +93,11 @@ def benchmark(name: str) -> Benchmark:
         name=name,
         dataset=dataset,
         split=split,
-        protocol=f"per_expression (Sa2VA, VISA): {PER_EXPRESSION}; unsupervised (ReferFormer): index maps of each of "
+        protocol=f"expression (Sa2VA, VISA): {PER_EXPRESSION}; four_annotators (ReferFormer): index maps of each of "
         "four annotators by DAVIS' unsupervised protocol, mean of the four",
         id_names=("video", "exp_id"),
         scores=lambda root: DavisScores(lambda video, frames: read_davis_maps(root, split, video, frames)),
     )
 
 
-__all__ = ["ANNOTATORS", "DavisScores", "benchmark", "index_map"]
+__all__ = ["DavisScores", "benchmark", "certainty"]

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from desa2va.eval.metrics.expression_groups import RefSAV
 from desa2va.eval.metrics.video import VideoSegmentation
 
 from .questions import Answer, Benchmark, Question
 
 PER_EXPRESSION = "J and F of every expression over all frames, then the plain mean; all that is meant is one mask"
+GROUPED = (
+    "percent; each expression rounded to two decimals, then means of long and short descriptions; overall is the mean "
+    "of the two"
+)
 _SUBMISSIONS = {"mevis-valid": "", "ref_youtube_vos-valid": "Annotations/"}
 
 
@@ -34,26 +39,20 @@ class VideoScores:
 
 
 class LengthScores:
-    """Ref-SAV: long descriptions, short ones, and the mean of the two."""
+    """Ref-SAV: J, F and A of long descriptions, of short ones, and the mean of the two."""
 
     def __init__(self) -> None:
-        self._groups = {"long": VideoScores(), "short": VideoScores()}
+        self.metric = RefSAV()
 
     def add(self, question: Question, answer: Answer) -> dict[str, Any]:
-        """Score one sample; its values and its group."""
-        group = "short" if question.dialogue.ids["type"] else "long"
-        return {"group": group, **self._groups[group].add(question, answer)}
+        """Score one sample: its `group`, and `j`, `f`, `jf`, `a` as fractions."""
+        self.metric.add(answer.mask(question), question.truth(), question.dialogue.ids["type"])
+        kind, j, f, a = self.metric.rows[-1]
+        return {"group": self.metric.groups[kind], "j": j, "f": f, "jf": (j + f) / 2, "a": a}
 
     def figures(self) -> dict[str, Any]:
-        """By group, and `overall`: `j`, `f`, `jf` as the mean of the groups; `None` where one is empty."""
-        groups = {name: scores.figures() if len(scores.metric) else None for name, scores in self._groups.items()}
-        whole = all(groups.values())
-        overall = {name: _mean_of(groups, name) if whole else None for name in ("j", "f", "jf")}
-        return {"overall": overall, **groups}
-
-
-def _mean_of(groups: dict[str, Any], name: str) -> float:
-    return sum(figures[name] for figures in groups.values()) / len(groups)
+        """Those of `RefSAV`: `long`, `short` and `overall`, in percent."""
+        return self.metric.compute()
 
 
 def benchmark(name: str) -> Benchmark:
@@ -63,7 +62,7 @@ def benchmark(name: str) -> Benchmark:
     if name in _SUBMISSIONS:
         protocol, scores = "the truth is not public: submission.zip is what the benchmark's server scores", None
     elif dataset == "ref_sav":
-        protocol, scores = f"{PER_EXPRESSION}; overall is the mean of long and short", lambda root: LengthScores()
+        protocol, scores = GROUPED, lambda root: LengthScores()
     return Benchmark(
         name=name,
         dataset=dataset,

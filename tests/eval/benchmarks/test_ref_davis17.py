@@ -41,9 +41,9 @@ def test_both_protocols(tmp_path, evaluate):
     report = evaluate("ref_davis17-valid", root, known)
     assert report["n"] == 8
     figures = report["figures"]
-    assert figures["per_expression"]["jf"] == pytest.approx(3 / 8)
-    assert [one["jf"] for one in figures["unsupervised"]["annotators"]] == [1, 1, 0.5, 0]
-    assert figures["unsupervised"]["jf"] == figures["unsupervised"]["j"] == pytest.approx(5 / 8)
+    assert figures["expression"]["jf"] == pytest.approx(3 / 8)
+    assert figures["four_annotators"]["annotators"] == [1, 1, 0.5, 0]
+    assert figures["four_annotators"]["jf"] == figures["four_annotators"]["j"] == pytest.approx(5 / 8)
     assert {sample["id"]: sample["annotator"] for sample in report["samples"]}["bear/6"] == 2
 
 
@@ -56,9 +56,9 @@ def test_an_object_that_nobody_names_counts_and_void_pixels_do_not(tmp_path, eva
     over = SECOND.copy()
     over[:, 44:, 30:50] = True
     report = evaluate("ref_davis17-valid", root, found(*[(FIRST, over)] * 4))
-    unsupervised = report["figures"]["unsupervised"]
-    assert [one["n"] for one in unsupervised["annotators"]] == [3] * 4
-    assert unsupervised["jf"] == pytest.approx(2 / 3)
+    figures = report["figures"]["four_annotators"]
+    assert figures["n"] == 4 * 3
+    assert figures["jf"] == pytest.approx(2 / 3)
 
 
 def test_a_pixel_of_two_objects_goes_to_the_surer_one(tmp_path, evaluate):
@@ -68,11 +68,11 @@ def test_a_pixel_of_two_objects_goes_to_the_surer_one(tmp_path, evaluate):
         second = answer_of(FIRST | SECOND, scores=[score])
         first = answer_of(FIRST, scores=[0.5])
         report = evaluate("ref_davis17-valid", root, found(*[(first, second)] * 4), out=f"at{score}")
-        assert report["figures"]["unsupervised"]["j"] == pytest.approx(expected)
+        assert report["figures"]["four_annotators"]["j"] == pytest.approx(expected)
 
 
 def test_a_video_asked_about_in_part_is_left_to_the_other_protocol(tmp_path, evaluate):
     root = write_davis(tmp_path / "data", FIRST + 2 * SECOND)
     report = evaluate("ref_davis17-valid", root, found(*[(FIRST, SECOND)] * 4), limit=5)
-    assert report["figures"]["unsupervised"] is None
-    assert report["figures"]["per_expression"]["n"] == 5
+    assert report["figures"]["four_annotators"] is None
+    assert report["figures"]["expression"]["n"] == 5

@@ -48,7 +48,7 @@ def test_mevis_valid_u(tmp_path, evaluate):
 
 
 def test_ref_sav(tmp_path, evaluate):
-    """Long descriptions 1 and 0, short ones 1/2: overall is the mean of the groups, not of the samples."""
+    """Long descriptions 100 and 0, short ones 50: overall is the mean of the groups, not of the samples."""
     said = {
         str(number): {"exp": f"thing {number}", "obj_id": [0], "anno_id": [7], "type_id": kind}
         for number, kind in enumerate((0, 0, 1))
@@ -66,12 +66,12 @@ def test_ref_sav(tmp_path, evaluate):
     report = evaluate("ref_sav-valid", root, known)
     assert [sample["group"] for sample in report["samples"]] == ["long", "long", "short"]
     figures = report["figures"]
-    assert (figures["long"]["jf"], figures["short"]["jf"], figures["overall"]["jf"]) == (0.5, 0.5, 0.5)
+    assert (figures["long"]["jf"], figures["short"]["jf"], figures["overall"]["jf"]) == (50, 50, 50)
     known["v/1"] = known["v/0"]
     again = evaluate("ref_sav-valid", root, known, out="again")["figures"]
-    assert (again["long"]["jf"], again["short"]["jf"], again["overall"]["jf"]) == (1, 0.5, 0.75)
+    assert (again["long"]["jf"], again["short"]["jf"], again["overall"]["jf"]) == (100, 50, 75)
     alone = evaluate("ref_sav-valid", root, known, out="alone", limit=1)["figures"]
-    assert (alone["short"], alone["overall"]["jf"]) == (None, None)
+    assert (alone["short"], alone["overall"]) == (None, None)
 
 
 @pytest.fixture
