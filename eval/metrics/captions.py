@@ -13,7 +13,7 @@ import re
 import shutil
 from collections.abc import Sequence
 
-from .collected import Collected
+from .collected import Collected, require_unique
 
 _REGION_WORDS = (
     *("region1", "Region1", "The region marked by", "The region marked as", "The region marked"),
@@ -52,10 +52,8 @@ class CaptionQuality(Collected):
     def compute_with_items(self) -> tuple[dict[str, float | int], dict[str | int, dict[str, float]]]:
         """As `compute`, and `meteor`, `cider` and `rouge_l` of every item by its id."""
         identifiers, predictions, references = self.columns()
-        found, real = dict(zip(identifiers, predictions, strict=True)), dict(zip(identifiers, references, strict=True))
-        if len(found) < len(identifiers):
-            double = next(name for name in found if identifiers.count(name) > 1)
-            raise ValueError(f"item {double!r} was added more than once; every id counts once")
+        require_unique("item", identifiers)
+        found, real = (dict(zip(identifiers, texts, strict=True)) for texts in (predictions, references))
         ordered = sorted(found, key=str)
         scored = _score([[found[name]] for name in ordered], [real[name] for name in ordered])
         figures = {"n": len(ordered), **{name: float(total) for name, (total, _) in scored.items()}}

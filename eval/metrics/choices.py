@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .answers import LETTER_RULES, YES_NO_RULES, first_letter, infer_choice, read_yes_no
-from .collected import Collected, one_of
+from .collected import Collected, one_of, require_unique
 from .uncertainty import exact_mean, mean_with_error
 
 ROTATION = 1_000_000  # MMBench numbers the circular copies of question i as i + k * 1,000,000
@@ -87,9 +87,7 @@ class MultipleChoice(Collected):
             ValueError: no row was added, an index occurs twice, or a rotation has no unrotated row.
         """
         indices, said, truths, groups = self.columns()
-        if len(set(indices)) < len(indices):
-            double = next(index for index in sorted(indices) if indices.count(index) > 1)
-            raise ValueError(f"question {double} was added more than once; every index counts once")
+        require_unique("question", indices)
         hits = {index: letter == truth for index, letter, truth in zip(indices, said, truths, strict=True)}
         named = dict(zip(indices, groups, strict=True))
         if self.circular:

@@ -5,6 +5,7 @@ Rows of one process enter, rows of all leave; nothing is averaged before the end
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -56,6 +57,19 @@ class Collected:
         return list(zip(*self.rows, strict=True))
 
 
+def require_unique(kind: str, names: Iterable[Any]) -> None:
+    """Refuse what was added twice, e.g. by two processes that padded their shares.
+
+    Raises:
+        ValueError: a name occurs more than once.
+    """
+    seen: set[Any] = set()
+    for name in names:
+        if name in seen:
+            raise ValueError(f"{kind} {name!r} was added more than once; each counts once")
+        seen.add(name)
+
+
 def one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
     """`value` if it is allowed.
 
@@ -67,4 +81,4 @@ def one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
     return value
 
 
-__all__ = ["Collected", "one_of"]
+__all__ = ["Collected", "one_of", "require_unique"]

@@ -18,7 +18,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from .boundary import boundary_accuracy, boundary_box, boundary_map, boundary_radius, dilate, harmonic_mean
-from .collected import Collected, one_of
+from .collected import Collected, one_of, require_unique
 from .uncertainty import exact_mean, mean_with_error
 from .video import jaccard, sequence_statistics
 
@@ -161,9 +161,10 @@ class DavisSegmentation(Collected):
             `f_decay`; `per_object`: `j` and `f` by `SEQUENCE_INDEX`.
 
         Raises:
-            ValueError: no sequence was added.
+            ValueError: no sequence was added, or one twice.
         """
         sequences, indices, j, j_recall, j_decay, f, f_recall, f_decay = self.columns()
+        require_unique("object", (f"{name}_{index}" for name, index in zip(sequences, indices, strict=True)))
         figures = {"n": len(self)}
         for name, values in (("jf", (np.asarray(j) + np.asarray(f)) / 2), ("j", j), ("f", f)):
             figures[name], figures[f"{name}_se"] = mean_with_error(values)

@@ -24,7 +24,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from .captions import CaptionQuality
-from .collected import Collected
+from .collected import Collected, require_unique
 from .pairs import pairwise_iou
 from .uncertainty import mean_with_error
 
@@ -125,9 +125,7 @@ class GroundedConversation(Collected):
             RuntimeError: caption figures were asked for and there is no Java.
         """
         identifiers, mious, matches, phrases, found, real, captions, references = self.columns()
-        if len(set(identifiers)) < len(identifiers):
-            double = next(name for name in identifiers if identifiers.count(name) > 1)
-            raise ValueError(f"picture {double!r} was added more than once; every id counts once")
+        require_unique("picture", identifiers)
         figures: dict[str, float | int | None] = {"n": len(self), "n_without_phrase": matches.count(None)}
         figures["miou"], figures["miou_se"] = mean_with_error(mious)
         figures["recall"] = sum(count or 0 for count in matches) / sum(phrases) if sum(phrases) else None

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .boundary import boundary_accuracy
-from .collected import Collected, one_of
+from .collected import Collected, one_of, require_unique
 from .davis import unsupervised_scores
 from .uncertainty import exact_mean
 from .video import jaccard
@@ -65,11 +65,11 @@ class RefDavis17(Collected):
         super().__init__()
         self.protocol = one_of("protocol", protocol, PROTOCOLS)
 
-    def add(self, annotator: int, predictions: Sequence[np.ndarray], truth: np.ndarray) -> None:
+    def add(self, video: str, annotator: int, predictions: Sequence[np.ndarray], truth: np.ndarray) -> None:
         """Add one video as one annotator describes it.
 
         Args:
-            annotator: 0 to 3, see above.
+            video: its name. annotator: 0 to 3, see above.
             predictions: per object, in the order of the indices, masks or probabilities `(T, H, W)`.
             truth: int `(T, H, W)`: the index of the object at every pixel, 255 void (which only the first protocol
                 takes out).
@@ -81,11 +81,12 @@ class RefDavis17(Collected):
             raise ValueError(f"an annotator is 0 to {ANNOTATORS - 1}, got {annotator!r}")
         owner = index_map(predictions)
         if self.protocol == "four_annotators":
-            pairs = [(regions, edges) for regions, edges in zip(*unsupervised_scores(owner, truth), strict=True)]
+            pairs = list(zip(*unsupervised_scores(owner, truth), strict=True))
         else:
             alone = [(np.asarray(score) >= 0.5, truth == index) for index, score in enumerate(predictions, start=1)]
             pairs = [(jaccard(*pair), boundary_accuracy(*pair)) for pair in alone]
-        self.rows.extend((int(annotator), float(regions.mean()), float(edges.mean())) for regions, edges in pairs)
+        for index, (regions, edges) in enumerate(pairs, start=1):
+            self.rows.append((video, int(annotator), index, float(regions.mean()), float(edges.mean())))
 
     def compute(self) -> dict[str, Any]:
         """The measures.
@@ -95,9 +96,11 @@ class RefDavis17(Collected):
             a video. In the first protocol `j`, `f` and `jf` are means of the annotators' means.
 
         Raises:
-            ValueError: nothing was added, or an annotator is missing where four are averaged.
+            ValueError: nothing was added, one thing twice, or an annotator is missing where four are averaged.
         """
-        annotators, regions, boundaries = (np.asarray(column) for column in self.columns())
+        videos, speakers, objects, *scores = self.columns()
+        require_unique("video, annotator and object", zip(videos, speakers, objects, strict=True))
+        annotators, regions, boundaries = (np.asarray(column) for column in (speakers, *scores))
         each = [
             tuple(exact_mean(values[annotators == k]) for values in (regions, boundaries)) if k in annotators else None
             for k in range(ANNOTATORS)

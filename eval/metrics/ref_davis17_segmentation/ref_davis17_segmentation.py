@@ -47,8 +47,9 @@ class RefDavis17SegmentationMetric(evaluate.Metric):
 
     def _compute(self, predictions, references, annotators, protocol="four_annotators"):
         scores = RefDavis17(protocol)
-        for prediction, truth, annotator in zip(predictions, references, annotators, strict=True):
-            scores.add(annotator, [np.asarray(part) for part in prediction], np.asarray(truth))
+        columns = zip(predictions, references, annotators, strict=True)
+        for number, (prediction, truth, annotator) in enumerate(columns):
+            scores.add(f"{number:05d}", annotator, [np.asarray(part) for part in prediction], np.asarray(truth))
         return scores.compute()
 
 

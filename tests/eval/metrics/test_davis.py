@@ -106,6 +106,9 @@ def test_objects_are_averaged_not_sequences():
     assert figures["j"] == figures["f"] == figures["jf"] == pytest.approx(2 / 3)
     assert (figures["j_recall"], figures["j_decay"]) == (pytest.approx(2 / 3), 0)
     assert list(figures["per_object"]) == ["a_1", "b_1", "b_2"]
+    one.merge(other)
+    with pytest.raises(ValueError, match="'a_1' was added more than once"):
+        one.compute()
 
 
 @pytest.mark.skipif(not (REAL / "oracle_jf.json").is_file(), reason="the real masks are not here")

@@ -35,7 +35,7 @@ def test_protocols_differ():
     for protocol, last, whole in (("four_annotators", 1, 1), ("expression", 0, 0.75)):
         scores = RefDavis17(protocol)
         for annotator in range(4):
-            scores.add(annotator, right[::-1] if annotator == 3 else right, truth())
+            scores.add("v", annotator, right[::-1] if annotator == 3 else right, truth())
         figures = scores.compute()
         assert figures["annotators"] == [1, 1, 1, last]
         assert figures["jf"] == figures["j"] == figures["f"] == whole
@@ -50,7 +50,7 @@ def test_void_counts_in_one_protocol_only():
         real = truth()
         real[:, 2:5][real[:, 2:5] == 1] = 255
         for annotator in range(4):
-            scores.add(annotator, [clip(), clip(1, slice(15, 25), slice(20, 30))], real)
+            scores.add("v", annotator, [clip(), clip(1, slice(15, 25), slice(20, 30))], real)
         found[protocol] = scores.compute()["j"]
     assert found == {"four_annotators": 1, "expression": 0.75}
 
@@ -58,11 +58,14 @@ def test_void_counts_in_one_protocol_only():
 def test_four_annotators_are_averaged_as_four():
     """An annotator without a video would silently make it a mean of three."""
     scores = RefDavis17()
-    scores.add(0, [clip(), clip(0)], truth())
+    scores.add("v", 0, [clip(), clip(0)], truth())
     with pytest.raises(ValueError, match="annotator 1 has no video"):
         scores.compute()
     with pytest.raises(ValueError, match="0 to 3, got 4"):
-        scores.add(4, [clip()], truth())
+        scores.add("v", 4, [clip()], truth())
+    scores.add("v", 0, [clip(), clip(0)], truth())
+    with pytest.raises(ValueError, match="more than once"):
+        scores.compute()
     alone = RefDavis17("expression")
-    alone.add(2, [clip(), clip(0)], truth())
+    alone.add("v", 2, [clip(), clip(0)], truth())
     assert alone.compute()["annotators"] == [None, None, 0.5, None]
