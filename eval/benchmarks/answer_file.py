@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from desa2va.processing.files import parse_json
+from desa2va.processing.files import parse_json, read_dataclass
 
 from .questions import Answer
 
@@ -63,14 +64,15 @@ class AnswerFolder:
         with path.open("rb") as file:
             file.seek(start)
             line = _parsed(path, file.read(length), start)
-        try:
-            found, seconds = [entry["id"] for entry in line["answers"]], float(line["seconds"])
-            answers = [Answer.from_dict(entry) for entry in line["answers"]]
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path}, unit {unit}: an entry of another shape ({error!r})") from error
+        entries, seconds = line.get("answers"), line.get("seconds")
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise ValueError(f"{path}, unit {unit}: 'answers' must be a list of answers; the file is damaged")
+        found = [entry.pop("id", None) for entry in entries]
         if found != ids:
             raise ValueError(f"{path}, unit {unit}: answers to {found!r:.80}, expected {ids!r:.80}")
-        return answers, seconds
+        named = zip(ids, entries, strict=True)
+        answers = [read_dataclass(Answer, entry, f"{path}, sample {name}") for name, entry in named]
+        return answers, seconds if isinstance(seconds, float | int) else 0.0
 
     def _index(self, path: Path) -> None:
         """Finds the units of a file; a last line without its end is one that a kill cut off."""
@@ -116,7 +118,7 @@ class AnswerWriter:
 
     def write(self, unit: int, ids: list[str], answers: list[Answer], seconds: float) -> None:
         """Adds a finished unit."""
-        entries = [{"id": name, **answer.to_dict()} for name, answer in zip(ids, answers, strict=True)]
+        entries = [{"id": name, **asdict(answer)} for name, answer in zip(ids, answers, strict=True)]
         self._append({"unit": unit, "seconds": round(seconds, 4), "answers": entries})
 
     def _append(self, content: dict[str, Any]) -> None:

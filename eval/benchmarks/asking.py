@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from typing import Any
@@ -25,6 +26,7 @@ from .questions import FAILED, Answer, AnsweredObject, Question
 MAX_NEW_TOKENS = 256
 _UNSTABLE = ("_name_or_path", "transformers_version")
 _LIBRARIES = ("torch", "transformers")
+_MACHINE = re.compile("can't allocate memory|out of memory|CUDA error|cuDNN error|no space left", re.IGNORECASE)
 Answerer = Callable[[Sequence[Question]], list[Answer]]
 
 
@@ -62,7 +64,7 @@ class ModelAnswerer:
             questions: all about one record, or each about a picture of its own.
 
         Raises:
-            ValueError, OSError, RuntimeError: what was asked can not be answered.
+            ValueError, RuntimeError: what was asked can not be answered. OSError: a file has gone.
         """
         texts = [question.prompt for question in questions]
         inputs = self.processor(**opened_visual(questions), text=texts, task="auto")
@@ -103,13 +105,14 @@ def answer_or_fail(answerer: Answerer, questions: list[Question]) -> list[Answer
     """Answers to all questions; one that can not be answered fails alone, with its reason.
 
     Raises:
-        MemoryError, torch.OutOfMemoryError: the machine's fault, not the question's.
+        MemoryError, OSError, RuntimeError: the machine's fault, not the question's: no memory, a file that has gone, a
+            device in error. Whoever goes on later has lost nothing.
     """
     try:
         answers = answerer(questions)
-    except (MemoryError, torch.OutOfMemoryError):
-        raise
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, RuntimeError) as error:
+        if _MACHINE.search(str(error)) or isinstance(error, torch.OutOfMemoryError):
+            raise
         if len(questions) > 1:
             return [answer for question in questions for answer in answer_or_fail(answerer, [question])]
         return [Answer(FAILED, " ".join(f"{type(error).__name__}: {error}".split()))]

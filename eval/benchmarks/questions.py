@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -101,9 +101,10 @@ class Answer:
     def _check(self, question: Question) -> None:
         num_frames, *size = question.shape
         for place, entry in enumerate(self.objects):
-            if len(entry.codes) != num_frames:
+            lengths = [len(column) for column in (entry.codes, entry.iou_scores, entry.object_scores)]
+            if lengths != [num_frames] * 3:
                 raise ValueError(
-                    f"sample {question.id}: object {place} has masks of {len(entry.codes)} frames, not {num_frames}"
+                    f"sample {question.id}: object {place} has masks and scores of {lengths} frames, not {num_frames}"
                 )
             for frame, code in enumerate(entry.codes):
                 if code is None:
@@ -112,23 +113,6 @@ class Answer:
                     check_code(code, tuple(size))
                 except ValueError as error:
                     raise ValueError(f"sample {question.id}: object {place}, frame {frame}: {error}") from error
-
-    def to_dict(self) -> dict[str, Any]:
-        """In plain types; `from_dict` restores it."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Answer:
-        """Inverse of `to_dict`.
-
-        Raises:
-            KeyError, TypeError: anything that `to_dict` does not write.
-        """
-        objects = []
-        for entry in data["objects"]:
-            columns = {name: tuple(entry[name]) for name in ("codes", "iou_scores", "object_scores")}
-            objects.append(AnsweredObject(**columns, phrase=entry["phrase"]))
-        return cls(data["status"], data["reason"], data["text"], tuple(objects))
 
 
 class Scores(Protocol):

@@ -1,6 +1,8 @@
 """The whole way with the shipped model, by the command line; and the names that it takes."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -80,6 +82,23 @@ def test_the_shipped_model_on_videos(mevis, tmp_path):
     assert reports[0] == reports[1]
     assert reports[0]["n"] == 2
     assert reports[0]["figures"]["jf"] > 0.2
+
+
+def test_a_picture_that_can_not_be_decoded_is_an_empty_answer(refcoco, tmp_path, capsys):
+    """Its header is sound, so the reader takes it; all that is asked about it fails, and nothing else."""
+    data = tmp_path / "data"
+    shutil.copytree(refcoco, data)
+    first, *others = READERS["refcoco"].read(data, "val")
+    path = Path(first.paths[0])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    words = ["eval", "refcoco-unc-val", "--data", str(data), "--out", str(tmp_path / "out"), "--device", "cpu"]
+    assert main(words) == 0
+    assert f"{len(first.dialogues)} failed" in capsys.readouterr().out
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["n"] == sum(len(record.dialogues) for record in (first, *others))
+    assert report["statuses"]["failed"] == len(report["failed"]) == len(first.dialogues)
+    assert all(path.name in entry["reason"] for entry in report["failed"])
+    assert {sample["iou"] for sample in report["samples"] if sample["status"] == "failed"} == {0}
 
 
 def test_floor_and_ceiling_of_pictures(refcoco, tmp_path):

@@ -76,7 +76,19 @@ def test_a_failed_sample_counts_as_empty_and_says_why(root, evaluate):
     assert (failed["status"], failed["intersection"], failed["union"], failed["iou"]) == ("failed", 0, 400, 0.0)
 
 
-@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError(), KeyboardInterrupt(), KeyError("a bug")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError(),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate"),
+        RuntimeError("CUDA error: an illegal memory access was encountered"),
+        FileNotFoundError("the drive has gone"),
+        KeyboardInterrupt(),
+        KeyError("a bug"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
 def test_what_is_no_fault_of_a_sample_ends_the_run_and_keeps_what_is_finished(root, evaluate, error):
     """A full memory must not become a thousand empty masks."""
     with pytest.raises(type(error)):
@@ -210,7 +222,13 @@ def test_answers_that_are_missing_damaged_or_of_another_size_are_named(root, eva
     assert "holds no answers" in told()
     assert "is no file of 'desa2va answers 1'" in told('{"format": "x"}\n')
     assert "both answer unit 0" in told(*lines, lines[1])
-    assert "unit 0: an entry of another shape" in told(lines[0], lines[1].replace('"codes"', '"code"'), *lines[2:])
+    assert "sample 1/10: objects[0] has the unknown fields code" in told(
+        lines[0], lines[1].replace('"codes"', '"code"'), *lines[2:]
+    )
+    assert "'answers' must be a list" in told(lines[0], lines[1].replace('"answers"', '"answer"'), *lines[2:])
+    assert "scores of [1, 0, 1] frames, not 1" in told(
+        lines[0], lines[1].replace('"iou_scores": [1.0]', '"iou_scores": []'), *lines[2:]
+    )
     assert "unit 0: answers to ['9/10', '1/11']" in told(lines[0], lines[1].replace("1/10", "9/10"), *lines[2:])
     small = told(lines[0], lines[1].replace("[48, 64]", "[64, 48]"), *lines[2:])
     assert "sample 1/10: object 0, frame 0: the code is [64, 48] but the picture is [48, 64]" in small
