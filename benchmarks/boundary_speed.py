@@ -1,8 +1,8 @@
 """F of DAVIS at 480p: ours against the definition written straightforwardly with scikit-image.
 
 Run as `python -m benchmarks.boundary_speed`. Enters: nothing. Leaves: milliseconds of CPU per frame of both, their
-ratio and the largest difference of their scores, for an object of a tenth of the picture, for one that fills it and for
-noise. Where scikit-image is not installed, scipy's dilation takes its place.
+ratio and the largest difference of their scores, for an object of a tenth of the picture, for one that fills it and
+for noise. Where scikit-image is not installed, scipy's dilation takes its place.
 """
 
 from __future__ import annotations
