@@ -16,6 +16,7 @@ import os
 import sys
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -183,7 +184,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.json:
         check_file_target("--json", options.json)
     source = open_source(options.data, **({"image_root": options.images} if options.images else {}))
-    records = source.records()
+    records = replace(source, published=False).records()  # a training may leave rows out, a score not
     read = [options.model, options.data, *(path for record in records for path in record.paths[:1])]
     # A sheet is named by the number of its record, as pictures often are: it must not land among the user's own.
     sheets = output_folder(options.overlays, replace=True, sources=read) if options.overlays else nullcontext()

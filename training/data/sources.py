@@ -98,7 +98,8 @@ class Source:
 
         Pictures that were exchanged behind it are not seen.
         """
-        state = [self.name, {key: str(value) for key, value in sorted(self.options.items())}]
+        # Scores leave nothing out: they must not find an index that a training left rows out of.
+        state = [self.name, self.published, {key: str(value) for key, value in sorted(self.options.items())}]
         for path in map(Path, self.files):
             if path.exists():
                 told = path.stat()

@@ -1,9 +1,12 @@
 """Wrong rows: own data is refused, of a published set they are left out and told."""
 
 import logging
+from dataclasses import replace
 
+import datasets
 import pytest
 
+from desa2va.training.data import record_index
 from desa2va.training.data.readers import READERS, Reader
 from desa2va.training.data.records import Record, RecordError, expression_dialogue
 from desa2va.training.data.sources import open_source
@@ -55,3 +58,15 @@ def test_a_right_set_says_nothing(published, caplog):
     """Guards the silence of the usual case."""
     assert len(published(right(3)).records()) == 3
     assert not caplog.messages
+
+
+def test_scores_do_not_find_what_a_training_left_out(monkeypatch, tmp_path):
+    """Guards the index on disk: a refusal of wrong rows passed once a training had written its index without them."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
+    monkeypatch.setattr(record_index, "HELD", 10)
+    reader = Reader(lambda root, split: iter([*right(120), WRONG[0]]), READERS["refcoco"].present, ("train",))
+    monkeypatch.setitem(READERS, "refcoco", reader)
+    source = open_source("refcoco")
+    assert len(source.records()) == len(source.records()) == 120
+    with pytest.raises(ValueError, match="1 of its records are wrong: refs.p, row 0"):
+        replace(source, published=False).records()
