@@ -57,7 +57,7 @@ class DavisScores:
                 truth = self._truth(video, answered)
                 for annotator in range(ANNOTATORS):
                     own = [pair for pair in answered if pair[0].dialogue.ids["annotator"] == annotator]
-                    metric.add(annotator, [certainty(*pair) for pair in own], truth)
+                    metric.add(video, annotator, [certainty(*pair) for pair in own], truth)
         return {
             "expression": self._expressions.figures(),
             "four_annotators": metric.compute() if len(metric) else None,
