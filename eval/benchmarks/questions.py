@@ -192,34 +192,23 @@ class Plan:
         if prompt is not None and prompt.count("{}") != 1:
             raise ValueError(f"the prompt needs one {{}} in the place of the expression, got {prompt!r:.80}")
         self.benchmark, self.records, self.prompt, self.limit = benchmark, records, prompt, limit
-        self.ids: list[str] = []
-        self.units: list[tuple[tuple[int, int], ...]] = []
+        ids: dict[str, None] = {}
         digest = hashlib.sha256()
-        seen: set[str] = set()
-        singles: list[tuple[int, int]] = []
-        for number, record in enumerate(records):
-            count = len(record.dialogues)
-            if limit is not None:
-                count = min(count, limit - len(self.ids))
-            for place in range(count):
-                question = self._question(record, place)
-                if question.id in seen:
+        counts = []
+        for record in records:
+            count = len(record.dialogues) if limit is None else min(len(record.dialogues), limit - len(ids))
+            for question in (self._question(record, place) for place in range(count)):
+                if question.id in ids:
                     raise ValueError(f"{benchmark.name}: two samples are called {question.id} ({record.source})")
-                seen.add(question.id)
-                self.ids.append(question.id)
+                ids[question.id] = None
                 digest.update(_digested(question))
-            own = [(number, place) for place in range(count)]
-            if count == 1 and not record.is_video:
-                singles += own
-                own = singles if len(singles) == batch_size else []
-            self.units += [tuple(own[first : first + batch_size]) for first in range(0, len(own), batch_size)]
-            singles = [] if own is singles else singles
-            if limit is not None and len(self.ids) >= limit:
+            counts.append((count, record.is_video))
+            if limit is not None and len(ids) >= limit:
                 break
-        self.units += [tuple(singles)] if singles else []
-        if not self.ids:
+        if not ids:
             raise ValueError(f"{benchmark.name}: there is nothing to ask")
-        self.data_sha256 = digest.hexdigest()
+        self.ids, self.data_sha256 = list(ids), digest.hexdigest()
+        self.units = list(_units(counts, batch_size))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -246,6 +235,26 @@ class Plan:
                 raise ValueError(f"{self.benchmark.name} asks in its own words; leave out the prompt")
             asked = self.prompt.replace("{}", str(dialogue.ids["text"]))
         return Question(self.benchmark.identify(record, place), record, dialogue, asked)
+
+
+def _units(counts: Sequence[tuple[int, bool]], batch_size: int) -> Iterator[tuple[tuple[int, int], ...]]:
+    """Record and dialogue of every question, unit by unit.
+
+    Args:
+        counts: for each record its number of questions, and whether it is a video. batch_size: most of a unit.
+    """
+    singles: list[tuple[int, int]] = []
+    for number, (count, is_video) in enumerate(counts):
+        if count == 1 and not is_video:
+            singles.append((number, 0))
+            if len(singles) == batch_size:
+                yield tuple(singles)
+                singles = []
+            continue
+        for first in range(0, count, batch_size):
+            yield tuple((number, place) for place in range(first, min(first + batch_size, count)))
+    if singles:
+        yield tuple(singles)
 
 
 def _digested(question: Question) -> bytes:
