@@ -217,9 +217,8 @@ class AuxiliaryNetworks(nn.Module):
 
         A collective call: once per step, everywhere.
         """
-        text, visual = features["text"].detach(), features["visual"].detach()
-        gathered_text, gathered_visual = self.queue.push(text, visual)
-        self.club.observe(gathered_visual, gathered_text)
+        text, visual = self.queue.push(features["text"].detach(), features["visual"].detach())
+        self.club.observe(visual, text)
         self.steps += 1
         self.drift.update(text, visual)
 

@@ -1,11 +1,10 @@
 """How far the decoupled features have moved since the training began: the price of the adversarial game.
 
-What enters: the decoupled features of every step. What leaves: one number per modality. A model can please its
-discriminators by giving up what its prompts mean; accuracies near 1/2 do not tell that from success.
+What enters: the decoupled features of every step, of all processes. What leaves: one number per modality. A model can
+please its discriminators by giving up what its prompts mean; accuracies near 1/2 do not tell that from success.
 """
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 
@@ -33,20 +32,17 @@ class FeatureDrift(nn.Module):
 
     @torch.no_grad()
     def update(self, text: Tensor, visual: Tensor) -> None:
-        """Takes in the features of one step. A collective call: every process makes it, also one without rows.
+        """Takes in the features of one step; under data parallelism those of all processes, the same on each.
 
         Args:
-            text: `(O, C)` of this process; O may be 0.
+            text: `(O, C)`; O may be 0.
             visual: `(O, C)`.
         """
         rows = torch.stack([text, visual], dim=1).to(self.sums)
         sums = torch.stack([rows.sum(0), rows.square().sum(0)])
-        number = self.seen.new_tensor(float(len(rows)))
-        if dist.is_available() and dist.is_initialized():
-            dist.all_reduce(sums)
-            dist.all_reduce(number)
+        number = float(len(rows))
         # Every object of the start counts alike; later the past fades.
-        keep = 1.0 if self.seen < self.horizon else (1.0 - 1.0 / self.horizon) ** float(number)
+        keep = 1.0 if self.seen < self.horizon else (1.0 - 1.0 / self.horizon) ** number
         self.weight.mul_(keep).add_(number)
         self.sums.mul_(keep).add_(sums)
         begins = self.seen < self.horizon <= self.seen + number

@@ -15,14 +15,16 @@ DIM = 48
 DIVIDED = """
 import sys, torch, torch.distributed as dist
 from desa2va.training.disentangling.drift import FeatureDrift
+from desa2va.training.disentangling.feature_queue import FeatureQueue
 rank, whole, part = int(sys.argv[1]), FeatureDrift(3, horizon=4), FeatureDrift(3, horizon=4)
+queue = FeatureQueue(0, 3)
 steps = [torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(seed)) for seed in range(4)]
 for text, visual in steps:
     whole.update(text, visual)
 dist.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
 for cut, (text, visual) in zip((5, 2, 0, 4), steps):
     mine = slice(cut) if rank == 0 else slice(cut, 5)
-    part.update(text[mine], visual[mine])
+    part.update(*queue.push(text[mine], visual[mine]))  # as `AuxiliaryNetworks.remember` does
 for name, value in whole.values().items():
     torch.testing.assert_close(part.values()[name], value)
 dist.destroy_process_group()
