@@ -1,4 +1,4 @@
-"""Arguments of programs: numbers within bounds, names with the nearest known one, errors as one line.
+"""Arguments of programs: numbers within bounds, names with the nearest known one, errors as one line, which model.
 
 What enters: words of a command line. What leaves: values that can be meant, or a `ValueError`, which `program` tells
 in one line. Imports nothing of the package and nothing heavy. (Engineering; no paper section.)
@@ -63,4 +63,22 @@ def unknown_name(name: str, known: Iterable[str]) -> str:
     return f"{name[:40]!r} is unknown; {hint}known are {', '.join(known)}"
 
 
-__all__ = ["LARGEST", "LARGEST_SEED", "Parser", "integer", "named", "unknown_name"]
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add `--model`, `--sam2`, `--device` and `--dtype`."""
+    group = parser.add_argument_group("model")
+    group.add_argument(
+        "--model",
+        default="desa2va-tiny",
+        metavar="M",
+        help="desa2va-tiny (shipped), a folder or a Hub id, also of a Sa2VA; default: %(default)s",
+    )
+    group.add_argument(
+        "--sam2",
+        metavar="S",
+        help="untouched SAM-2 beside a published Sa2VA, InternVL or Qwen-VL: folder, .pt, Hub id",
+    )
+    group.add_argument("--device", help="cpu, cuda, cuda:1, ...; default: cuda when present, else cpu")
+    group.add_argument("--dtype", **named("float32", "bfloat16", "float16"), help="type of the weights")
+
+
+__all__ = ["LARGEST", "LARGEST_SEED", "Parser", "add_model_arguments", "integer", "named", "unknown_name"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from desa2va.argument_types import integer, named
+from desa2va.argument_types import add_model_arguments, integer, named
 
-from .common import add_command, add_model_arguments, input_kind, load_model
+from .common import add_command, input_kind, load_model
 
 _EXAMPLES = """
   desa2va chat photo.jpg "what colour is the square?"

@@ -1,4 +1,4 @@
-"""What subcommands share: model arguments, the kind of an input, what is kept of a run that stopped early."""
+"""What subcommands share: loading a model, the kind of an input, what is kept of a run that stopped early."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from collections.abc import Callable
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
-
-from desa2va.argument_types import named
 
 VIDEO_SUFFIXES = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".gif", ".mpg", ".mpeg"}
 
@@ -34,26 +32,8 @@ def add_command(subparsers: Any, name: str, summary: str, examples: str, **optio
     )
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add `--model`, `--sam2`, `--device` and `--dtype`."""
-    group = parser.add_argument_group("model")
-    group.add_argument(
-        "--model",
-        default="desa2va-tiny",
-        metavar="M",
-        help="desa2va-tiny (shipped), a folder or a Hub id, also of a Sa2VA; default: %(default)s",
-    )
-    group.add_argument(
-        "--sam2",
-        metavar="S",
-        help="untouched SAM-2 beside a published Sa2VA, InternVL or Qwen-VL: folder, .pt, Hub id",
-    )
-    group.add_argument("--device", help="cpu, cuda, cuda:1, ...; default: cuda when present, else cpu")
-    group.add_argument("--dtype", **named("float32", "bfloat16", "float16"), help="type of the weights")
-
-
 def load_model(args: argparse.Namespace) -> tuple[Any, Any]:
-    """Load model and processor as `add_model_arguments` describes them."""
+    """Load model and processor as `argument_types.add_model_arguments` describes them."""
     from transformers.utils.logging import disable_progress_bar
 
     from desa2va.hub import load
@@ -117,7 +97,6 @@ def _free_name(path: Path) -> Path:
 __all__ = [
     "VIDEO_SUFFIXES",
     "add_command",
-    "add_model_arguments",
     "input_kind",
     "keep_finished",
     "load_model",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .common import add_command, named
+from desa2va.argument_types import named
+
+from .common import add_command
 
 _EXAMPLES = """
   desa2va convert ByteDance/Sa2VA-4B --out sa2va-4b

@@ -8,8 +8,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from desa2va.argument_types import add_model_arguments
+
 from .chat import answer
-from .common import add_command, add_model_arguments, load_model
+from .common import add_command, load_model
 from .segment import open_video, print_results, print_summaries, segment_picture, write_results
 from .video_folder import VideoSettings, segment_video
 

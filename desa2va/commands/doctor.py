@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from importlib import import_module, metadata
 from typing import Any
 
-from .common import add_command, add_model_arguments, load_model
+from desa2va.argument_types import add_model_arguments
+
+from .common import add_command, load_model
 
 _EXAMPLES = """
   desa2va doctor                    the installation and the shipped model

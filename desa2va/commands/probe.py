@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from desa2va.argument_types import LARGEST_SEED, integer, named
+from desa2va.argument_types import LARGEST_SEED, add_model_arguments, integer, named
 
-from .common import add_command, add_model_arguments
+from .common import add_command
 
 _EXAMPLES = """
   desa2va probe                                               the shipped model; docs/probe.md explains the figures

@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from desa2va.argument_types import LARGEST, integer, named, unknown_name
+from desa2va.argument_types import LARGEST, add_model_arguments, integer, named, unknown_name
 
-from .common import add_command, add_model_arguments, input_kind, keep_finished, load_model
+from .common import add_command, input_kind, keep_finished, load_model
 
 if TYPE_CHECKING:
     from desa2va.processing.files import MaskOptions

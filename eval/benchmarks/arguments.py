@@ -5,21 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from desa2va.argument_types import integer, named
+from desa2va.argument_types import add_model_arguments, integer, named
 
 
 def add_benchmark_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `program.run`."""
-    model = parser.add_argument_group("model")
-    model.add_argument(
-        "--model",
-        default="desa2va-tiny",
-        metavar="M",
-        help="desa2va-tiny (shipped), a folder or a Hub id, also of a Sa2VA; default: %(default)s",
-    )
-    model.add_argument("--sam2", metavar="S", help="untouched SAM-2 beside a published Sa2VA, InternVL or Qwen-VL")
-    model.add_argument("--device", help="cpu, cuda, cuda:1, ...; default: cuda when present, else cpu")
-    model.add_argument("--dtype", **named("float32", "bfloat16", "float16"), help="type of the weights")
+    add_model_arguments(parser)
     data = parser.add_argument_group("data")
     data.add_argument(
         "--data",

@@ -15,6 +15,8 @@ from pathlib import Path
 import datasets
 import pyarrow as pa
 
+from desa2va.processing.files import write_file
+
 from .record_rows import SCHEMA, record_to_row, row_to_record
 from .records import Record
 
@@ -63,14 +65,13 @@ def hold_or_index(records: Iterable[Record], key: str) -> Sequence[Record]:
         return held
     path = _file(key)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
+
+    def write(unfinished: Path) -> None:
         with pa.OSFile(str(unfinished), "wb") as file, pa.ipc.new_stream(file, SCHEMA) as writer:
             for rows in _batches(record_to_row(record) for record in chain(held, stream)):
                 writer.write_batch(pa.RecordBatch.from_pylist(rows, SCHEMA))
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+
+    write_file(path, write, overwrite=True)
     return IndexedRecords(path)
 
 

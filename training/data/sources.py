@@ -18,7 +18,7 @@ from typing import Any
 
 from desa2va.training.field_check import declared_fields
 
-from .readers import KINDS, READERS, RecordStream, TableRecords, own_reader
+from .readers import KINDS, READERS, RecordStream, TableRecords, check_split, own_reader
 from .record_index import hold_or_index, known_records
 from .records import Record, RecordError
 
@@ -122,8 +122,7 @@ def open_source(name: str, **options: Any) -> Source:
         return Source(name, reader, {"path": name, **options}, _own_files(Path(name)))
     reader = READERS[name]
     split = options.pop("split", reader.splits[0])
-    if split not in reader.splits:
-        raise ValueError(f"{name} has no split {split!r}; it has {', '.join(reader.splits)}")
+    check_split(name, split, reader.splits)
     root = Path(options.pop("root", DATA_ROOT))
     files = tuple(str(root / file) for file in reader.present(root).found)
     return Source(f"{name}/{split}", reader.read, {"root": root, "split": split, **options}, files, published=True)

@@ -1,5 +1,6 @@
 """Readers of annotation files: one per family of formats, each from a folder to `Record`s."""
 
+from .annotation_files import check_split
 from .davis import read_davis_maps
 from .finetune import read_finetune
 from .kinds import KINDS, own_reader
@@ -16,6 +17,7 @@ __all__ = [
     "RecordStream",
     "Status",
     "TableRecords",
+    "check_split",
     "look",
     "own_reader",
     "read_davis_maps",

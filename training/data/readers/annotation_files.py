@@ -1,4 +1,4 @@
-"""What the readers of videos share about files: JSON of any length, names of splits, numbers of videos.
+"""What readers share about files: JSON of any length, names of splits, numbers of videos.
 
 (Engineering; no paper section.)
 """
