@@ -57,7 +57,7 @@ def test_what_is_no_start_is_one_clear_error(parts, tmp_path):
         ({"init_from": str(tmp_path / "mllm")}, "draws no masks: give a SAM-2"),
         ({"init_from": "desa2va-tiny", "sam2": parts[1]}, "is a DeSa2VA already"),
         ({"init_from": str(tmp_path / "mllm"), "sam2": parts[1], "init_desa2va": True}, "starts from a Sa2VA"),
-        ({"sam2": parts[1]}, "sam2 say how published weights are read: name them as init_from"),
+        ({"sam2": parts[1]}, "sam2 say how stored weights are read: name them as init_from"),
     ):
         with pytest.raises(ValueError, match=error):
             start_model(config)
