@@ -7,6 +7,8 @@ from pathlib import Path
 
 from desa2va.argument_types import add_model_arguments, integer, named
 
+from .names import BASELINES
+
 
 def add_benchmark_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `program.run`."""
@@ -41,8 +43,9 @@ def add_benchmark_arguments(parser: argparse.ArgumentParser) -> None:
     )
     run.add_argument(
         "--baseline",
-        **named("whole", "box", "point"),
-        help="in place of words: the whole picture, or the model's SAM-2 with a box or point of the truth",
+        **named(*BASELINES),
+        help="in place of the model's masks: the whole picture; its SAM-2 with a box or point of the truth, or with "
+        "the boxes that it writes (cascade); its own masks with the key frames that fit the truth best",
     )
     run.add_argument("--score-only", action="store_true", help="score the answers in --out; no model is loaded")
 

@@ -57,17 +57,18 @@ class ModelAnswerer:
             **{name: metadata.version(name) for name in _LIBRARIES},
         }
 
-    def __call__(self, questions: Sequence[Question]) -> list[Answer]:
+    def __call__(self, questions: Sequence[Question], **options: Any) -> list[Answer]:
         """Answers in the order of the questions.
 
         Args:
             questions: all about one record, or each about a picture of its own.
+            options: further arguments of the processor, e.g. `key_frames`.
 
         Raises:
             ValueError, RuntimeError: what was asked can not be answered. OSError: a file has gone.
         """
         texts = [question.prompt for question in questions]
-        inputs = self.processor(**opened_visual(questions), text=texts, task="auto")
+        inputs = self.processor(**opened_visual(questions), text=texts, task="auto", **options)
         outputs = self.model.generate(**inputs, max_new_tokens=MAX_NEW_TOKENS)
         return [plain_answer(result) for result in self.processor.post_process(outputs, inputs)]
 

@@ -1,8 +1,9 @@
 """Who else could be asked: the floor and the ceiling of a benchmark, in the same harness.
 
-Enters: questions with their truth. Leaves: answers of a predictor that ignores the words and takes the whole picture,
-or of SAM-2 when a box or a point of the true mask tells it what is meant: what perfect understanding would be worth
-with this SAM-2. (Engineering; the figures to read paper section 4.1 by.)
+Enters: questions with their truth. Leaves: answers of a predictor that ignores the words and takes the whole picture;
+of SAM-2 when a box or a point of the true mask tells it what is meant: what perfect understanding would be worth with
+this SAM-2; or of the model itself when the truth chooses its key frames: what a perfect choice would be worth.
+(Engineering; the figures to read paper section 4.1 by.)
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from desa2va.eval.metrics.video import jaccard
 from desa2va.processing.files import encode_mask
 
-from .asking import opened_visual, plain_object
+from .asking import ModelAnswerer, opened_visual, plain_object
 from .questions import Answer, AnsweredObject, Question
 
-BASELINES = ("whole", "box", "point")
+MOST_CHOICES = 32  # single frames that are tried, spread evenly over a longer video
 
 
 def whole_picture(questions: Sequence[Question]) -> list[Answer]:
@@ -68,4 +70,35 @@ class OraclePrompt:
         return {"key_frames": [frame]} if question.record.is_video else {}
 
 
-__all__ = ["BASELINES", "OraclePrompt", "whole_picture"]
+class OracleKeyFrames:
+    """The model's own answer with the key frames that suit it best, which the truth chooses for every question.
+
+    Tried are the processor's own choice, and every frame alone: of a video of more than `MOST_CHOICES` frames so many,
+    spread evenly. The best is the one with the highest J; among equals the processor's own, then the earliest frame.
+
+    Args:
+        asked: the model.
+    """
+
+    def __init__(self, asked: ModelAnswerer) -> None:
+        self.asked = asked
+
+    def __call__(self, questions: Sequence[Question]) -> list[Answer]:
+        """Answers in the order of the questions, any number about one video."""
+        truths = [question.truth() for question in questions]
+        best = [(-1.0, Answer("no_seg_token"))] * len(questions)
+        for choice in self._choices(questions[0]):
+            for place, answer in enumerate(self.asked(questions, **choice)):
+                score = float(jaccard(answer.mask(questions[place]), truths[place]).mean())
+                if score > best[place][0]:
+                    best[place] = score, answer
+        return [answer for _, answer in best]
+
+    @staticmethod
+    def _choices(question: Question) -> list[dict[str, Any]]:
+        count = question.record.num_frames
+        frames = np.unique(np.linspace(0, count - 1, min(count, MOST_CHOICES)).round().astype(int))
+        return [{}, *({"key_frames": [int(frame)]} for frame in frames)]
+
+
+__all__ = ["MOST_CHOICES", "OracleKeyFrames", "OraclePrompt", "whole_picture"]

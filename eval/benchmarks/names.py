@@ -33,6 +33,7 @@ _FAMILIES = {
     "ref_davis17": ("ref_davis17-valid",),
 }
 BENCHMARKS = {name: family for family, names in _FAMILIES.items() for name in names}
+BASELINES = ("whole", "box", "point", "cascade", "key_frames")
 
 
 def open_benchmark(name: str) -> Any:
@@ -40,4 +41,4 @@ def open_benchmark(name: str) -> Any:
     return import_module(f".{BENCHMARKS[name]}", __package__).benchmark(name)
 
 
-__all__ = ["BENCHMARKS", "open_benchmark"]
+__all__ = ["BASELINES", "BENCHMARKS", "open_benchmark"]

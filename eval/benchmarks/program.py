@@ -15,7 +15,8 @@ from desa2va.eval.provenance import describe_run, model_folder, weights_sha256
 
 from .arguments import add_benchmark_arguments
 from .asking import Answerer, ModelAnswerer
-from .baselines import OraclePrompt, whole_picture
+from .baselines import OracleKeyFrames, OraclePrompt, whole_picture
+from .box_cascade import BoxCascade
 from .names import open_benchmark
 from .processes import Processes, joined_processes, own_device
 from .runner import Run, answer_all, finished_run, score_run
@@ -40,11 +41,13 @@ def run(args: argparse.Namespace) -> dict[str, Any] | None:
     chosen = Run(benchmark, args.data, output_of(args), args.limit, args.batch_size, args.prompt)
     if args.score_only:
         return score_run(*finished_run(chosen))
-    if args.baseline is not None and benchmark.scores is None:
-        raise ValueError(f"--baseline needs the truth, which is not public for {benchmark.name}")
+    if args.baseline not in (None, "cascade") and benchmark.scores is None:
+        raise ValueError(f"--baseline {args.baseline} needs the truth, which is not public for {benchmark.name}")
     with joined_processes() as processes:
         # What is missing for a score is told before a model is loaded and hours are spent on answers.
         plan = chosen.plan()
+        if args.baseline == "key_frames" and not plan.records[0].is_video:
+            raise ValueError(f"--baseline key_frames is for videos; {benchmark.name} asks about pictures")
         if benchmark.scores is not None:
             benchmark.scores(args.data)
         answerer, model, machine = _loaded(args, processes)
@@ -66,12 +69,25 @@ def _loaded(args: argparse.Namespace, processes: Processes) -> tuple[Answerer, d
     if args.baseline == "whole":
         return whole_picture, {"baseline": "whole"}, {"processes": processes.count}
     model, processor = load(args.model, sam2=args.sam2, device=own_device(args.device), dtype=args.dtype)
-    answerer = asked = ModelAnswerer(model, processor)
-    if args.baseline is not None:
-        answerer = OraclePrompt(model, processor, args.baseline)
+    asked = ModelAnswerer(model, processor)
     weights = weights_sha256(model_folder(locate(args.model)))
     told = {"baseline": args.baseline, "weights_sha256": weights, "sam2": args.sam2, **asked.settings()}
-    return answerer, told, {"model": str(args.model), "processes": processes.count, **describe_run(model)}
+    return (
+        _answerer(args.baseline, asked),
+        told,
+        {"model": str(args.model), "processes": processes.count, **describe_run(model)},
+    )
+
+
+def _answerer(baseline: str | None, asked: ModelAnswerer) -> Answerer:
+    """Who answers in the place of a model, or the model itself."""
+    if baseline is None:
+        return asked
+    if baseline == "key_frames":
+        return OracleKeyFrames(asked)
+    if baseline == "cascade":
+        return BoxCascade(asked.model, asked.processor)
+    return OraclePrompt(asked.model, asked.processor, baseline)
 
 
 def summarise(report: dict[str, Any]) -> str:
