@@ -22,7 +22,7 @@ of pictures hold exactly. Other conversations whose kind is impossible fall back
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -187,7 +187,7 @@ class RefShapes:
         visible = np.ones((1, MAX_OBJECTS["full"]))
 
         def accept(objects: Sequence[SceneObject]) -> bool:
-            return all(self._sayable(name, objects, visible, rng) for name in wanted)
+            return all(self._can_say(name, objects, visible, rng) for name in wanted)
 
         return sample_picture(rng, self.level, self.size, accept, self.restrictions.hidden)
 
@@ -197,16 +197,21 @@ class RefShapes:
 
         def accept(objects: Sequence[SceneObject], visible: np.ndarray) -> bool:
             wanted = ("attribute", *sorted(events))
-            return all(self._sayable(kind, objects, visible, rng) for kind in wanted)
+            return all(self._can_say(kind, objects, visible, rng) for kind in wanted)
 
         return sample_video(rng, self.size, self.num_frames, events, accept, self.restrictions.hidden)
 
     def _sayable(
         self, kind: str, objects: Sequence[SceneObject], visible: np.ndarray, rng: np.random.Generator
-    ) -> list[Expression]:
-        """Everything of one kind that can and may be said of the scene."""
+    ) -> Iterator[Expression]:
+        """Everything of one kind that can and may be said of the scene; random numbers are drawn before the first."""
         expressions = expressions_of(kind, objects, visible, rng, self.size / REFERENCE_SIZE)
-        return [expression for expression in expressions if self.restrictions.allow(expression, objects)]
+        return (expression for expression in expressions if self.restrictions.allow(expression, objects))
+
+    def _can_say(
+        self, kind: str, objects: Sequence[SceneObject], visible: np.ndarray, rng: np.random.Generator
+    ) -> bool:
+        return any(True for _ in self._sayable(kind, objects, visible, rng))
 
     def _express(
         self, rng: np.random.Generator, scene: Scene, kinds: Sequence[str], shares: dict[str, float]
@@ -217,7 +222,7 @@ class RefShapes:
         for kind in kinds:
             others = [other for other in shares if other != kind]
             for candidate in (kind, *rng.permutation(others).tolist(), "attribute"):
-                choices = self._sayable(candidate, scene.objects, scene.visible, rng)
+                choices = list(self._sayable(candidate, scene.objects, scene.visible, rng))
                 if choices:
                     break
             fresh = [choice for choice in choices if choice.text not in said or choice.region is not None]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 
 from desa2va.argument_types import unknown_name
@@ -70,7 +71,7 @@ class Restrictions:
         if self.targets_held_out:
             return _all_targets(expression, [objects[target].label in self.held_out for target in expression.targets])
         # "There is no small red circle." would teach that there never is one.
-        return not any(label in said for label in self.held_out for said in (expression.text, expression.answer))
+        return not (_holds(expression.text, self.held_out) or _holds(expression.answer, self.held_out))
 
     def _allows_words(self, expression: Expression, objects: Sequence[SceneObject]) -> bool:
         if not self.unasked:
@@ -80,7 +81,8 @@ class Restrictions:
             return _all_targets(expression, [bool(_factors(objects[target]) & head) for target in expression.targets])
         shown = (*expression.targets, *expression.anchors)
         return not (
-            _named(f"{expression.text} {expression.answer}", self.unasked)
+            _named(expression.text, self.unasked)
+            or _named(expression.answer, self.unasked)
             or any(_factors(objects[index]) & self.unasked for index in shown)
         )
 
@@ -94,10 +96,18 @@ def _factors(item: SceneObject) -> set[str]:
     return {item.color, item.shape}
 
 
-def _named(text: str, words: frozenset[str]) -> set[str]:
+# A stream of scenes says a few thousand sentences again and again, and asks this of each of them.
+@lru_cache(maxsize=1 << 15)
+def _holds(text: str, labels: frozenset[str]) -> bool:
+    """Whether a text holds one of the labels."""
+    return any(label in text for label in labels)
+
+
+@lru_cache(maxsize=1 << 15)
+def _named(text: str, words: frozenset[str]) -> frozenset[str]:
     """Those of the words that a text says, in the singular or the plural."""
     said = set(re.findall(r"[a-z]+", text.lower()))
-    return {word for word in words if word in said or plural(word) in said}
+    return frozenset(word for word in words if word in said or plural(word) in said)
 
 
 __all__ = ["LABELS", "Restrictions"]
