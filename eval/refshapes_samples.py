@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from desa2va.training.data.refshapes import RefShapes
+from desa2va.training.data.refshapes import Expression, RefShapes
 from desa2va.training.data.sample import Sample
 
 _ENDLESS = 1 << 40
@@ -44,7 +44,21 @@ def draw_samples(
     videos: bool = False,
     **restrictions: Any,
 ) -> Iterator[Sample]:
-    """Samples with one conversation each.
+    """The samples of `draw_expressions` alone, with the same arguments."""
+    return (sample for sample, _ in draw_expressions(split, level, seed, kinds, count, videos=videos, **restrictions))
+
+
+def draw_expressions(
+    split: str,
+    level: str,
+    seed: int,
+    kinds: dict[str, float],
+    count: int,
+    *,
+    videos: bool = False,
+    **restrictions: Any,
+) -> Iterator[tuple[Sample, Expression]]:
+    """Samples with one conversation each, and the bare expression that it asks for.
 
     Args:
         split: as in `RefShapes`.
@@ -68,12 +82,12 @@ def draw_samples(
     )
     index = 0
     while any(left.values()):
-        sample = data[index]
+        sample, (expression,) = data.with_expressions(index)
         index += 1
         kind = sample.conversations[0].kind
         if left[kind]:
             left[kind] -= 1
-            yield sample
+            yield sample, expression
 
 
-__all__ = ["apportion", "draw_samples"]
+__all__ = ["apportion", "draw_expressions", "draw_samples"]

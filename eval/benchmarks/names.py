@@ -31,6 +31,7 @@ _FAMILIES = {
     "revos": ("revos-valid",),
     "grounded_pictures": ("gcg-val", "gcg-test"),
     "ref_davis17": ("ref_davis17-valid",),
+    "refshapes_pictures": ("refshapes-easy-test", "refshapes-standard-test", "refshapes-full-test"),
 }
 BENCHMARKS = {name: family for family, names in _FAMILIES.items() for name in names}
 BASELINES = ("whole", "box", "point", "cascade", "key_frames")

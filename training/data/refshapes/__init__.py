@@ -3,7 +3,7 @@
 from .corruption import CORRUPTIONS, corrupt
 from .dataset import PICTURE_KINDS, VERSION, VIDEO_KINDS, RefShapes
 from .disk import DEFAULT_SPLITS, write_refshapes
-from .language import SINGLE_ANSWER, vocabulary_corpus
+from .language import SINGLE_ANSWER, Expression, vocabulary_corpus
 from .questions import CAPTION_REQUEST
 from .scene import COLOR_NAMES, COLORS, SHAPES, SIZES
 
@@ -13,6 +13,7 @@ __all__ = [
     "CORRUPTIONS",
     "COLOR_NAMES",
     "DEFAULT_SPLITS",
+    "Expression",
     "PICTURE_KINDS",
     "RefShapes",
     "SHAPES",
