@@ -1,7 +1,8 @@
 """Asks a model the questions of a unit: the visual is encoded once for all that is asked about it.
 
-Enters: questions about one picture or video, or one each about several pictures. Leaves: answers, generated greedily
-(`task="auto"`): whether an answer holds a `[SEG]` is the model's own choice (METHOD section 6).
+Enters: questions about one picture or video, or one each about several pictures. Leaves: answers, generated greedily.
+Where masks are scored, whether an answer holds a `[SEG]` is the model's own choice (METHOD section 6); where words
+alone are, there is none (`showing`).
 """
 
 from __future__ import annotations
@@ -17,11 +18,10 @@ import torch
 
 import desa2va
 from desa2va.processing.files import mask_area
-from desa2va.processing.inputs import open_visual
 from desa2va.processing.results import ObjectResult, SegmentationResult
-from desa2va.training.data.records import Record
 
 from .questions import FAILED, Answer, AnsweredObject, Question
+from .showing import manner, opened_visual
 
 MAX_NEW_TOKENS = 256
 _UNSTABLE = ("_name_or_path", "transformers_version")
@@ -52,7 +52,7 @@ class ModelAnswerer:
             "num_key_frames": self.processor.num_key_frames,
             "track_strategy": self.model.config.track_strategy,
             "max_new_tokens": MAX_NEW_TOKENS,
-            "decoding": "greedy, task=auto",
+            "decoding": "greedy, task=auto; task=chat where words alone are scored",
             "desa2va": desa2va.__version__,
             **{name: metadata.version(name) for name in _LIBRARIES},
         }
@@ -68,25 +68,10 @@ class ModelAnswerer:
             ValueError, RuntimeError: what was asked can not be answered. OSError: a file has gone.
         """
         texts = [question.prompt for question in questions]
-        inputs = self.processor(**opened_visual(questions), text=texts, task="auto", **options)
+        arguments = {**opened_visual(questions), **manner(questions), **options}
+        inputs = self.processor(text=texts, **arguments)
         outputs = self.model.generate(**inputs, max_new_tokens=MAX_NEW_TOKENS)
         return [plain_answer(result) for result in self.processor.post_process(outputs, inputs)]
-
-
-def opened_visual(questions: Sequence[Question]) -> dict[str, list[Any]]:
-    """The visuals of questions as arguments of a processor: `images` or `videos`, one that all share only once."""
-    records = {id(question.record): question.record for question in questions}
-    kind = "videos" if questions[0].record.is_video else "images"
-    return {kind: [_opened(record) for record in records.values()]}
-
-
-def _opened(record: Record) -> Any:
-    """The picture's name, or the frames with the rate that the data set states."""
-    if not record.is_video:
-        return record.media[0] if record.media else record.paths[0]
-    if record.stride != 1 or not record.of_pictures:
-        raise ValueError(f"{record.name}: benchmarks ask about frames in picture files, not about a video file")
-    return open_visual(list(record.media or record.paths), record.name, fps=record.fps)
 
 
 def plain_answer(result: SegmentationResult) -> Answer:

@@ -23,6 +23,7 @@ from .runner import Run, answer_all, finished_run, score_run
 
 logger = logging.getLogger(__name__)
 _SHOWN = ("ciou", "giou", "n_acc", "t_acc", "j", "f", "jf", "a", "r", "miou", "recall", "ap50", "meteor", "cider")
+_SHOWN_OF_WORDS = ("accuracy", "perception", "cognition", "overall")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any] | None:
@@ -43,6 +44,8 @@ def run(args: argparse.Namespace) -> dict[str, Any] | None:
         return score_run(*finished_run(chosen))
     if args.baseline not in (None, "cascade") and benchmark.scores is None:
         raise ValueError(f"--baseline {args.baseline} needs the truth, which is not public for {benchmark.name}")
+    if args.baseline is not None and not benchmark.masks:
+        raise ValueError(f"--baseline is about masks; {benchmark.name} scores words alone")
     with joined_processes() as processes:
         # What is missing for a score is told before a model is loaded and hours are spent on answers.
         plan = chosen.plan()
@@ -94,8 +97,9 @@ def summarise(report: dict[str, Any]) -> str:
     """The main figures as a few lines of text."""
     lines = [f"{report['benchmark']}, {report['n']} samples, {len(report['failed'])} failed"]
     groups = {name: values for name, values in report["figures"].items() if isinstance(values, dict)}
-    for group, values in (groups or {"": report["figures"]}).items():
-        shown = [f"{name} {values[name]:.4f}" for name in _SHOWN if values.get(name) is not None]
+    for group, values in {"": report["figures"], **groups}.items():
+        named = ((name, values.get(name)) for name in (*_SHOWN, *_SHOWN_OF_WORDS))
+        shown = [f"{name} {value:.4f}" for name, value in named if isinstance(value, float | int)]
         if shown:
             lines.append(f"{group:16}{', '.join(shown)}" if group else ", ".join(shown))
     lines += [f"{entry['id']} failed: {entry['reason']:.200}" for entry in report["failed"][:3]]

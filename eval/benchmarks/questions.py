@@ -135,6 +135,7 @@ class Benchmark:
         scores: from the data folder to a fresh `Scores`; `None` where the truth is not public.
         wording: what is said where no prompt is given, for the report.
         submission: the folder in a submission's zip that holds the videos (`""`: its root); `None` without a server.
+        masks: whether masks are scored; else words alone are.
     """
 
     name: str
@@ -146,6 +147,7 @@ class Benchmark:
     options: Mapping[str, Any] = field(default_factory=dict)
     wording: str = WORDING
     submission: str | None = None
+    masks: bool = True
 
     def records(self, root: Path) -> Sequence[Record]:
         """All records of the split.

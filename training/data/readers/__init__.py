@@ -5,13 +5,17 @@ from .davis import read_davis_maps
 from .finetune import read_finetune
 from .kinds import KINDS, own_reader
 from .plain_pickle import read_pickle
+from .question_tables import QUESTION_GROUPS
 from .revos import read_revos_foreground
+from .shown_frames import FRAMES, shown_frames
 from .status import Reader, Status, look
 from .table import READERS
 from .tables import RecordStream, TableRecords, read_table
 
 __all__ = [
+    "FRAMES",
     "KINDS",
+    "QUESTION_GROUPS",
     "READERS",
     "Reader",
     "RecordStream",
@@ -25,4 +29,5 @@ __all__ = [
     "read_pickle",
     "read_revos_foreground",
     "read_table",
+    "shown_frames",
 ]

@@ -6,6 +6,7 @@ from . import davis, mevis, ref_sav, ref_youtube_vos, revos, video_chat
 from .grandf import GRANDF_READERS
 from .llava import LLAVA_READERS
 from .osprey import OSPREY_READERS
+from .question_tables import QUESTION_READERS
 from .reasonseg import REASONSEG_READERS
 from .refcoco import REFCOCO_READERS
 from .status import Reader
@@ -16,6 +17,7 @@ READERS: dict[str, Reader] = {
     **GRANDF_READERS,
     **LLAVA_READERS,
     **OSPREY_READERS,
+    **QUESTION_READERS,
     "mevis": Reader(mevis.read_mevis, mevis.mevis_status, mevis.SPLITS),
     "ref_davis17": Reader(davis.read_davis, davis.davis_status, davis.SPLITS),
     "ref_sav": Reader(ref_sav.read_ref_sav, ref_sav.ref_sav_status, ref_sav.SPLITS),

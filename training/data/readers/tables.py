@@ -25,9 +25,9 @@ _FORMATS = {".parquet": "parquet", ".arrow": "arrow"}
 
 
 class TableRecords(Sequence[Record]):
-    """The rows of a table as records, made when they are asked for."""
+    """The rows of a table, or what else comes one after the other, as records, made when they are asked for."""
 
-    def __init__(self, table: datasets.Dataset, make: Callable[[dict[str, Any], int], Record]) -> None:
+    def __init__(self, table: Sequence[Any], make: Callable[[Any, int], Record]) -> None:
         self.table, self.make = table, make
 
     def __len__(self) -> int:
