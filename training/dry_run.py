@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from .arguments import DataArguments, DeSa2VATrainingArguments
 from .batch_picture import draw_batch
 from .data.build import build_dataset
 from .data.refshapes import RefShapes
+from .data.streams import samples_in_order
 from .language_adapters import attach_lora
 from .memory import DIVIDED, GIB, SPARE, BatchSizes, Estimate, estimate_memory
 from .phases import free_parameters, trainable_prefixes
@@ -78,7 +80,9 @@ def _dry_stage(stage: dict[str, Any], folder: Path, steps: int) -> bool:
             say("%s", line)
         if missing:
             say("data: %s; RefShapes stand in", missing.split(";")[0])
-        samples = [dataset[index] for index in range(min(arguments.per_device_train_batch_size, len(dataset)))]
+        length = len(dataset) if hasattr(dataset, "__len__") else None
+        count = arguments.per_device_train_batch_size
+        samples = list(islice(samples_in_order(dataset), count if length is None else min(count, length)))
         batch = processor.collate(samples)
         picture = draw_batch(samples, batch, processor, folder / f"{name}.png")
         say("first batch: %s", picture)
@@ -89,7 +93,7 @@ def _dry_stage(stage: dict[str, Any], folder: Path, steps: int) -> bool:
         if steps and fits:
             begun = _weights_for(config, model, processor)
             seconds = measured(config, Path(place), begun, dataset, steps)
-            _say_time(seconds, arguments, None if missing else len(dataset))
+            _say_time(seconds, arguments, None if missing else length)
         else:
             say("time: not measured; --steps N takes and times N steps")
     return fits

@@ -18,14 +18,16 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.utils.data import DataLoader
 from transformers import TrainerCallback, TrainerControl, TrainerState
-from transformers.trainer_utils import IntervalStrategy
+from transformers.trainer_utils import IntervalStrategy, TrainOutput
 
 from .arguments import DeSa2VATrainingArguments
-from .checkpoints import CheckpointTrainer
+from .checkpoints import CheckpointTrainer, checkpoint_step
 from .data.collator import Collator
 from .data.mixture import Mixture
 from .data.sampling import ReadingOrder
+from .data.streams import EndlessStream, StreamedDataset
 from .disentangling import AuxiliaryNetworks
 from .label_states import LabelReader
 from .objectives.base import Objective
@@ -105,6 +107,7 @@ class DeSa2VATrainer(CheckpointTrainer):
                 for value in self.auxiliary.state_dict().values():
                     dist.broadcast(value, 0)
         self._schedule = args.adversarial_schedule()
+        self._batches_read = 0
         self._features: list[dict[str, torch.Tensor]] = []
         self._logged: dict[str, list[float]] = defaultdict(list)
 
@@ -121,6 +124,31 @@ class DeSa2VATrainer(CheckpointTrainer):
         group = args.train_batch_size * args.world_size if grouped else 1
         self._epochs.order = ReadingOrder(dataset, seed, group)
         return self._epochs.order
+
+    def train(self, resume_from_checkpoint: str | None = None, **kwargs: Any) -> TrainOutput:
+        """Stock training; a stream finds its place by itself, without making the samples that were read before."""
+        if isinstance(self.train_dataset, StreamedDataset):
+            self.args.ignore_data_skip = True
+            self._batches_read = checkpoint_step(resume_from_checkpoint) * self.args.gradient_accumulation_steps
+        return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+
+    def get_train_dataloader(self) -> DataLoader:
+        """The stock loader, but for a stream, whose readers share its records themselves: accelerate would read all
+        of it in every process, or send from the first one what no message can hold.
+        """
+        if not isinstance(self.train_dataset, StreamedDataset):
+            return super().get_train_dataloader()
+        args = self.args
+        return DataLoader(
+            EndlessStream(
+                self.train_dataset, args.train_batch_size, args.process_index, args.world_size, self._batches_read
+            ),
+            batch_size=args.train_batch_size,
+            collate_fn=self.data_collator,
+            num_workers=args.dataloader_num_workers,
+            prefetch_factor=args.dataloader_prefetch_factor,
+            pin_memory=args.dataloader_pin_memory,
+        )
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """AdamW, with Muon beside it where the arguments ask for it."""

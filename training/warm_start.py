@@ -10,6 +10,7 @@ import functools
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 from desa2va.training.label_states import LabelReader
 
 from .arguments import DeSa2VATrainingArguments
+from .data.streams import samples_in_order
 from .projection_fit import fit_projection, write_map
 
 
@@ -192,10 +194,9 @@ def run_warm_start(
     """
 
     def batches(count: int) -> Iterator[dict[str, Any]]:
-        size = 16
-        for start in range(0, count * size, size):
-            samples = [dataset[index % len(dataset)] for index in range(start, start + size)]
-            yield processor.collate(samples, every_frame=True)
+        samples = samples_in_order(dataset)
+        for _ in range(count):
+            yield processor.collate(list(islice(samples, 16)), every_frame=True)
 
     @functools.cache
     def seg() -> SegStates:

@@ -15,9 +15,10 @@ from desa2va.training.field_check import declared_fields
 
 from .mixture import Mixture, part_weights
 from .readers import RecordStream
-from .record_dataset import RecordDataset, RecordSamples, StreamedDataset
+from .record_dataset import RecordDataset, RecordSamples
 from .refshapes import RefShapes
 from .sources import open_source, reader_options
+from .streams import StreamedDataset
 
 FEWEST = 1024
 WORLDS_APART = 7919
@@ -43,7 +44,10 @@ def build_dataset(data: DataArguments, arguments: Any) -> Any:
         length = max(arguments.max_steps * per_step, FEWEST)
     if data.parts:
         return _mixture(data, length)
-    return _part(data.dataset, data.options, data.seed, length)
+    part = _part(data.dataset, data.options, data.seed, length)
+    if isinstance(part, StreamedDataset) and length is None:
+        raise ValueError(f"data.dataset: {data.dataset} is streamed and has no length; set training.max_steps")
+    return part
 
 
 def build_validation(data: DataArguments) -> Any | None:
@@ -51,7 +55,10 @@ def build_validation(data: DataArguments) -> Any | None:
     if not data.validation:
         return None
     name, options = data.validation["dataset"], data.validation.get("options", {})
-    return _part(name, options, data.seed, VALIDATION_LENGTH, split="validation")
+    part = _part(name, options, data.seed, VALIDATION_LENGTH, split="validation")
+    if isinstance(part, StreamedDataset):
+        raise ValueError(f"data.validation: {name} is streamed and has no length; leave out streamed")
+    return part
 
 
 def _mixture(data: DataArguments, length: int | None) -> Mixture:

@@ -28,6 +28,7 @@ from .records import Record
 from .sources import Source, count_records
 
 MANIFEST, PLAN = "manifest.json", "unfinished.json"
+VERSION = 2  # of which records are in which shard
 _ROW_GROUP = 16  # records of a shard that are in memory at once
 
 
@@ -44,7 +45,8 @@ def prepare(
 
     Args:
         source: what to write. out: a folder that is absent, empty, or of an earlier call with the same arguments.
-        shard_size: records of a shard. link: names of files in place of their contents. workers: shards at a time.
+        shard_size: most records of a shard; all have as many, to one, so that who shares them has as many too.
+        link: names of files in place of their contents. workers: shards at a time.
         progress: told how many shards of how many are there.
 
     Returns:
@@ -55,7 +57,7 @@ def prepare(
         BlockingIOError: another process writes there.
     """
     out = Path(out)
-    plan = {"source": source.name, "key": source.key(), "shard_size": shard_size, "link": link}
+    plan = {"source": source.name, "key": source.key(), "shard_size": shard_size, "link": link, "version": VERSION}
     with folder_lock(out):
         if (out / MANIFEST).is_file() and _read(out / MANIFEST).get("plan") == plan:
             return _read(out / MANIFEST)
@@ -68,8 +70,8 @@ def prepare(
         names = [f"{split}-{number:05d}-of-{count:05d}.parquet" for number in range(count)]
         with ThreadPoolExecutor(workers) as pool:
             jobs = [
-                pool.submit(_shard, out / name, records, range(start, min(start + shard_size, len(records))), link)
-                for name, start in zip(names, range(0, len(records), shard_size), strict=True)
+                pool.submit(_shard, out / name, records, _part(number, count, len(records)), link)
+                for number, name in enumerate(names)
             ]
             try:
                 for number, job in enumerate(jobs, 1):
@@ -98,6 +100,11 @@ def _claim(out: Path, plan: dict[str, Any]) -> None:
         _write(out / PLAN, plan)
     for path in out.glob("*.tmp"):
         path.unlink()
+
+
+def _part(number: int, count: int, records: int) -> range:
+    """Which records shard `number` of `count` holds."""
+    return range(records * number // count, records * (number + 1) // count)
 
 
 def _shard(path: Path, records: Sequence[Record], numbers: range, link: bool) -> None:

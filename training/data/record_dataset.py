@@ -6,21 +6,18 @@ dialogues of a record share its encodings. (Paper section 4.)
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from PIL import Image
-from torch.utils.data import IterableDataset, get_worker_info
 
 from .augmentation import Augmentation
 from .frame_sampling import draw_frames
 from .record_media import read_timed_frames
 from .records import Dialogue, Record
 from .sample import Conversation, Sample
-
-SHUFFLED = 1000  # records of a stream that are mixed with one another
 
 
 class RecordSamples:
@@ -110,7 +107,7 @@ class RecordDataset(RecordSamples):
         super().__init__(name, **options)
         if not len(records):
             raise ValueError(f"{name}: no records")
-        _refuse_unlabelled(records[0], name)
+        refuse_unlabelled(records[0], name)
         self.records = records
 
     def __len__(self) -> int:
@@ -130,35 +127,10 @@ class RecordDataset(RecordSamples):
         return self.sample(self.records[number], repetition, rng)
 
 
-def _refuse_unlabelled(record: Record, name: str) -> None:
+def refuse_unlabelled(record: Record, name: str) -> None:
+    """Raises `ValueError` for a record of a split whose answers are not public."""
     if any(dialogue.kind == "unlabelled" for dialogue in record.dialogues):
         raise ValueError(f"{name}: the answers of this split are not public, there is nothing to learn")
-
-
-class StreamedDataset(RecordSamples, IterableDataset):
-    """Samples of records that come from front to back; no length, so a training states its steps.
-
-    Args:
-        stream: records, e.g. over the network; in every epoch shuffled anew among `SHUFFLED` neighbours.
-        name, options: of `RecordSamples`; without `repeat`.
-
-    Raises:
-        ValueError: `repeat`, or an option that is no integer of at least 1.
-    """
-
-    def __init__(self, stream: Any, name: str, **options: Any) -> None:
-        super().__init__(name, **options)
-        if self.repeat != 1:
-            raise ValueError(f"{name} is streamed and has no length; leave out repeat")
-        self.stream = stream
-
-    def __iter__(self) -> Iterator[Sample]:
-        worker = get_worker_info()
-        for number, record in enumerate(self.stream.shuffled(self.seed, self.epoch, SHUFFLED)):
-            if number == 0:
-                _refuse_unlabelled(record, self.name)
-            rng = np.random.default_rng((self.seed, number, self.epoch, 0 if worker is None else worker.id))
-            yield self.sample(record, self.epoch, rng)
 
 
 def _one_of_each_group(dialogues: tuple[Dialogue, ...], rng: np.random.Generator) -> list[Dialogue]:
@@ -196,4 +168,4 @@ def _shrink(
     return np.stack(small), shrunk
 
 
-__all__ = ["RecordDataset", "RecordSamples", "StreamedDataset"]
+__all__ = ["RecordDataset", "RecordSamples", "refuse_unlabelled"]

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import datasets
+from datasets.distributed import split_dataset_by_node
 
 from desa2va.training.data.record_rows import SCHEMA, row_to_record
 from desa2va.training.data.records import Record, RecordError
@@ -21,6 +23,7 @@ from .columns import RowReader, choose_columns
 
 HUB = "hub:"
 _MARKS = ("dataset_info.json", "dataset_dict.json", "state.json", "manifest.json")
+_PARTS = 64  # of a saved data set that is streamed: readers that share them evenly read nothing in vain
 _FORMATS = {".parquet": "parquet", ".arrow": "arrow"}
 
 
@@ -52,11 +55,22 @@ class RecordStream:
         """All records, a wrong one as its error."""
         return _items(self.table, self.make)
 
-    def shuffled(self, seed: int, epoch: int, buffer: int) -> Iterator[Record]:
-        """All records, mixed among neighbours; raises the `RecordError` of a wrong one."""
-        table = self.table.shuffle(seed=seed, buffer_size=buffer)
+    def shuffled(
+        self, seed: int, epoch: int, buffer: int, reader: int = 0, readers: int = 1
+    ) -> Iterator[Callable[[], Record]]:
+        """What one of several readers has of all records, mixed among neighbours.
+
+        Readers share files where all have as many, else rows: then each reads all files and leaves out what is not
+        its own.
+
+        Returns:
+            Functions that make the records; they raise the `RecordError` of a wrong one.
+        """
+        table = split_dataset_by_node(self.table, reader, readers).shuffle(seed=seed, buffer_size=buffer)
         table.set_epoch(epoch)
-        return (self.make(row, number) for number, row in enumerate(table))
+        # `iter` and not `__iter__`, which would deal to a loader's workers what has been dealt.
+        for number, row in enumerate(table.iter(1)):
+            yield partial(self.make, {name: cells[0] for name, cells in row.items()}, number)
 
 
 def _items(table: Any, make: Callable[[dict[str, Any], int], Record]) -> Iterator[Record | RecordError]:
@@ -125,7 +139,7 @@ def _open(name: str, split: str | None, streamed: bool, config: str | None, revi
     if path.is_dir() and any((path / mark).is_file() for mark in ("state.json", "dataset_dict.json")):
         found = datasets.load_from_disk(name)
         table = _split(found, split, name)
-        return table.to_iterable_dataset() if streamed else table
+        return table.to_iterable_dataset(max(1, min(len(table), _PARTS))) if streamed else table
     kind, files = _data_files(path)
     if not files:
         raise FileNotFoundError(f"{name} holds no Parquet or Arrow files and no saved data set")
