@@ -36,11 +36,6 @@ _NOT_THE_NETWORK = frozenset((
 ))  # fmt: skip
 
 
-def is_sa2va(config: Mapping[str, Any]) -> bool:
-    """Whether a `config.json` is of a published Sa2VA."""
-    return config.get("model_type") == SA2VA_MODEL_TYPE
-
-
 def sa2va_backbone(config: Mapping[str, Any]) -> str:
     """`"internvl"`, `"qwen2_5_vl"` or `"qwen3_vl"`.
 
@@ -167,4 +162,4 @@ def _qwen_config(config: Mapping[str, Any], backbone: str) -> PreTrainedConfig:
     )
 
 
-__all__ = ["SA2VA_MODEL_TYPE", "internvl_config", "is_sa2va", "read_sa2va_config", "sa2va_backbone"]
+__all__ = ["SA2VA_MODEL_TYPE", "internvl_config", "read_sa2va_config", "sa2va_backbone"]
