@@ -18,15 +18,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from transformers import Trainer, TrainerState
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput, rotate_checkpoints
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput
 
 from .start_weights import StartWeights, check_start
+from .state_file import find_state, is_whole, nothing_run, read_state, write_state
 
 logger = logging.getLogger(__name__)
-OBJECTIVE_FILE = "objective.pt"
+OBJECTIVE_FILE = "objective.safetensors"
 STATE_FILE = "trainer_state.json"
 UNFINISHED = ".unfinished"
 _CHECKPOINT = re.compile(rf"{PREFIX_CHECKPOINT_DIR}-(\d+)")
@@ -39,16 +39,28 @@ def newest_checkpoint(folder: str | os.PathLike) -> str | None:
     """
     folder = Path(folder)
     shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
-    numbered = {int(match[1]): path for path in folder.glob("*") if (match := _CHECKPOINT.fullmatch(path.name))}
-    for number in sorted(numbered, reverse=True):
-        if is_complete(numbered[number]):
-            return str(numbered[number])
-        logger.warning("%s is incomplete: removed", numbered[number])
-        shutil.rmtree(numbered[number], ignore_errors=True)
+    for checkpoint in reversed(_checkpoints(folder)):
+        if is_complete(checkpoint):
+            return str(checkpoint)
+        logger.warning("%s is incomplete: removed", checkpoint)
+        shutil.rmtree(checkpoint, ignore_errors=True)
     return None
 
 
-def checkpoint_step(checkpoint: str | None) -> int:
+def _checkpoints(folder: Path) -> list[Path]:
+    """All that are called checkpoints, the oldest first."""
+    return sorted((path for path in folder.glob("*") if _CHECKPOINT.fullmatch(path.name)), key=checkpoint_step)
+
+
+def _outdated(folder: Path, limit: int | None, best: str | None) -> list[Path]:
+    """The oldest beyond `limit` (none or 0: all are kept); the newest and the best one are never among them."""
+    found = _checkpoints(folder)
+    kept = {path for path in found if path == found[-1] or (best and path.name == Path(best).name)}
+    number = len(found) - max(limit, len(kept)) if limit else 0
+    return [path for path in found if path not in kept][: max(number, 0)]
+
+
+def checkpoint_step(checkpoint: str | Path | None) -> int:
     """Steps that were done before a checkpoint was written; 0 without one."""
     return 0 if checkpoint is None else int(_CHECKPOINT.fullmatch(Path(checkpoint).name)[1])
 
@@ -59,9 +71,14 @@ def is_complete(checkpoint: Path) -> bool:
         json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    # torch's files are zip archives, whose table of contents is written last.
-    archives = [path for path in checkpoint.iterdir() if path.suffix in (".pt", ".pth")]
-    return (checkpoint / OBJECTIVE_FILE).is_file() and all(zipfile.is_zipfile(path) for path in archives)
+    return bool(find_state(checkpoint, OBJECTIVE_FILE)) and all(_ends_well(path) for path in checkpoint.iterdir())
+
+
+def _ends_well(path: Path) -> bool:
+    """Whether a file says itself that nothing is missing at its end."""
+    if path.suffix in (".pt", ".pth"):  # torch's are zip archives, whose table of contents is written last
+        return zipfile.is_zipfile(path)
+    return path.suffix != ".safetensors" or is_whole(path)
 
 
 @contextmanager
@@ -139,14 +156,12 @@ class CheckpointTrainer(Trainer):
             return
         with writing(folder, name) as place:
             self._write_checkpoint(model, trial, place, folder / name)
-            shutil.rmtree(folder / name, ignore_errors=True)
+            if (folder / name).exists():
+                os.replace(folder / name, place / f"replaced-{name}")
             os.replace(place / name, folder / name)
-        rotate_checkpoints(
-            output_dir=str(folder),
-            save_total_limit=self.args.save_total_limit,
-            best_model_checkpoint=self.state.best_model_checkpoint,
-            use_mtime=False,
-        )
+            # Moved before they are removed: half removed where it lies, one would be taken for whole.
+            for path in _outdated(folder, self.args.save_total_limit, self.state.best_model_checkpoint):
+                os.replace(path, place / path.name)
         self.accelerator.wait_for_everyone()
 
     def _write_checkpoint(self, model: Any, trial: Any, place: Path, final: Path) -> None:
@@ -174,15 +189,15 @@ class CheckpointTrainer(Trainer):
             self._untouched = self.start.untouched(objective)
         left_out = self._untouched or {}
         state = {name: value for name, value in objective.state_dict().items() if not _is_of(name, left_out)}
-        torch.save(state, os.path.join(output_dir, OBJECTIVE_FILE))
+        write_state(state, os.path.join(output_dir, OBJECTIVE_FILE))
         if self.start is not None:
             self.start.write(output_dir, left_out)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        path = os.path.join(resume_from_checkpoint, OBJECTIVE_FILE)
-        if not os.path.isfile(path):
+        path = find_state(resume_from_checkpoint, OBJECTIVE_FILE)
+        if path is None:
             raise FileNotFoundError(f"{resume_from_checkpoint} has no {OBJECTIVE_FILE}: it is no checkpoint of this")
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = read_state(path)
         found = self.accelerator.unwrap_model(model or self.model).load_state_dict(state, strict=False)
         if found.unexpected_keys:
             raise ValueError(
@@ -190,6 +205,18 @@ class CheckpointTrainer(Trainer):
                 f"{found.unexpected_keys[0]}: it is of another one"
             )
         check_start(resume_from_checkpoint, self.start, found.missing_keys)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        with nothing_run(checkpoint):
+            super()._load_optimizer_and_scheduler(checkpoint)
+
+    def _load_scaler(self, checkpoint: str | None) -> None:
+        with nothing_run(checkpoint):
+            super()._load_scaler(checkpoint)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        with nothing_run(checkpoint):
+            super()._load_rng_state(checkpoint)
 
     def _load_best_model(self) -> None:
         """The stock one looks for files of other names, and goes on with the last weights where it finds none."""

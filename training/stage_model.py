@@ -25,9 +25,10 @@ from .objectives.base import Objective
 from .processors import preset_processor
 from .quantized_base import four_bits, is_in_four_bits, tell_peft
 from .recipe_file import PUBLISHED
+from .state_file import find_state, read_state, write_state
 
 logger = logging.getLogger(__name__)
-HEADS_FILE = "heads.pt"
+HEADS_FILE = "heads/heads.safetensors"  # in a folder of their own: what lies beside config.json is the model's
 LOADING = ("preset", "dtype", "quantization")  # of section `model`: how it is loaded, no fields of its configuration
 SHAPE_FIELDS = ("projection", "projection_rank", "projection_hidden")
 
@@ -127,11 +128,11 @@ def load_heads(objective: Objective, source: str | None) -> None:
     """Continues with the throw-away heads of the stage before, where it had the same: fresh ones would first
     unteach.
     """
-    path = Path(source, HEADS_FILE) if source else None
-    if path is None or not path.is_file():
+    path = find_state(source, HEADS_FILE) if source else None
+    if path is None:
         return
     own = objective.state_dict()
-    saved = torch.load(path, map_location="cpu", weights_only=True)
+    saved = read_state(path)
     fitting = {name: value for name, value in saved.items() if name in own and own[name].shape == value.shape}
     objective.load_state_dict({**own, **fitting})
 
@@ -141,7 +142,8 @@ def save_heads(objective: Objective, folder: Path) -> None:
     left_out = ("model.", "memory.", "step")  # what a training remembers is no head
     heads = {name: value for name, value in objective.state_dict().items() if not name.startswith(left_out)}
     if heads:
-        torch.save(heads, folder / HEADS_FILE)
+        (folder / HEADS_FILE).parent.mkdir()
+        write_state(heads, folder / HEADS_FILE)
 
 
 __all__ = [

@@ -32,11 +32,12 @@ from .disentangling import AuxiliaryNetworks
 from .label_states import LabelReader
 from .objectives.base import Objective
 from .optimizers import build_optimizer
+from .state_file import find_state, read_state, write_state
 
 logger = logging.getLogger(__name__)
 
 LOOKS = 5  # steps from which a log takes the auxiliary networks' figures; a look costs as much as their learning
-AUXILIARY_FILE = "auxiliary.pt"
+AUXILIARY_FILE = "auxiliary.safetensors"
 PHRASES_FILE = "phrases.json"
 # What a term is the mean of: label tokens, non-empty masks, object-frame pairs, or objects. Others are means over the
 # batch.
@@ -342,7 +343,7 @@ class DeSa2VATrainer(CheckpointTrainer):
         super()._save_optimizer_and_scheduler(output_dir)
         if self.auxiliary is not None and self.args.should_save:
             state = {"networks": self.auxiliary.state_dict(), "optimizer": self.auxiliary_optimizer.state_dict()}
-            torch.save(state, os.path.join(output_dir, AUXILIARY_FILE))
+            write_state(state, os.path.join(output_dir, AUXILIARY_FILE))
         if self._reader() is not None:
             self._reader().seen.gather()
             if self.args.should_save:
@@ -351,9 +352,9 @@ class DeSa2VATrainer(CheckpointTrainer):
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
-        path = os.path.join(checkpoint, AUXILIARY_FILE) if checkpoint else ""
-        if self.auxiliary is not None and os.path.isfile(path):
-            state = torch.load(path, map_location="cpu", weights_only=True)
+        path = find_state(checkpoint, AUXILIARY_FILE) if checkpoint else None
+        if self.auxiliary is not None and path is not None:
+            state = read_state(path)
             if set(state["networks"]) != set(self.auxiliary.state_dict()):
                 logger.warning(
                     "%s was written by an older version with another CLUB: discriminators, q, queue and statistics "

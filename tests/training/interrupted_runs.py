@@ -7,13 +7,15 @@ so that the imports are paid for once.
 
 import json
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
 
 import torch
+from transformers import modeling_utils
 
-from desa2va.training import checkpoints, train
+from desa2va.training import checkpoints, state_file, train, trainer
 
 CONFIG = {
     "init_from": "desa2va-tiny",
@@ -34,7 +36,7 @@ CONFIG = {
         "disable_tqdm": True,
     },
 }
-SECOND = "checkpoint-2"
+FIRST, SECOND = "checkpoint-1", "checkpoint-2"
 
 
 def ends_by(number):
@@ -46,17 +48,21 @@ def disk_full():
 
 
 def half_a_file(end, wanted):
-    """`torch.save` writes half of the `wanted` file of the second checkpoint, then comes `end`."""
-    save = torch.save
+    """Half of the `wanted` file of the second checkpoint, or of the finished model, is written, then comes `end`."""
 
-    def broken(value, path, *args, **kwargs):
-        save(value, path, *args, **kwargs)
-        if SECOND in str(path) and wanted in str(path):
-            content = Path(path).read_bytes()
-            Path(path).write_bytes(content[: len(content) // 2])
-            end()
+    def broken(save):
+        def write(value, path, *args, **kwargs):
+            save(value, path, *args, **kwargs)
+            if Path(path).parent.name in (SECOND, checkpoints.UNFINISHED) and Path(path).name == wanted:
+                content = Path(path).read_bytes()
+                Path(path).write_bytes(content[: len(content) // 2])
+                end()
 
-    torch.save = broken
+        return write
+
+    torch.save = broken(torch.save)
+    state_file.save_file = broken(state_file.save_file)
+    modeling_utils.safe_save_file = broken(modeling_utils.safe_save_file)
 
 
 def at_move(end, wanted):
@@ -71,12 +77,38 @@ def at_move(end, wanted):
     os.replace = broken
 
 
+def in_step(end):
+    """`end` comes in the first step, when its gradients are there."""
+
+    def broken(*args, **kwargs):
+        end()
+
+    trainer.DeSa2VATrainer._refresh_auxiliary = broken
+
+
+def in_removal(end):
+    """Of the first checkpoint one file is removed, then comes `end`."""
+    remove = shutil.rmtree
+
+    def broken(folder, *args, **kwargs):
+        old = Path(folder, FIRST)
+        if old.is_dir():
+            (old / "optimizer.pt").unlink()
+            end()
+        remove(folder, *args, **kwargs)
+
+    shutil.rmtree = broken
+
+
 WAYS = {
+    "killed in the first step": lambda: in_step(ends_by(signal.SIGKILL)),
     "killed in a file": lambda: half_a_file(ends_by(signal.SIGKILL), checkpoints.OBJECTIVE_FILE),
     "terminated in a file": lambda: half_a_file(ends_by(signal.SIGTERM), "optimizer.pt"),
     "interrupted in a file": lambda: half_a_file(ends_by(signal.SIGINT), "rng_state.pth"),
-    "disk full": lambda: half_a_file(disk_full, "auxiliary.pt"),
+    "disk full": lambda: half_a_file(disk_full, trainer.AUXILIARY_FILE),
     "killed before the checkpoint is in place": lambda: at_move(ends_by(signal.SIGKILL), SECOND),
+    "killed while an older checkpoint is removed": lambda: in_removal(ends_by(signal.SIGKILL)),
+    "killed in the model's weights": lambda: half_a_file(ends_by(signal.SIGKILL), "model.safetensors"),
     "killed before the model is in place": lambda: at_move(ends_by(signal.SIGKILL), "config.json"),
 }
 
@@ -105,7 +137,7 @@ def main(base):
     weights = (straight / "model.safetensors").read_bytes()
     report = {
         "contents": sorted(path.name for path in straight.iterdir()),
-        "stored": list(torch.load(straight / SECOND / checkpoints.OBJECTIVE_FILE)),
+        "stored": list(state_file.read_state(straight / SECOND / checkpoints.OBJECTIVE_FILE)),
         "label_refit": json.loads((straight / train.STAGE_FILE).read_text())["label_refit"],
     }
     for number, (way, prepare) in enumerate(WAYS.items()):

@@ -6,15 +6,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from desa2va.training.checkpoints import is_complete, newest_checkpoint
+from desa2va.training.checkpoints import OBJECTIVE_FILE, is_complete, newest_checkpoint
+from desa2va.training.state_file import write_state
 
 PROGRAM = Path(__file__).with_name("interrupted_runs.py")
 EXITS = {
+    "killed in the first step": -signal.SIGKILL,
     "killed in a file": -signal.SIGKILL,
     "terminated in a file": -signal.SIGTERM,
     "interrupted in a file": 130,
     "disk full": 2,
     "killed before the checkpoint is in place": -signal.SIGKILL,
+    "killed while an older checkpoint is removed": -signal.SIGKILL,
+    "killed in the model's weights": -signal.SIGKILL,
     "killed before the model is in place": -signal.SIGKILL,
 }
 
@@ -37,9 +41,12 @@ def test_the_next_run_goes_on_bit_for_bit(report, way):
 
 @pytest.mark.parametrize("way", EXITS)
 def test_what_lies_there_after_the_end_is_whole(report, way):
-    """One complete checkpoint, nothing that only looks like one, and no model that would load."""
+    """One complete checkpoint, nothing that only looks like one, and no model that would load.
+
+    An older checkpoint was removed where it lay: half of it, without its optimizer, would have been gone on from.
+    """
     seen = report[way]
-    assert len(seen["complete"]) == 1
+    assert len(seen["complete"]) == (0 if way == "killed in the first step" else 1)
     assert [name for name in seen["left"] if name.startswith("checkpoint")] == seen["complete"]
     assert "config.json" not in seen["left"]
     assert "stage.json" not in seen["left"]
@@ -63,15 +70,16 @@ def checkpoint(folder, step):
     place = folder / f"checkpoint-{step}"
     place.mkdir()
     (place / "trainer_state.json").write_text("{}")
-    for name in ("objective.pt", "rng_state.pth"):
-        torch.save({"weight": torch.zeros(3)}, place / name)
+    write_state({"weight": torch.zeros(3)}, place / OBJECTIVE_FILE)
+    torch.save({"weight": torch.zeros(3)}, place / "rng_state.pth")
     return place
 
 
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda place: (place / "objective.pt").unlink(),
+        lambda place: (place / OBJECTIVE_FILE).unlink(),
+        lambda place: (place / OBJECTIVE_FILE).write_bytes((place / OBJECTIVE_FILE).read_bytes()[:-4]),
         lambda place: (place / "trainer_state.json").unlink(),
         lambda place: (place / "trainer_state.json").write_text('{"global_st'),
         lambda place: (place / "rng_state.pth").write_bytes((place / "rng_state.pth").read_bytes()[:-40]),

@@ -9,6 +9,7 @@ import yaml
 from transformers.trainer_utils import IntervalStrategy
 
 from desa2va.training.arguments import DeSa2VATrainingArguments, MaskLossArguments
+from desa2va.training.checkpoints import OBJECTIVE_FILE
 from desa2va.training.data.refshapes.dataset import RefShapes
 from desa2va.training.disentangling import offline
 from desa2va.training.disentangling.auxiliary import FEATURES
@@ -16,8 +17,9 @@ from desa2va.training.label_states import LabelReader
 from desa2va.training.method_version import METHOD_VERSION
 from desa2va.training.phases import build_objective, free_parameters, trainable_prefixes
 from desa2va.training.recipe_file import apply_overrides, read_config
+from desa2va.training.state_file import read_state, write_state
 from desa2va.training.train import _auxiliary, run_recipe
-from desa2va.training.trainer import DeSa2VATrainer
+from desa2va.training.trainer import AUXILIARY_FILE, DeSa2VATrainer
 
 QUIET = {"use_cpu": True, "disable_tqdm": True, "lr_scheduler_type": "constant", "seed": 0, "data_seed": 0}
 WEIGHTS = {"language": 1.0, "visual_mask": 1.0, "text_mask": 0.5, "fused_mask": 1.0, "iou": 0.1, "object_score": 0.1}
@@ -210,9 +212,9 @@ def test_auxiliary_networks_are_no_part_of_what_is_saved(make_model, processor, 
         save_steps=1,
     )
     trainer.train()
-    saved = torch.load(tmp_path / "checkpoint-1" / "objective.pt", weights_only=True)
+    saved = read_state(tmp_path / "checkpoint-1" / OBJECTIVE_FILE)
     assert not [name for name in saved if "discriminator" in name or "club" in name]
-    assert (tmp_path / "checkpoint-1" / "auxiliary.pt").is_file()
+    assert (tmp_path / "checkpoint-1" / AUXILIARY_FILE).is_file()
 
 
 def test_a_batch_without_objects_trains(make_model, processor, tmp_path):
@@ -309,10 +311,10 @@ def test_auxiliary_networks_of_an_older_version_start_anew_and_say_so(make_model
     weights, fields = {**WEIGHTS, "club": 0.1}, {"auxiliary": True, "save_steps": 1}
     trainer = trainer_of(make_model, processor, tmp_path, weights, max_steps=1, **fields)
     trainer.train()
-    path = tmp_path / "checkpoint-1" / "auxiliary.pt"
-    state = torch.load(path, weights_only=True)
+    path = tmp_path / "checkpoint-1" / AUXILIARY_FILE
+    state = read_state(path)
     state["networks"] = {name: value for name, value in state["networks"].items() if "statistics" not in name}
-    torch.save(state, path)
+    write_state(state, path)
     again = trainer_of(make_model, processor, tmp_path, weights, max_steps=2, **fields)
     with caplog.at_level("WARNING"):
         again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-1"))
