@@ -10,12 +10,20 @@ from __future__ import annotations
 import copy
 import json
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub import errors, hf_hub_download, snapshot_download
-from peft import LoraConfig, PeftConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft import (
+    LoraConfig,
+    PeftConfig,
+    PeftModel,
+    get_peft_model,
+    get_peft_model_state_dict,
+    set_peft_model_state_dict,
+)
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -46,7 +54,7 @@ def lora_config(model: DeSa2VAModel, rank: int = 128, alpha: int = 256, dropout:
         model: whose modules are meant. rank, alpha: of LoRA; Sa2VA's are the defaults. dropout: of what enters it.
 
     Returns:
-        For `peft.get_peft_model(model, ...)`.
+        For `with_adapter(model, ...)`, or peft's `get_peft_model`.
     """
     rows = list(model.config.seg_token_ids)
     tied = model.config.tie_word_embeddings
@@ -58,6 +66,13 @@ def lora_config(model: DeSa2VAModel, rank: int = 128, alpha: int = 256, dropout:
         trainable_token_indices={"embed_tokens": rows} if tied else {"embed_tokens": rows, "lm_head": rows},
         modules_to_save=heads_of(model),
     )
+
+
+def with_adapter(model: torch.nn.Module, config: PeftConfig) -> PeftModel:
+    """What peft's `get_peft_model` gives, without a warning of transformers about a name that peft asks it for."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
+        return get_peft_model(model, config)
 
 
 def heads_of(model: DeSa2VAModel) -> list[str]:
@@ -166,7 +181,7 @@ def merge_adapter(model: DeSa2VAModel, folder: Path, config: PeftConfig) -> DeSa
         except SafetensorError as error:
             raise ValueError(f"{WEIGHTS_FILE} is damaged or cut off ({error})") from error
         config.base_model_name_or_path = model.name_or_path
-        wrapped = get_peft_model(model, config)
+        wrapped = with_adapter(model, config)
         own = get_peft_model_state_dict(wrapped, save_embedding_layers=False)
         _check_weights(own, weights)
         set_peft_model_state_dict(wrapped, weights)
@@ -196,5 +211,6 @@ __all__ = [
     "lora_config",
     "merge_adapter",
     "read_adapter_config",
+    "with_adapter",
     "write_adapter",
 ]

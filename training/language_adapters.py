@@ -10,9 +10,9 @@ import logging
 from pathlib import Path
 
 import torch
-from peft import PeftModel, get_peft_model, get_peft_model_state_dict
+from peft import PeftModel, get_peft_model_state_dict
 
-from desa2va.adapters import HEADS, lora_config, write_adapter
+from desa2va.adapters import HEADS, lora_config, with_adapter, write_adapter
 from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
 from desa2va.hub import resolve
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
@@ -33,7 +33,7 @@ def attach_lora(model: DeSa2VAModel, arguments: DeSa2VATrainingArguments) -> Pef
     config = lora_config(model, arguments.lora_rank, arguments.lora_alpha, arguments.lora_dropout)
     config.modules_to_save = None  # the heads learn as they are
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    handle = get_peft_model(model.mllm, config)
+    handle = with_adapter(model.mllm, config)
     for parameter in learning:
         parameter.requires_grad_(True)
     return handle

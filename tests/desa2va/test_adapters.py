@@ -8,11 +8,11 @@ import pytest
 import torch
 import transformers
 from packaging import version
-from peft import AutoPeftModel, PeftModel, get_peft_model
+from peft import AutoPeftModel, PeftModel
 from safetensors.torch import load_file, save_file
 
 import desa2va
-from desa2va.adapters import lora_config
+from desa2va.adapters import lora_config, with_adapter
 from desa2va.cli import main
 from tests.modeling_desa2va import conftest as backbones
 
@@ -38,7 +38,7 @@ def assert_equal(one, other, atol=1e-4):
 
 def trained(model, seed=1):
     """`model` wrapped as for training, every weight that learns moved."""
-    wrapped = get_peft_model(model, lora_config(model, rank=2, alpha=4)).eval()
+    wrapped = with_adapter(model, lora_config(model, rank=2, alpha=4)).eval()
     torch.manual_seed(seed)
     with torch.no_grad():
         for weight in wrapped.parameters():
@@ -111,6 +111,7 @@ def test_every_way_of_reading_an_adapter_gives_one_model(case, tmp_path):
     assert_equal(answers(*desa2va.load(tmp_path / "merged", device="cpu")), expected)
 
 
+@pytest.mark.filterwarnings("error:.*is_gradient_checkpointing.*:FutureWarning")
 def test_only_the_seg_rows_move_and_the_vocabulary_stays(case):
     """A resized or retrained embedding would change every word."""
     base, folder, _ = case

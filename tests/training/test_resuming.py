@@ -1,0 +1,74 @@
+"""A checkpoint: what lies in it, what of it is read, and that a training goes on from it as if nothing had been."""
+
+import shutil
+
+import pytest
+import torch
+
+from desa2va.training.checkpoints import OBJECTIVE_FILE, newest_checkpoint
+from desa2va.training.state_file import read_state
+from desa2va.training.trainer import AUXILIARY_FILE
+from tests.training.test_trainer import WEIGHTS, trainer_of
+
+
+class Payload:
+    """Makes a file as soon as it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+@pytest.fixture(scope="module")
+def begun(make_model, processor, tmp_path_factory):
+    """A function that trains with the auxiliary networks to a step, from a checkpoint or from the start; and the
+    checkpoint of its first step.
+    """
+    folder = tmp_path_factory.mktemp("begun")
+    fields = {"auxiliary": True, "save_steps": 1, "per_device_train_batch_size": 2}
+
+    def train(checkpoint=None, steps=2):
+        trainer = trainer_of(
+            make_model, processor, folder / "again", {**WEIGHTS, "club": 0.1}, max_steps=steps, **fields
+        )
+        trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
+        return trainer
+
+    train(steps=1)
+    return train, (folder / "again" / "checkpoint-1").rename(folder / "checkpoint-1")
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth", "objective.pt", "auxiliary.pt"])
+def test_a_program_in_a_checkpoint_is_refused(begun, tmp_path, name):
+    """`torch.load` runs what a file says unless told not to; a checkpoint may be somebody else's."""
+    train, checkpoint = begun
+    poisoned = shutil.copytree(checkpoint, tmp_path / "checkpoint-1")
+    (poisoned / name).with_suffix(".safetensors").unlink(missing_ok=True)
+    torch.save({"more": Payload(tmp_path / "ran")}, poisoned / name)
+    with pytest.raises(ValueError, match="not read, since it would run code"):
+        train(poisoned)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_nothing_of_ours_in_a_checkpoint_is_a_pickle(begun):
+    """What is left of torch's own format is transformers', and is read as tensors and plain values alone."""
+    _, checkpoint = begun
+    pickled = sorted(path.name for path in checkpoint.iterdir() if path.suffix not in (".json", ".safetensors"))
+    assert pickled == ["optimizer.pt", "rng_state.pth", "scheduler.pt"]
+
+
+def test_a_checkpoint_of_an_older_version_goes_on_bit_for_bit(begun, tmp_path):
+    """Weights and auxiliary networks lay in files of torch's; such a checkpoint was passed over and removed."""
+    train, checkpoint = begun
+    old = shutil.copytree(checkpoint, tmp_path / "checkpoint-1")
+    for name in (OBJECTIVE_FILE, AUXILIARY_FILE):
+        torch.save(read_state(old / name), (old / name).with_suffix(".pt"))
+        (old / name).unlink()
+    assert newest_checkpoint(tmp_path) == str(old)
+    wanted, found = (
+        [*trainer.model.state_dict().values(), *trainer.auxiliary.state_dict().values()]
+        for trainer in (train(checkpoint), train(old))
+    )
+    assert all(torch.equal(one, other) for one, other in zip(wanted, found, strict=True))
