@@ -39,6 +39,8 @@ _FAMILIES = {
         "scienceqa-test",
     ),
     "mme": ("mme-test",),
+    "mmmu": ("mmmu-validation", "mmmu-dev"),
+    "region_captions": ("refcocog_regions-val",),
     "reasoning_pictures": ("reasonseg-val", "reasonseg-test"),
     "referring_videos": ("mevis-valid_u", "mevis-valid", "ref_youtube_vos-valid", "ref_sav-valid"),
     "revos": ("revos-valid",),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from desa2va.processing.files import decode_mask
-from desa2va.processing.inputs import load_image, open_visual
+from desa2va.processing.inputs import draw_regions, load_image, open_visual
 from desa2va.training.data.readers import shown_frames
 from desa2va.training.data.records import Record
 
@@ -26,12 +26,14 @@ SPOKEN = ("choice", "yes_no", "open", "region")
 def opened_visual(questions: Sequence[Question]) -> dict[str, list[Any]]:
     """The visuals of questions as arguments of a processor: `images` or `videos`, one that all share only once."""
     records = {id(question.record): question.record for question in questions}
+    if any(question.dialogue.regions for question in questions):
+        return {"images": [_marked(question) for question in questions]}
     kind = "videos" if questions[0].record.is_video else "images"
     return {kind: [_opened(record, _is_spoken(questions)) for record in records.values()]}
 
 
 def manner(questions: Sequence[Question]) -> dict[str, Any]:
-    """The other arguments: the task, and for spoken answers the frames that are shown and the regions marked.
+    """The other arguments: the task, and for spoken answers about videos the frames that are shown.
 
     Raises:
         ValueError: questions about different parts of one video.
@@ -39,15 +41,12 @@ def manner(questions: Sequence[Question]) -> dict[str, Any]:
     if not _is_spoken(questions):
         return {"task": "auto"}
     record = questions[0].record
-    if record.is_video:
-        parts = {tuple(shown_frames(record, question.dialogue)) for question in questions}
-        if len(parts) > 1:
-            raise ValueError(f"{record.name}: questions about different parts of a video are asked one by one")
-        return {"task": "chat", "key_frames": list(parts.pop())}
-    regions = [[decode_mask(code) for code in question.dialogue.regions] for question in questions]
-    if not any(regions):
+    if not record.is_video:
         return {"task": "chat"}
-    return {"task": "chat", "masks": regions if len(questions) > 1 else regions[0]}
+    parts = {tuple(shown_frames(record, question.dialogue)) for question in questions}
+    if len(parts) > 1:
+        raise ValueError(f"{record.name}: questions about different parts of a video are asked one by one")
+    return {"task": "chat", "key_frames": list(parts.pop())}
 
 
 def _is_spoken(questions: Sequence[Question]) -> bool:
@@ -65,6 +64,12 @@ def _opened(record: Record, spoken: bool) -> Any:
     if spoken:
         return open_visual(_on_one_size(record), record.name)
     return open_visual(list(record.media or record.paths), record.name, fps=record.fps)
+
+
+def _marked(question: Question) -> np.ndarray:
+    """The picture with its regions outlined, as training shows them: uint8 `(H, W, 3)`."""
+    picture = load_image(_opened(question.record, True))
+    return draw_regions(picture, np.stack([decode_mask(code) for code in question.dialogue.regions]))
 
 
 def _on_one_size(record: Record) -> list[np.ndarray]:

@@ -155,6 +155,19 @@ FOUR = ["red", "blue", "green", "white"]
             200,
         ),
         (
+            "mmmu_accuracy",
+            {
+                "predictions": ["hm", "hm"],
+                "references": ["B", "3.5"],
+                "options": [FOUR, []],
+                "indices": [3, 4],
+                "categories": ["x", "x"],
+            },
+            {},
+            "drawn",
+            1,
+        ),
+        (
             "video_mme_accuracy",
             {
                 "predictions": ["Answer: C"],

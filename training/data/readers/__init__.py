@@ -4,6 +4,7 @@ from .annotation_files import check_split
 from .davis import read_davis_maps
 from .finetune import read_finetune
 from .kinds import KINDS, own_reader
+from .osprey import CAPTION_REQUEST
 from .plain_pickle import read_pickle
 from .question_tables import QUESTION_GROUPS
 from .revos import read_revos_foreground
@@ -13,6 +14,7 @@ from .table import READERS
 from .tables import RecordStream, TableRecords, read_table
 
 __all__ = [
+    "CAPTION_REQUEST",
     "FRAMES",
     "KINDS",
     "QUESTION_GROUPS",

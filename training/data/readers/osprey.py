@@ -173,4 +173,4 @@ OSPREY_READERS = {
     "refcocog_regions": Reader(read_region_captions, captions_present, CAPTION_SPLITS),
 }
 
-__all__ = ["OSPREY_READERS", "is_visible", "read_osprey", "read_region_captions"]
+__all__ = ["CAPTION_REQUEST", "OSPREY_READERS", "is_visible", "read_osprey", "read_region_captions"]

@@ -1,0 +1,1 @@
+"""`evaluate.load` finds the metric of this folder in the script of the same name."""
