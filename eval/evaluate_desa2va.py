@@ -12,7 +12,7 @@ from importlib import import_module
 from desa2va.argument_types import Parser, named
 from desa2va.program import run_program
 
-from .benchmarks.names import BENCHMARKS
+from .benchmarks.names import BENCHMARKS, ROBUSTNESS
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,7 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     parser = Parser(prog="python -m desa2va.eval.evaluate_desa2va", description=__doc__.split("\n")[0])
     parser.add_argument(
-        "benchmark", **named("refshapes", *BENCHMARKS), help="what to score on; BENCHMARK --help lists its arguments"
+        "benchmark",
+        **named("refshapes", ROBUSTNESS, *BENCHMARKS),
+        help="what to score on; BENCHMARK --help lists its arguments",
     )
     parser.add_argument("rest", nargs=argparse.REMAINDER, help="arguments of the benchmark")
     options = parser.parse_args(arguments)

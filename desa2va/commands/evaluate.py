@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from desa2va.eval.benchmarks.arguments import add_benchmark_arguments
-from desa2va.eval.benchmarks.names import BENCHMARKS
+from desa2va.eval.benchmarks.arguments import add_benchmark_arguments, add_robustness_arguments
+from desa2va.eval.benchmarks.names import BENCHMARKS, ROBUSTNESS
 from desa2va.eval.refshapes_arguments import add_refshapes_arguments
 
 from .common import add_command
@@ -21,6 +21,10 @@ _EXAMPLES = """
 _REFSHAPES_EXAMPLES = """
   desa2va eval refshapes --model my-model --split validation --seed 1 --videos 0
 """
+_ROBUSTNESS_EXAMPLES = """
+  desa2va eval robustness --limit 200                       on pictures of RefShapes
+  desa2va eval robustness --of refcoco-unc-val --model my-model --data data --limit 200
+"""
 _BENCHMARK_EXAMPLES = """
   desa2va eval {name} --model my-model --data data --out runs/mine
   desa2va eval {name} --data data --out runs/mine --score-only
@@ -34,6 +38,9 @@ def add_parser(subparsers: Any) -> None:
     own = add_command(benchmarks, "refshapes", "the procedural benchmark", _REFSHAPES_EXAMPLES)
     add_refshapes_arguments(own)
     own.set_defaults(run=run_refshapes)
+    robust = add_command(benchmarks, ROBUSTNESS, "what must not change an answer, and what must", _ROBUSTNESS_EXAMPLES)
+    add_robustness_arguments(robust)
+    robust.set_defaults(run=run_benchmark)
     for name in BENCHMARKS:
         examples = _BENCHMARK_EXAMPLES.format(name=name)
         published = add_command(benchmarks, name, f"the published benchmark {name}", examples)

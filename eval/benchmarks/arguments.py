@@ -7,7 +7,19 @@ from pathlib import Path
 
 from desa2va.argument_types import add_model_arguments, integer, named
 
-from .names import BASELINES
+from .names import BASELINES, BENCHMARKS
+
+
+def add_robustness_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `program.run` for the benchmark `robustness`."""
+    parser.add_argument(
+        "--of",
+        type=named(*BENCHMARKS)["type"],
+        default="refshapes-standard-test",
+        metavar="BENCHMARK",
+        help="whose pictures or videos; --limit counts them; default: %(default)s",
+    )
+    add_benchmark_arguments(parser)
 
 
 def add_benchmark_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,4 +62,4 @@ def add_benchmark_arguments(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--score-only", action="store_true", help="score the answers in --out; no model is loaded")
 
 
-__all__ = ["add_benchmark_arguments"]
+__all__ = ["add_benchmark_arguments", "add_robustness_arguments"]

@@ -38,8 +38,8 @@ class OraclePrompt:
     Several objects that are meant together have one box. Where nothing fits, nothing is marked.
 
     Args:
-        model: a `DeSa2VAModel` in eval mode. processor: its processor. kind: `"box"`, or `"point"`: the pixel of the
-            target nearest to its centre of mass.
+        model: a `DeSa2VAModel` in eval mode. processor: its processor. kind: `"mask"`, `"box"`, or `"point"`: the
+            pixel of the target nearest to its centre of mass.
     """
 
     def __init__(self, model: Any, processor: Any, kind: str) -> None:
@@ -55,15 +55,19 @@ class OraclePrompt:
         if not areas.any():
             return Answer("no_target", "nothing fits")
         frame = int(areas.argmax())
-        rows, columns = np.nonzero(truth[frame])
-        if self.kind == "box":
-            prompt = {"boxes": [[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]]}
-        else:
-            nearest = int(((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2).argmin())
-            prompt = {"points": [[[columns[nearest] + 0.5, rows[nearest] + 0.5]]]}
+        prompt = self._prompt(truth[frame])
         inputs = self.processor(**opened_visual([question]), **prompt, **self._frame(question, frame))
         result = self.processor.post_process(self.model.generate(**inputs), inputs)[0]
         return Answer(result.status, result.reason, objects=tuple(map(plain_object, result.objects)))
+
+    def _prompt(self, mask: np.ndarray) -> dict[str, Any]:
+        rows, columns = np.nonzero(mask)
+        if self.kind == "mask":
+            return {"masks": mask}
+        if self.kind == "box":
+            return {"boxes": [[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]]}
+        nearest = int(((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2).argmin())
+        return {"points": [[[columns[nearest] + 0.5, rows[nearest] + 0.5]]]}
 
     @staticmethod
     def _frame(question: Question, frame: int) -> dict[str, Any]:

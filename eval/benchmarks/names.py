@@ -49,12 +49,15 @@ _FAMILIES = {
     "refshapes_pictures": ("refshapes-easy-test", "refshapes-standard-test", "refshapes-full-test"),
 }
 BENCHMARKS = {name: family for family, names in _FAMILIES.items() for name in names}
+ROBUSTNESS = "robustness"
 BASELINES = ("whole", "box", "point", "cascade", "key_frames")
 
 
 def open_benchmark(name: str) -> Any:
-    """The `Benchmark` of a name in `BENCHMARKS`."""
+    """The `Benchmark` of a name in `BENCHMARKS`, or of such a name behind `ROBUSTNESS` and a hyphen."""
+    if name.startswith(f"{ROBUSTNESS}-"):
+        return import_module(".robustness", __package__).benchmark(name)
     return import_module(f".{BENCHMARKS[name]}", __package__).benchmark(name)
 
 
-__all__ = ["BASELINES", "BENCHMARKS", "open_benchmark"]
+__all__ = ["BASELINES", "BENCHMARKS", "ROBUSTNESS", "open_benchmark"]

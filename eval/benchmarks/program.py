@@ -13,24 +13,26 @@ from typing import Any
 from desa2va.argument_types import Parser
 from desa2va.eval.provenance import describe_run, model_folder, weights_sha256
 
-from .arguments import add_benchmark_arguments
+from .arguments import add_benchmark_arguments, add_robustness_arguments
 from .asking import Answerer, ModelAnswerer
 from .baselines import OracleKeyFrames, OraclePrompt, whole_picture
 from .box_cascade import BoxCascade
-from .names import open_benchmark
+from .names import ROBUSTNESS, open_benchmark
 from .processes import Processes, joined_processes, own_device
+from .questions import Benchmark
 from .runner import Run, answer_all, finished_run, score_run
 
 logger = logging.getLogger(__name__)
 _SHOWN = ("ciou", "giou", "n_acc", "t_acc", "j", "f", "jf", "a", "r", "miou", "recall", "ap50", "meteor", "cider")
 _SHOWN_OF_WORDS = ("accuracy", "perception", "cognition", "overall")
+_SHOWN_OF_ROBUSTNESS = ("agreement", "flips", "moved", "followed", "error_px", "seen_px", "within")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any] | None:
     """Answer what is not yet answered, score, write the report.
 
     Args:
-        args: as `add_benchmark_arguments` describes them, and `benchmark`.
+        args: as `add_benchmark_arguments` (or `add_robustness_arguments`) describes them, and `benchmark`.
 
     Returns:
         The report; `None` in every process but the first.
@@ -38,7 +40,7 @@ def run(args: argparse.Namespace) -> dict[str, Any] | None:
     Raises:
         FileNotFoundError, ValueError: model or data are not there or wrong; or `--out` holds another run.
     """
-    benchmark = open_benchmark(args.benchmark)
+    benchmark = open_benchmark(name_of(args))
     chosen = Run(benchmark, args.data, output_of(args), args.limit, args.batch_size, args.prompt)
     if args.score_only:
         return score_run(*finished_run(chosen))
@@ -46,6 +48,8 @@ def run(args: argparse.Namespace) -> dict[str, Any] | None:
         raise ValueError(f"--baseline {args.baseline} needs the truth, which is not public for {benchmark.name}")
     if args.baseline is not None and not benchmark.masks:
         raise ValueError(f"--baseline is about masks; {benchmark.name} scores words alone")
+    if args.baseline is not None and benchmark.asks is not None:
+        raise ValueError(f"{benchmark.name} asks the model in its own ways; leave out --baseline")
     with joined_processes() as processes:
         # What is missing for a score is told before a model is loaded and hours are spent on answers.
         plan = chosen.plan()
@@ -60,7 +64,12 @@ def run(args: argparse.Namespace) -> dict[str, Any] | None:
 
 def output_of(args: argparse.Namespace) -> Path:
     """The folder of a run."""
-    return args.out or Path(f"eval-{args.benchmark}")
+    return args.out or Path(f"eval-{name_of(args)}")
+
+
+def name_of(args: argparse.Namespace) -> str:
+    """The name of the benchmark; that of `robustness` ends with whose pictures it takes."""
+    return f"{ROBUSTNESS}-{args.of}" if args.benchmark == ROBUSTNESS else args.benchmark
 
 
 def _loaded(args: argparse.Namespace, processes: Processes) -> tuple[Answerer, dict[str, Any], dict[str, Any]]:
@@ -75,15 +84,14 @@ def _loaded(args: argparse.Namespace, processes: Processes) -> tuple[Answerer, d
     asked = ModelAnswerer(model, processor)
     weights = weights_sha256(model_folder(locate(args.model)))
     told = {"baseline": args.baseline, "weights_sha256": weights, "sam2": args.sam2, **asked.settings()}
-    return (
-        _answerer(args.baseline, asked),
-        told,
-        {"model": str(args.model), "processes": processes.count, **describe_run(model)},
-    )
+    answerer = _answerer(open_benchmark(name_of(args)), args.baseline, asked)
+    return answerer, told, {"model": str(args.model), "processes": processes.count, **describe_run(model)}
 
 
-def _answerer(baseline: str | None, asked: ModelAnswerer) -> Answerer:
+def _answerer(benchmark: Benchmark, baseline: str | None, asked: ModelAnswerer) -> Answerer:
     """Who answers in the place of a model, or the model itself."""
+    if benchmark.asks is not None:
+        return benchmark.asks(asked)
     if baseline is None:
         return asked
     if baseline == "key_frames":
@@ -98,7 +106,7 @@ def summarise(report: dict[str, Any]) -> str:
     lines = [f"{report['benchmark']}, {report['n']} samples, {len(report['failed'])} failed"]
     groups = {name: values for name, values in report["figures"].items() if isinstance(values, dict)}
     for group, values in {"": report["figures"], **groups}.items():
-        named = ((name, values.get(name)) for name in (*_SHOWN, *_SHOWN_OF_WORDS))
+        named = ((name, values.get(name)) for name in (*_SHOWN, *_SHOWN_OF_WORDS, *_SHOWN_OF_ROBUSTNESS))
         shown = [f"{name} {value:.4f}" for name, value in named if isinstance(value, float | int)]
         if shown:
             lines.append(f"{group:16}{', '.join(shown)}" if group else ", ".join(shown))
@@ -116,7 +124,7 @@ def main(arguments: list[str]) -> int:
     """
     benchmark, *rest = arguments
     parser = Parser(prog=benchmark, description=__doc__.split("\n")[0])
-    add_benchmark_arguments(parser)
+    (add_robustness_arguments if benchmark == ROBUSTNESS else add_benchmark_arguments)(parser)
     args = parser.parse_args(rest, argparse.Namespace(benchmark=benchmark))
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     report = run(args)
@@ -125,4 +133,4 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-__all__ = ["main", "output_of", "run", "summarise"]
+__all__ = ["main", "name_of", "output_of", "run", "summarise"]

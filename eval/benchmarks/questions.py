@@ -136,6 +136,8 @@ class Benchmark:
         wording: what is said where no prompt is given, for the report.
         submission: the folder in a submission's zip that holds the videos (`""`: its root); `None` without a server.
         masks: whether masks are scored; else words alone are.
+        whole_records: a limit counts records and cuts none in two.
+        asks: from a `ModelAnswerer` to who asks it in a way of its own; `None`: it is asked as it is.
     """
 
     name: str
@@ -148,6 +150,8 @@ class Benchmark:
     wording: str = WORDING
     submission: str | None = None
     masks: bool = True
+    whole_records: bool = False
+    asks: Callable[[Any], Any] | None = None
 
     def records(self, root: Path) -> Sequence[Record]:
         """All records of the split.
@@ -161,6 +165,10 @@ class Benchmark:
         """
         source = open_source(self.dataset, root=root, split=self.split, **self.options)
         return replace(source, published=False).records()  # a training may leave rows out
+
+    def described(self, root: Path) -> Sequence[Record]:
+        """Records with several expressions about a picture or video where there are any; see `records`."""
+        return self.records(root)
 
     def identify(self, record: Record, place: int) -> str:
         """The id of a dialogue of a record."""
@@ -177,7 +185,7 @@ class Plan:
     Args:
         benchmark: whose. records: of its split. batch_size: most questions of a unit.
         prompt: words around an expression, with `{}` for it; by default those of the records: `task="segment"`'s.
-        limit: only the first so many questions.
+        limit: only the first so many questions; records, where the benchmark counts those.
 
     Raises:
         ValueError: two samples of one id, a prompt without `{}` or where none is taken, or nothing to ask.
@@ -198,14 +206,16 @@ class Plan:
         digest = hashlib.sha256()
         counts = []
         for record in records:
-            count = len(record.dialogues) if limit is None else min(len(record.dialogues), limit - len(ids))
+            count = len(record.dialogues)
+            if limit is not None and not benchmark.whole_records:
+                count = min(count, limit - len(ids))
             for question in (self._question(record, place) for place in range(count)):
                 if question.id in ids:
                     raise ValueError(f"{benchmark.name}: two samples are called {question.id} ({record.source})")
                 ids[question.id] = None
                 digest.update(_digested(question))
             counts.append((count, record.is_video))
-            if limit is not None and len(ids) >= limit:
+            if limit is not None and (len(counts) if benchmark.whole_records else len(ids)) >= limit:
                 break
         if not ids:
             raise ValueError(f"{benchmark.name}: there is nothing to ask")
