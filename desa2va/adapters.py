@@ -44,7 +44,15 @@ TARGETS = (
 )
 _PREFIX = "base_model.model."  # of every name in a file of peft's
 # Written by transformers, not by whoever trained.
-_NO_FIELDS = {"mllm_config", "sam_config", "auto_map", "architectures", "dtype", "transformers_version"}
+_NO_FIELDS = {
+    "mllm_config",
+    "sam_config",
+    "auto_map",
+    "custom_pipelines",
+    "architectures",
+    "dtype",
+    "transformers_version",
+}
 
 
 def lora_config(model: DeSa2VAModel, rank: int = 128, alpha: int = 256, dropout: float = 0.0) -> LoraConfig:

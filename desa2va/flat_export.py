@@ -162,7 +162,13 @@ def collect_flat_sources(entry: str) -> dict[str, str]:
     return sources
 
 
-def write_code(folder: str | os.PathLike, entry: str, json_name: str, auto_classes: dict[str, str]) -> list[Path]:
+def write_code(
+    folder: str | os.PathLike,
+    entry: str,
+    json_name: str,
+    auto_classes: dict[str, str],
+    pipelines: dict[str, str] | None = None,
+) -> list[Path]:
     """Write the flat code of `entry` into `folder` and name its classes in the `auto_map` of `json_name`.
 
     Args:
@@ -172,6 +178,7 @@ def write_code(folder: str | os.PathLike, entry: str, json_name: str, auto_class
         auto_classes: Auto class -> class name, e.g. `{"AutoModel": "DeSa2VAModel"}`. All are reached through the file
             of `entry`: the loader gives every entry file its own copy of the code, and the configuration class must be
             the very one that the model's file knows.
+        pipelines: Task of `transformers.pipeline` -> class name, likewise; named as `custom_pipelines`.
 
     Returns:
         The written Python files.
@@ -190,6 +197,10 @@ def write_code(folder: str | os.PathLike, entry: str, json_name: str, auto_class
     config = json.loads(config_path.read_text(encoding="utf-8"))
     leaf = flat_name(entry, _package_of(entry))
     config["auto_map"] = {auto: f"{leaf}.{name}" for auto, name in auto_classes.items()}
+    if pipelines:
+        config["custom_pipelines"] = {
+            task: {"impl": f"{leaf}.{name}", "pt": ["AutoModel"]} for task, name in pipelines.items()
+        }
     _write(config_path, json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
     return written
 
@@ -218,7 +229,7 @@ class FlatExportMixin:
     """Make `save_pretrained` and `push_to_hub` produce a folder that loads without this package.
 
     Put it before the transformers base class. A subclass states `_export_json` (the JSON that carries its `auto_map`)
-    and `_export_classes` (auto class -> class name).
+    and `_export_classes` (auto class -> class name); of a model also `_export_pipelines` (task -> class name).
 
     Attributes:
         processor: On a model: the processor to be saved with it, or `None`. `desa2va.load` and the trainer set it, so
@@ -227,6 +238,7 @@ class FlatExportMixin:
 
     _export_json: str = "config.json"
     _export_classes: dict[str, str] = {}
+    _export_pipelines: dict[str, str] = {}
     processor: Any = None
 
     def _export_entry(self) -> str:
@@ -253,7 +265,7 @@ class FlatExportMixin:
         result = super().save_pretrained(str(folder), *args, **kwargs)
         main_process = kwargs.get("is_main_process", args[0] if args else True)
         if main_process and (folder / self._export_json).is_file():
-            write_code(folder, self._export_entry(), self._export_json, self._export_classes)
+            write_code(folder, self._export_entry(), self._export_json, self._export_classes, self._export_pipelines)
             if self.processor is not None:
                 self.processor.save_pretrained(str(folder))
             if self._export_json == "config.json":

@@ -178,6 +178,11 @@ def summarise(report: dict[str, Any]) -> str:
         figures = f"{_shown(row, 'ciou'):>15}{row['floor_ciou']:7.3f}{row['giou']:7.3f}{row['n']:6}"
         lines.append(f"{name:14}{figures}")
     lines.append("by branch: " + ", ".join(f"{name} {value:.3f}" for name, value in report["by_branch"].items()))
+    for name, row in report.get("error_prediction", {}).items():
+        lines.append(
+            f"does it tell wrong masks, {name}: AUROC {row['auroc']:.3f} [{row['low']:.3f}, {row['high']:.3f}] "
+            f"({row['wrong']} wrong of {row['n']})"
+        )
     lines.append(
         f"answers with [SEG]: {_shown(report, 'seg_rate')}; masks where something fits:"
         f" {_shown(report['no_target'], 't_acc')}; none where nothing fits: {_shown(report['no_target'], 'n_acc')}"

@@ -12,16 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from desa2va.processing.files import decode_mask
+from desa2va.processing.files import decode_mask, encode_mask, mask_iou
 from desa2va.processing.results import ObjectResult, SegmentationResult
 from desa2va.training.data.sample import Sample
 
 from .metrics.generalized import GeneralizedReferring
+from .metrics.ranking import compare_auroc
 from .metrics.referring import ReferringSegmentation
 from .metrics.uncertainty import mean_with_error
 from .metrics.video import VideoSegmentation, jaccard
 
 THRESHOLDS = (0.5, 0.7, 0.9)
+WRONG_BELOW = 0.5  # IoU
 ALL = "all"
 Pair = tuple[Sample, SegmentationResult]
 
@@ -54,6 +56,7 @@ class PictureScores:
         self._right_counts: dict[str, list[bool]] = defaultdict(list)
         self._branches = {name: ReferringSegmentation() for name in ("text", "visual")}
         self._has_branches = False
+        self._errors = ErrorPrediction()
         self._generalized = GeneralizedReferring()
         self._statuses: Counter[str] = Counter()
 
@@ -70,6 +73,7 @@ class PictureScores:
         if conversation.kind == "multiple":
             self._add_objects(conversation.kind, masks, predicted)
         self._add_branches(result.objects, truth)
+        self._errors.add(result.objects, prediction, truth)
         if len(masks):
             self._generalized.add(prediction, truth)
             self._statuses[result.status] += 1
@@ -97,7 +101,7 @@ class PictureScores:
         return {"n_target": figures["n"], "t_acc": figures["t_acc"], "t_acc_se": figures["t_acc_se"]}
 
     def report(self) -> dict[str, Any]:
-        """Overall figures, then `seg_rate`, `statuses`, `floor`, `by_kind` and `by_branch`."""
+        """Overall figures, then `seg_rate`, `statuses`, `floor`, `by_kind`, `by_branch`, `error_prediction`."""
         overall = self._models[ALL].compute()
         floor = self._floors[ALL].compute()
         branches = {}
@@ -111,6 +115,7 @@ class PictureScores:
             "floor": {"ciou": floor["ciou"], "giou": floor["giou"]},
             "by_kind": {kind: self._kind(kind) for kind in self._kinds if kind in self._models},
             "by_branch": {**branches, "fused": overall["ciou"]},
+            "error_prediction": self._errors.report(),
             "statuses": dict(self._statuses),
         }
 
@@ -123,6 +128,37 @@ class PictureScores:
             kept |= {"object_ciou": objects["ciou"], "object_giou": objects["giou"]}
             kept["count_accuracy"] = mean_with_error(self._right_counts[kind])[0]
         return kept
+
+
+class ErrorPrediction:
+    """Does what a result says of itself tell that its mask is wrong?
+
+    Counted are the answers that mark something; wrong is an IoU below `WRONG_BELOW` with the truth, also where nothing
+    was to be marked. Two scores are compared: the disagreement of the branches, and 1 - predicted IoU of the mask,
+    which models without branches have too.
+    """
+
+    def __init__(self) -> None:
+        self._wrong: list[bool] = []
+        self._scores: dict[str, list[float]] = {"disagreement": [], "predicted_iou": []}
+
+    def add(self, objects: Sequence[ObjectResult], prediction: np.ndarray, truth: np.ndarray) -> None:
+        """Add one answer about a picture: its objects, their masks united, and the truth, bool `(H, W)`."""
+        if not objects or not all(entry.key_frames for entry in objects):
+            return
+        text, visual = (
+            encode_mask(unite((decode_mask(getattr(entry, name)[0]) for entry in objects), truth.shape))
+            for name in ("text_codes", "visual_codes")
+        )
+        self._wrong.append(mask_iou(encode_mask(prediction), encode_mask(truth)) < WRONG_BELOW)
+        self._scores["disagreement"].append(1 - mask_iou(text, visual))
+        self._scores["predicted_iou"].append(1 - min(entry.iou_scores[0] for entry in objects))
+
+    def report(self) -> dict[str, dict[str, float]]:
+        """AUROC of both scores and their difference with intervals; nothing where no answer is wrong, or all are."""
+        counts = {"n": len(self._wrong), "wrong": sum(self._wrong)}
+        rows = compare_auroc(self._scores, self._wrong) if self._wrong else {}
+        return {name: {**row, **counts} for name, row in rows.items()}
 
 
 def score_no_target(pairs: Iterable[Pair]) -> dict[str, Any]:
@@ -209,4 +245,13 @@ def _clips(sample: Sample, result: SegmentationResult) -> tuple[np.ndarray, np.n
     return prediction, unite(sample.conversations[0].masks, shape)
 
 
-__all__ = ["ALL", "PictureScores", "VideoScores", "foreground", "score_no_target", "score_questions", "unite"]
+__all__ = [
+    "ALL",
+    "ErrorPrediction",
+    "PictureScores",
+    "VideoScores",
+    "foreground",
+    "score_no_target",
+    "score_questions",
+    "unite",
+]

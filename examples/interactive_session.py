@@ -64,7 +64,7 @@ def main() -> None:
         report("corrected by a box, forwards", len(list(session.propagate())), encoded, started)
 
         for number in sorted({0, frame, len(video) - 1}):
-            picture = session.result(number).overlay(video.read([number])[0])
+            picture = session.result(number).plot(video.read([number])[0])
             Image.fromarray(picture).save(out / f"{number:05d}.png")
         session.save(out / "session.desa2va")
 

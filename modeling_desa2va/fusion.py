@@ -6,6 +6,8 @@ Leaves: one fused mask, `g m_v + (1 - g) m_t` in logit space, and the gate `g`.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -80,4 +82,16 @@ class MaskFusion(Float32Module):
         return MaskPass(fused=fused, visual=visual, text=taught, gate=per_pair)
 
 
-__all__ = ["MaskFusion"]
+def better_pass(first: MaskPass, second: MaskPass) -> MaskPass:
+    """For every pair the pass whose fused mask has the higher predicted IoU, with its branches and its gate."""
+    second_wins = second.fused.iou > first.fused.iou
+
+    def choose(old: torch.Tensor | MaskPrediction, new: torch.Tensor | MaskPrediction) -> Any:
+        if isinstance(new, MaskPrediction):
+            return MaskPrediction(**{name: choose(old[name], value) for name, value in new.items()})
+        return torch.where(second_wins.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+    return MaskPass(**{name: choose(first[name], value) for name, value in second.items()})
+
+
+__all__ = ["MaskFusion", "better_pass"]

@@ -24,10 +24,11 @@ from desa2va.flat_export import FlatExportMixin
 from .answering import PredictForwardMixin, StreamingMixin
 from .decoupling import Decoupling, MotionProjection, Prompts
 from .devices import execution_device, whole_state_dict
-from .fusion import MaskFusion
+from .fusion import MaskFusion, better_pass
 from .language import shared_images
 from .objects import ObjectIndex, Pairs, find_objects
 from .outputs import DeSa2VAOutput, ImageFeatures, MaskPass, MaskPrediction
+from .pipeline import TASK, ReferringSegmentationPipeline
 from .precision import HALF_DTYPES
 from .quantization import keep_as_stored, without_own_parts
 from .segmenter import DeSa2VASegmenter
@@ -51,6 +52,8 @@ class DeSa2VAPreTrainedModel(FlatExportMixin, PreTrainedModel):
     _skip_keys_device_placement = ["past_key_values"]
     _tied_weights_keys = {}
     _export_classes = {"AutoConfig": "DeSa2VAConfig", "AutoModel": "DeSa2VAModel"}
+    # Named here, the pipeline travels with the model's own code.
+    _export_pipelines = {TASK: ReferringSegmentationPipeline.__name__}
     # Half precision is the language model's; what is around it computes in autocast (`Float32Module`).
     _keep_in_fp32_modules_strict = {"segmenter", "decoupling", "fusion"}
 
@@ -288,7 +291,7 @@ class DeSa2VAModel(PredictForwardMixin, StreamingMixin, DeSa2VAPreTrainedModel):
         visual: torch.Tensor,
         num_reprompts: int | None = None,
         levels: dict[str, tuple[torch.Tensor, torch.Tensor]] | None = None,
-    ) -> tuple[list[MaskPass], MaskPrediction]:
+    ) -> tuple[list[MaskPass], MaskPass]:
         """Decodes, fuses and re-prompts P object-frame pairs (paper sections 3.3, 3.4, Eq. 11).
 
         Args:
@@ -297,18 +300,18 @@ class DeSa2VAModel(PredictForwardMixin, StreamingMixin, DeSa2VAPreTrainedModel):
                 omitted. levels: `segmenter.language_levels(features)`, where they are at hand already.
 
         Returns:
-            All passes, and the prediction kept: the last pass, or with `reprompt_guard` (in eval mode) for every
-            pair the pass with the highest predicted IoU.
+            All passes, and the one kept: the last, or with `reprompt_guard` (in eval mode) for every pair the one
+            whose fused mask has the highest predicted IoU.
         """
         levels = self.segmenter.language_levels(features) if levels is None else levels
         prompts = {"text": text, "visual": visual}
         passes = [self._decode_once(features, frame_index, prompts, levels, None)]
-        kept = passes[0].fused
+        kept = passes[0]
         for _ in range(self.config.num_reprompts if num_reprompts is None else num_reprompts):
             # The mask is a prompt here, not a path for gradients: each pass is supervised by itself.
-            passes.append(self._decode_once(features, frame_index, prompts, levels, kept.logits.detach()))
-            newest = passes[-1].fused
-            kept = _better(kept, newest) if self.config.reprompt_guard and not self.training else newest
+            passes.append(self._decode_once(features, frame_index, prompts, levels, kept.fused.logits.detach()))
+            guarded = self.config.reprompt_guard and not self.training
+            kept = better_pass(kept, passes[-1]) if guarded else passes[-1]
         return passes, kept
 
     def _decode_once(
@@ -416,7 +419,8 @@ class DeSa2VAModel(PredictForwardMixin, StreamingMixin, DeSa2VAPreTrainedModel):
         output.pair_object, output.pair_frame = pairs.object, pairs.frame
         prompts = Prompts(output.text_prompts, output.visual_prompts, output.motion_prompts).to(device)
         text, visual = prompts.at(pairs.object, pairs.token, pairs.time)
-        output.passes, output.masks = self.decode_prompts(features, pairs.frame, text, visual, num_reprompts, levels)
+        output.passes, kept = self.decode_prompts(features, pairs.frame, text, visual, num_reprompts, levels)
+        output.masks = kept.fused
         if phrase_states is not None and self.segmenter.text_decoder is not None:
             output.label_prompts = self.decoupling.label(phrase_states)
             output.label_masks = self.segmenter.decode(
@@ -426,17 +430,6 @@ class DeSa2VAModel(PredictForwardMixin, StreamingMixin, DeSa2VAPreTrainedModel):
                 output.label_prompts.to(device)[pairs.object][:, None],
                 high=levels["text"],
             )
-
-
-def _better(first: MaskPrediction, second: MaskPrediction) -> MaskPrediction:
-    """For every pair the prediction with the higher predicted IoU."""
-    second_wins = second.iou > first.iou
-
-    def choose(name: str) -> torch.Tensor:
-        old, new = getattr(first, name), getattr(second, name)
-        return torch.where(second_wins.reshape(-1, *[1] * (new.ndim - 1)), new, old)
-
-    return MaskPrediction(choose("logits"), choose("iou"), choose("object_score"), choose("tokens"))
 
 
 __all__ = ["DeSa2VAModel", "DeSa2VAPreTrainedModel"]

@@ -140,7 +140,7 @@ class KeyFrameAnswer:
         seg_probability: (O,) probability of the object's first `[SEG]`. seg_forced: (O,) bool, see
             `DeSa2VAGenerateOutput`.
         visuals: one entry per visual. prompts: of the O objects; `None` without any.
-        text_logits, visual_logits: O tensors (K, h, w) fp32 on the CPU, on request.
+        text_logits, visual_logits, fused_logits, gates: see `DeSa2VAGenerateOutput`.
         scores, logits: of the new tokens, on request; see `DeSa2VAGenerateOutput`.
     """
 
@@ -152,6 +152,8 @@ class KeyFrameAnswer:
     prompts: Prompts | None = None
     text_logits: list[torch.Tensor] | None = None
     visual_logits: list[torch.Tensor] | None = None
+    fused_logits: list[torch.Tensor] | None = None
+    gates: list[torch.Tensor] | None = None
     scores: tuple[torch.Tensor, ...] | None = None
     logits: tuple[torch.Tensor, ...] | None = None
 
@@ -168,7 +170,9 @@ class DeSa2VAGenerateOutput(ModelOutput):
         track_logits: O tensors (T, h, w) fp32 on the CPU: every frame of the object's visual, also those on which it
             counts as absent: what a mask is, the results decide.
         track_iou, track_object_score: O tensors (T,) fp32 on the CPU: predicted IoU; logit of presence.
-        text_logits, visual_logits: O tensors (K, h, w) at the K key frames, on request; else `None`.
+        text_logits, visual_logits, fused_logits: O tensors (K, h, w) fp32 on the CPU at the K key frames, on request;
+            else `None`. All are of the pass that was kept. In mode `sa2va` there is no text branch, and no gate.
+        gates: O tensors (K,), weight of the visual mask in the fused one in [0, 1], likewise.
         scores, logits: n tensors (B, vocabulary) with `output_scores=True`, `output_logits=True`: what each new token
             was chosen from, after and before all processing; else `None`.
         mask_options: complete; how results make masks of the logits unless they are told otherwise.
@@ -183,6 +187,8 @@ class DeSa2VAGenerateOutput(ModelOutput):
     track_object_score: list[torch.Tensor] | None = None
     text_logits: list[torch.Tensor] | None = None
     visual_logits: list[torch.Tensor] | None = None
+    fused_logits: list[torch.Tensor] | None = None
+    gates: list[torch.Tensor] | None = None
     scores: tuple[torch.Tensor, ...] | None = None
     logits: tuple[torch.Tensor, ...] | None = None
     mask_options: MaskOptions | None = None

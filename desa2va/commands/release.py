@@ -190,8 +190,8 @@ def release(
 
 
 def strip_code(folder: Path) -> None:
-    """Remove the flat code and `auto_map`: inside the package the installed classes are used, and `export` adds both
-    again.
+    """Remove the flat code and what names it: inside the package the installed classes are used, and `export` adds
+    both again.
     """
     for path in folder.glob("*.py"):
         path.unlink()
@@ -199,6 +199,7 @@ def strip_code(folder: Path) -> None:
     for name in ("config.json", "processor_config.json"):
         content = json.loads((folder / name).read_text(encoding="utf-8"))
         content.pop("auto_map", None)
+        content.pop("custom_pipelines", None)
         (folder / name).write_text(
             json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
         )

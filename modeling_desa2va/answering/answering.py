@@ -71,7 +71,7 @@ class AnsweringMixin(LanguageAnswerMixin):
             visuals: one `VisualInfo` per visual; without it the key frames are taken for the whole visual.
             task: `"auto"`, `"segment"` (a `[SEG]` is forced where the model gives none), `"chat"` (forbidden),
                 `"gcg"`. A sequence without a visual (`sequence_visual` -1) yields no object, whatever it says.
-            return_branches: also return the text and the visual mask on key frames.
+            return_branches: also return the text, visual and fused masks on key frames, and the gates.
             inputs: the language model's vision inputs, prompts (`prompt_points`, ...), and generation arguments
                 (`max_new_tokens`, 512 when omitted; `do_sample`, `generation_config`, `streamer`,
                 `stopping_criteria`, `logits_processor`, `output_scores`, ...): see `generation_settings`.
@@ -114,6 +114,8 @@ class AnsweringMixin(LanguageAnswerMixin):
             track_object_score=[torch.zeros(0)] * count,
             text_logits=answer.text_logits,
             visual_logits=answer.visual_logits,
+            fused_logits=answer.fused_logits,
+            gates=answer.gates,
             scores=answer.scores,
             logits=answer.logits,
             mask_options=self.mask_options(),
@@ -252,7 +254,7 @@ class AnsweringMixin(LanguageAnswerMixin):
         pairs = pair_with_frames(
             sequence, self.config.num_seg_frames, sam_frame_visual.to(device), sequence_visual.to(device)
         )
-        masks, branches = self._decode_pairs(features, pairs, prompts)
+        kept = self._decode_pairs(features, pairs, prompts)
         owner = sequence_visual.to(device)[sequence]
         answer = KeyFrameAnswer(
             spoken.sequences,
@@ -264,14 +266,16 @@ class AnsweringMixin(LanguageAnswerMixin):
             logits=spoken.logits,
         )
         if return_branches:
-            answer.visual_logits = _per_object(branches.visual.logits, pairs.object, len(sequence))
-            if branches.text is not None:
-                answer.text_logits = _per_object(branches.text.logits, pairs.object, len(sequence))
+            answer.visual_logits = _per_object(kept.visual.logits, pairs.object, len(sequence))
+            answer.fused_logits = _per_object(kept.fused.logits, pairs.object, len(sequence))
+            if kept.text is not None:
+                answer.text_logits = _per_object(kept.text.logits, pairs.object, len(sequence))
+                answer.gates = _per_object(kept.gate, pairs.object, len(sequence))
         for number, entry in enumerate(shown):
             objects = (owner == number).nonzero()[:, 0]
             found = VisualAnswer(entry.key_frames, objects.tolist(), features.select(entry.slice))
             if found.objects:
-                found.masks = _of_objects(masks, pairs, objects)
+                found.masks = _of_objects(kept.fused, pairs, objects)
             answer.visuals.append(found)
         return answer
 
@@ -280,21 +284,14 @@ class AnsweringMixin(LanguageAnswerMixin):
         features: ImageFeatures,
         pairs: Pairs,
         prompts: Prompts,
-    ) -> tuple[MaskPrediction, MaskPass]:
-        """Masks kept for P pairs and the last pass' branches, in pieces of bounded size."""
-        kept, last = [], []
+    ) -> MaskPass:
+        """The pass kept for each of P pairs, in pieces of bounded size."""
+        kept = []
         levels = self.segmenter.language_levels(features)
         for piece in torch.arange(len(pairs.object), device=pairs.object.device).split(DECODE_BATCH):
             text, visual = prompts.at(pairs.object[piece], pairs.token[piece], pairs.time[piece])
-            passes, best = self.decode_prompts(features, pairs.frame[piece], text, visual, levels=levels)
-            kept.append(best)
-            last.append(passes[-1])
-        has_text = last[0].text is not None
-        branches = MaskPass(
-            visual=_concatenate([part.visual for part in last]),
-            text=_concatenate([part.text for part in last]) if has_text else None,
-        )
-        return _concatenate(kept), branches
+            kept.append(self.decode_prompts(features, pairs.frame[piece], text, visual, levels=levels)[1])
+        return _concatenate(kept)
 
     def _track(self, answer: KeyFrameAnswer, number: int, shown: Visual, output: DeSa2VAGenerateOutput) -> None:
         """All frames of one visual for its objects."""
@@ -309,12 +306,14 @@ class AnsweringMixin(LanguageAnswerMixin):
         rows = torch.zeros_like(objects)
         last = torch.full_like(objects, prompts.visual.shape[1] - 1)
         text, visual = prompts.at(objects, last, torch.full_like(objects, time, dtype=torch.float32))
-        return self.decode_prompts(features, rows, text, visual)[1]
+        return self.decode_prompts(features, rows, text, visual)[1].fused
 
 
-def _concatenate(parts: list[MaskPrediction]) -> MaskPrediction:
-    """Several pieces as one."""
-    return MaskPrediction(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]})
+def _concatenate(parts: list[Any]) -> Any:
+    """Several pieces as one, of tensors or of outputs that hold tensors."""
+    if isinstance(parts[0], torch.Tensor):
+        return torch.cat(parts)
+    return type(parts[0])(**{name: _concatenate([part[name] for part in parts]) for name in parts[0]})
 
 
 def _of_objects(masks: MaskPrediction, pairs: Pairs, objects: torch.Tensor) -> ClipPrediction:
@@ -332,9 +331,9 @@ def _visual_tokens(prompts: Prompts, objects: torch.Tensor, time: float) -> torc
     return flat.unflatten(0, (len(objects), -1))
 
 
-def _per_object(logits: torch.Tensor, pair_object: torch.Tensor, count: int) -> list[torch.Tensor]:
-    """(P, h, w) -> O tensors (K, h, w) on the CPU."""
-    return [logits[pair_object == number].float().cpu() for number in range(count)]
+def _per_object(values: torch.Tensor, pair_object: torch.Tensor, count: int) -> list[torch.Tensor]:
+    """(P, ...) -> O tensors (K, ...) on the CPU."""
+    return [values[pair_object == number].float().cpu() for number in range(count)]
 
 
 __all__ = ["AnsweringMixin"]

@@ -1,4 +1,4 @@
-"""Masks as codes, cleaned; what is written: PNG, MP4, COCO, JSON, drawings; and files and folders as targets."""
+"""Masks as codes, cleaned; what is written: PNG, MP4, GIF, COCO, JSON, drawings; and files and folders as targets."""
 
 from .export import (
     DEFAULT_FPS,
@@ -7,6 +7,7 @@ from .export import (
     result_to_coco,
     save_index_pngs,
     save_overlay,
+    write_clip,
     write_index_png,
     write_json,
 )
@@ -60,6 +61,7 @@ __all__ = [
     "save_overlay",
     "typed",
     "unite_masks",
+    "write_clip",
     "write_file",
     "write_index_png",
     "write_json",

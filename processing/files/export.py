@@ -1,4 +1,4 @@
-"""Results to files: JSON, COCO, palette PNGs, overlay pictures and videos.
+"""Results to files: JSON, COCO, palette PNGs, overlays as pictures, videos and GIFs.
 
 In: a `SegmentationResult`. Out: files with one entry per input frame, whatever was found on it. A file is written
 beside its destination and moved there when complete, and an existing file is replaced only on request. JSON and COCO
@@ -20,9 +20,9 @@ import numpy as np
 from PIL import Image
 
 from .file_targets import write_file
+from .gif import write_gif
 from .mask_codec import mask_area, mask_box
 from .video_writer import VideoWriter
-from .visualization import overlay_masks
 
 DEFAULT_FPS = 10.0
 
@@ -153,15 +153,23 @@ def save_index_pngs(result: Any, folder: str | os.PathLike, overwrite: bool = Fa
     return [str(path) for path in paths]
 
 
-def render_frame(result: Any, frame: np.ndarray, t: int) -> np.ndarray:
-    """Uint8 `(H, W, 3)`: frame `t` with the masks of all objects and their phrases."""
-    masks = [entry.mask(t) for entry in result.objects]
-    labels = [entry.phrase or f"object {entry.object_id}" for entry in result.objects]
-    return overlay_masks(frame, masks, labels, object_ids=[entry.object_id for entry in result.objects])
+def write_clip(path: str | os.PathLike, frames: Iterable[np.ndarray], fps: float, overwrite: bool = False) -> None:
+    """Writes frames uint8 `(H, W, 3)` as a GIF or, with any other ending, an mp4.
+
+    Raises:
+        FileExistsError: `path` exists and `overwrite` is false.
+        ValueError: no frame, frames of different sizes, or `fps` not above 0.
+    """
+    if Path(path).suffix.lower() == ".gif":
+        write_gif(path, frames, fps, overwrite)
+        return
+    with VideoWriter(path, fps, overwrite) as writer:
+        for frame in frames:
+            writer.write(frame)
 
 
 def save_overlay(result: Any, path: str | os.PathLike, overwrite: bool = False) -> None:
-    """Writes the frames with their masks: an mp4 of a video, a picture file (by its extension) of a picture.
+    """Writes the frames with their masks: an mp4 or a GIF of a video, a picture file (by its extension) of a picture.
 
     Raises:
         ValueError: the result has no picture, was read from a file, or a video is to become a picture.
@@ -169,14 +177,14 @@ def save_overlay(result: Any, path: str | os.PathLike, overwrite: bool = False) 
     """
     if result.source is None:
         raise ValueError("the result holds no frames to draw on (text alone, or read from a file)")
-    if Path(path).suffix.lower() == ".mp4":
-        with VideoWriter(path, result.fps or DEFAULT_FPS, overwrite) as writer:
-            for t, frame in enumerate(result.source.iterate()):
-                writer.write(render_frame(result, frame, t))
+    suffix = Path(path).suffix.lower()
+    if suffix == ".mp4" or (suffix == ".gif" and result.num_frames != 1):
+        drawn = (result.plot(t, frame) for t, frame in enumerate(result.source.iterate()))
+        write_clip(path, drawn, result.fps or DEFAULT_FPS, overwrite)
         return
     if result.num_frames != 1:
-        raise ValueError(f"{path}: the overlay of a video is an .mp4 file")
-    image = Image.fromarray(render_frame(result, result.source.read([0])[0], 0))
+        raise ValueError(f"{path}: the overlay of a video is an .mp4 or a .gif file")
+    image = Image.fromarray(result.plot(0))
     write_file(path, image.save, overwrite)
 
 
@@ -185,10 +193,10 @@ __all__ = [
     "index_mask",
     "index_palette",
     "index_pixels",
-    "render_frame",
     "result_to_coco",
     "save_index_pngs",
     "save_overlay",
+    "write_clip",
     "write_index_png",
     "write_json",
 ]

@@ -8,6 +8,7 @@ from .key_frames import key_frame_indices
 from .live_source import LiveSource
 from .prefetch import prefetch
 from .video_io import MemorySource, is_live, open_visual
+from .visual_kind import visual_kind
 from .visual_prompts import MAX_CLICKS, ObjectPrompt, draw_regions, parse_prompts, sam_prompts
 
 __all__ = [
@@ -36,4 +37,5 @@ __all__ = [
     "sam_prompts",
     "shown",
     "shown_source",
+    "visual_kind",
 ]

@@ -1,10 +1,14 @@
 """What comes back: answers, objects, frames, records on disk."""
 
 from .answer_text import AnswerParser, ParsedAnswer
+from .exchange import write_yolo
+from .frame_collection import collect_frames
 from .frame_export import RequestSummary, summarise, write_coco, write_frame_png, write_overlay, write_result
 from .frame_records import FrameRecords, read_frame_results
-from .frame_results import FrameObject, FrameResult, ObjectLabel, collect_frames, frame_result
-from .results import FORCED, ObjectResult, SegmentationResult, build_results
+from .frame_results import FrameObject, FrameResult, ObjectLabel, frame_result
+from .result_building import build_results
+from .results import ObjectResult, SegmentationResult
+from .statuses import FORCED
 
 __all__ = [
     "FORCED",
@@ -26,4 +30,5 @@ __all__ = [
     "write_frame_png",
     "write_overlay",
     "write_result",
+    "write_yolo",
 ]

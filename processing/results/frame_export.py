@@ -17,10 +17,10 @@ import numpy as np
 
 from desa2va.processing.files import (
     DEFAULT_FPS,
-    VideoWriter,
     coco_annotation,
     encode_mask,
     index_pixels,
+    write_clip,
     write_file,
     write_index_png,
 )
@@ -29,7 +29,7 @@ from desa2va.processing.inputs import FrameSource
 from .answer_text import ParsedAnswer
 from .frame_records import FrameRecords, ObjectSummary
 from .frame_results import FrameObject, FrameResult
-from .results import answer_status
+from .statuses import answer_status
 
 
 @dataclass
@@ -191,7 +191,7 @@ def _write_list(file: TextIO, name: str, items: Iterable[Any]) -> None:
 def write_overlay(
     records: FrameRecords, video: FrameSource, path: str | os.PathLike, frames: Iterable[np.ndarray] | None = None
 ) -> None:
-    """Draws the masks of all frames on the video: an mp4.
+    """Draws the masks of all frames on the video: an mp4, or a GIF by its ending.
 
     Args:
         records: every frame of the video.
@@ -202,9 +202,8 @@ def write_overlay(
     Raises:
         FileExistsError: `path` exists.
     """
-    with VideoWriter(path, video.fps or DEFAULT_FPS) as writer:
-        for frame, image in enumerate(video.iterate() if frames is None else frames):
-            writer.write(records.read(frame).overlay(image))
+    pictures = enumerate(video.iterate() if frames is None else frames)
+    write_clip(path, (records.read(frame).plot(image) for frame, image in pictures), video.fps or DEFAULT_FPS)
 
 
 __all__ = [

@@ -18,8 +18,8 @@ from types import TracebackType
 
 from desa2va.processing.files import MaskOptions, parse_json
 
-from .frame_results import FrameObject, FrameResult, presence_logit
-from .results import object_status
+from .frame_results import FrameObject, FrameResult
+from .statuses import object_status, presence_logit
 
 MAX_LINE_BYTES = 2**28  # of one frame
 

@@ -1,14 +1,13 @@
 """Results one frame at a time, for videos that are too long, or not yet over, for one `SegmentationResult`.
 
 In: what the tracker found on one frame. Out: `FrameResult` with one `FrameObject` per object; `collect_frames` puts
-the frames of a whole video together again. Masks, scores and statuses are those of `results.build_results`, frame by
-frame (METHOD section 6).
+the frames of a whole video together again. Masks, scores and statuses are those of `build_results`, frame by frame
+(METHOD section 6).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -19,7 +18,6 @@ from desa2va.processing.files import (
     Code,
     MaskOptions,
     decode_mask,
-    encode_mask,
     frame_codes,
     mask_area,
     mask_box,
@@ -27,11 +25,16 @@ from desa2va.processing.files import (
     read_dataclass,
     resize_logits,
 )
-from desa2va.processing.inputs import FrameSource
 
-from .answer_text import ParsedAnswer
+from .exchange import (
+    fiftyone_detections,
+    label_studio_task,
+    mask_rings,
+    supervision_detections,
+    yolo_lines,
+)
 from .result_checks import check_code_size, check_numbers, check_probabilities, check_status, refuse_nan
-from .results import ObjectResult, SegmentationResult, answer_status, object_status
+from .statuses import frame_status
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,14 @@ class FrameObject:
         """`(x0, y0, x1, y1)` in source pixels around the mask, `None` where it is empty."""
         return mask_box(self.code)
 
+    @property
+    def xy(self) -> list[np.ndarray]:
+        """Its outlines in source pixels: int32 `(n, 2)` corners for each ring, a hole walked the other way round.
+
+        Nothing is lost: see `exchange.mask_rings`.
+        """
+        return mask_rings(self.mask)
+
     def source_logits(self) -> np.ndarray:
         """Mask logits float32 `(H_src, W_src)`, before any clean-up, also where the object is absent.
 
@@ -130,8 +141,13 @@ class FrameResult:
     image: np.ndarray | None = field(default=None, repr=False)
     options: MaskOptions = field(default_factory=lambda: MaskOptions().completed())
 
-    def overlay(self, image: np.ndarray | None = None) -> np.ndarray:
-        """The masks drawn on the frame, uint8 `(H_src, W_src, 3)`.
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the source, pixels."""
+        return self.height, self.width
+
+    def plot(self, image: np.ndarray | None = None) -> np.ndarray:
+        """The masks drawn on the frame, uint8 `(H_src, W_src, 3)`; the frame itself where no object has a pixel.
 
         Args:
             image: the frame, where the result does not hold it.
@@ -145,6 +161,49 @@ class FrameResult:
         labels = [entry.phrase or f"object {entry.object_id}" for entry in self.objects]
         numbers = [entry.object_id for entry in self.objects]
         return overlay_masks(image, [entry.mask for entry in self.objects], labels, object_ids=numbers)
+
+    def to_numpy(self) -> np.ndarray:
+        """Bool `(O, H_src, W_src)`: the mask of each object, also `(0, H_src, W_src)`."""
+        return np.stack([np.zeros(self.size, bool), *(entry.mask for entry in self.objects)])[1:]
+
+    def to_supervision(self) -> Any:
+        """`supervision.Detections` of the objects with a pixel; see `exchange.supervision_detections`.
+
+        Raises:
+            ImportError: supervision is not installed.
+        """
+        return supervision_detections(self.objects, self.size)
+
+    def to_fiftyone(self) -> Any:
+        """`fiftyone.Detections` of the objects with a pixel; see `exchange.fiftyone_detections`.
+
+        Raises:
+            ImportError: fiftyone is not installed.
+        """
+        return fiftyone_detections(self.objects, self.size)
+
+    def to_yolo(self, names: Sequence[str] | None = None) -> list[str]:
+        """Lines of YOLO's segmentation labels; see `exchange.yolo_lines`.
+
+        Args:
+            names: the classes; the sorted phrases of the objects when omitted.
+
+        Raises:
+            ValueError: a phrase that is not among `names`.
+        """
+        return yolo_lines(self.objects, self.size, names)
+
+    def to_label_studio(
+        self, image: str | None = None, from_name: str = "tag", to_name: str = "image"
+    ) -> dict[str, Any]:
+        """A task of Label Studio with the masks as brush labels; see `exchange.label_studio_task`.
+
+        Args:
+            image: where Label Studio finds the picture; `00000.png` and so on when omitted.
+            from_name, to_name: of `<BrushLabels>` and `<Image>` in the labelling configuration.
+        """
+        image = f"{self.frame:05d}.png" if image is None else image
+        return label_studio_task(self.objects, self.size, image, from_name, to_name)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but `image` and `logits`, in plain types, with `box` and `area`; `from_dict` restores it."""
@@ -232,7 +291,7 @@ def frame_result(
             code=code,
             iou_score=iou,
             object_score=score,
-            status="ok" if mask_area(code) else "empty_mask" if here else "no_target",
+            status=frame_status(mask_area(code) > 0, here),
             phrase=label.phrase,
             request=label.request,
             seg_probability=label.seg_probability,
@@ -245,97 +304,4 @@ def frame_result(
     return FrameResult(frame, timestamp, size[0], size[1], objects, image, options)
 
 
-def collect_frames(
-    frames: Iterable[FrameResult],
-    answers: Sequence[ParsedAnswer],
-    video: FrameSource,
-) -> list[SegmentationResult]:
-    """Puts the frames of a whole video together, as `post_process` would have returned them.
-
-    Args:
-        frames: every frame of the video once, in any order.
-        answers: what was said to each request; anything with `text`, `raw_text` and `spans`.
-        video: the frames themselves, for name, frame rate and overlays.
-
-    Returns:
-        One result per answer. With several answers their objects are numbered from 0 within each; with one they keep
-        their numbers. An object that a frame does not list counts as absent there.
-
-    Raises:
-        ValueError: a frame is missing or comes twice, an object belongs to no answer, or frames were made with
-            different options.
-    """
-    rows, options = _frames_of_objects(frames, len(video), len(answers))
-    results = []
-    for request, answer in enumerate(answers):
-        mine = [_object_of_frames(rows[key], video, options) for key in sorted(rows) if key[0] == request]
-        for place, entry in enumerate(mine):
-            entry.object_id = place if len(answers) > 1 else entry.object_id
-            entry.span = answer.spans[place] if place < len(answer.spans) else None
-        statuses = [(entry.object_id, entry.status, entry.reason) for entry in mine]
-        result = SegmentationResult(answer.text, answer.raw_text, mine, *answer_status(statuses))
-        result.height, result.width, result.num_frames = video.height, video.width, len(video)
-        result.fps, result.name, result.source, result.options = video.fps, video.name, video, options
-        results.append(result)
-    return results
-
-
-def _frames_of_objects(
-    frames: Iterable[FrameResult], num_frames: int, num_answers: int
-) -> tuple[dict[tuple[int, int], list[FrameObject | None]], MaskOptions]:
-    """Every object, by request and number, on each frame, `None` where a frame does not list it; and the options."""
-    seen: set[int] = set()
-    options: MaskOptions | None = None
-    rows: dict[tuple[int, int], list[FrameObject | None]] = {}
-    for result in frames:
-        if result.frame in seen or not 0 <= result.frame < num_frames:
-            raise ValueError(f"frame {result.frame} of a video of {num_frames} frames comes twice or does not exist")
-        seen.add(result.frame)
-        options = options or result.options
-        if result.options != options:
-            raise ValueError(
-                f"frame {result.frame} was made with {result.options}, the frames before it with {options}"
-            )
-        for entry in result.objects:
-            if not 0 <= entry.request < num_answers:
-                raise ValueError(f"object {entry.object_id} answers request {entry.request} of {num_answers}")
-            rows.setdefault((entry.request, entry.object_id), [None] * num_frames)[result.frame] = entry
-    if len(seen) < num_frames:
-        missing = min(set(range(num_frames)) - seen)
-        raise ValueError(f"{len(seen)} frames of {num_frames} are given; frame {missing} is missing")
-    return rows, options
-
-
-def _object_of_frames(row: list[FrameObject | None], video: FrameSource, options: MaskOptions) -> ObjectResult:
-    """One object over all frames; its place in the answer is filled in later."""
-    first = next(entry for entry in row if entry is not None)
-    empty = encode_mask(np.zeros((video.height, video.width), dtype=bool))
-    codes = [empty if entry is None else entry.code for entry in row]
-    scores = [0.0 if entry is None else entry.object_score for entry in row]
-    present = any(entry is not None and entry.status != "no_target" for entry in row)
-    best = max(range(len(row)), key=scores.__getitem__)
-    drawn = any(mask_area(code) for code in codes)
-    status, reason = object_status(present, drawn, (presence_logit(scores[best]), best), options, first.forced)
-    kept = [entry.logits for entry in row if entry is not None and entry.logits is not None]
-    return ObjectResult(
-        object_id=first.object_id,
-        status=status,
-        reason=reason,
-        phrase=first.phrase,
-        span=None,
-        seg_probability=first.seg_probability,
-        codes=codes,
-        iou_scores=[0.0 if entry is None else entry.iou_score for entry in row],
-        object_scores=scores,
-        logits=torch.stack(kept) if len(kept) == len(row) else None,
-        forced=first.forced,
-        two_step=options.two_step_resize,
-    )
-
-
-def presence_logit(score: float) -> float:
-    """The logit of an object score in [0, 1], for messages."""
-    return math.log(score / (1 - score)) if 0 < score < 1 else math.copysign(math.inf, score - 0.5)
-
-
-__all__ = ["FrameObject", "FrameResult", "ObjectLabel", "collect_frames", "frame_result", "presence_logit"]
+__all__ = ["FrameObject", "FrameResult", "ObjectLabel", "frame_result"]

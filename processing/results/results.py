@@ -1,13 +1,13 @@
-"""Model outputs to typed results: a text, its objects with masks at source resolution, and a status with a reason.
+"""The answer to one request: a text, its objects with masks at source resolution, and a status with a reason.
 
-In: the outputs of `DeSa2VAModel.generate` and the batch they belong to. Out: one `SegmentationResult` per sequence.
-METHOD section 6: every object and frame carries mask, predicted IoU and object score, and an answer without a mask
-says why; a blank mask is never handed over without a word.
+In: masks as codes and scores (`build_results`), or a file. Out: masks, drawings, files, and what other tools read.
+METHOD section 6: every object and frame carries mask, predicted IoU and object score.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -18,11 +18,8 @@ from desa2va.processing.files import (
     Code,
     MaskOptions,
     decode_mask,
-    frame_codes,
-    logits_to_codes,
     mask_area,
     mask_box,
-    mask_iou,
     read_dataclass,
     read_json,
     resize_logits,
@@ -32,11 +29,13 @@ from desa2va.processing.files import (
     write_json,
 )
 
-from .answer_text import AnswerParser, ParsedAnswer
-from .result_checks import check_result, refuse_nan
+from .exchange import class_names, mask_rings, write_yolo
+from .explanation import BranchLogits, Explanation, explain_objects
+from .frame_results import FrameObject, FrameResult
+from .result_checks import check_result
+from .statuses import frame_status, presence_logit
 
-FORCED = "the model would have marked nothing; task='segment' forced its [SEG] (seg_probability: how likely it was)"
-_NO_VISUAL = "the request is about no picture or video; nothing can be marked"
+_UNSAVED = ("logits", "two_step", "branches")  # fields of an object
 
 
 @dataclass
@@ -64,6 +63,7 @@ class ObjectResult:
         forced: the model preferred another token to the `[SEG]`, which `task="segment"` put there all the same. The
             mask is what the model's state shows, the status what became of it.
         two_step: how logits are resized, see `MaskOptions`; never saved.
+        branches: what the decoders said on the key frames, if asked for (`return_branches=True`); never saved.
     """
 
     object_id: int
@@ -82,6 +82,7 @@ class ObjectResult:
     logits: torch.Tensor | None = field(default=None, repr=False)
     forced: bool = False
     two_step: bool = field(default=False, repr=False, compare=False)
+    branches: BranchLogits | None = field(default=None, repr=False, compare=False)
 
     def mask(self, t: int = 0) -> np.ndarray:
         """Bool `(H_src, W_src)` of frame `t`."""
@@ -101,6 +102,11 @@ class ObjectResult:
     def boxes(self) -> list[tuple[int, int, int, int] | None]:
         """For each frame `(x0, y0, x1, y1)` in source pixels around the mask, or `None` where it is empty."""
         return [mask_box(code) for code in self.codes]
+
+    @property
+    def xy(self) -> list[list[np.ndarray]]:
+        """For each frame the outlines of the mask in source pixels; see `FrameObject.xy`."""
+        return [mask_rings(decode_mask(code)) for code in self.codes]
 
     def source_logits(self, t: int = 0) -> np.ndarray:
         """Mask logits float32 `(H_src, W_src)` of frame `t`, before any clean-up, also where the object is absent.
@@ -156,13 +162,104 @@ class SegmentationResult:
         """Whether any object is there only because `task="segment"` forced it; see `ObjectResult`."""
         return any(entry.forced for entry in self.objects)
 
+    def frame(self, t: int = 0) -> FrameResult:
+        """Frame `t` by itself, as `model.stream` would have handed it over; without picture and logits.
+
+        Raises:
+            IndexError: there is no such frame.
+        """
+        if not 0 <= t < self.num_frames:
+            raise IndexError(f"frame {t} does not exist; {self.name or 'the result'} has {self.num_frames} frames")
+        threshold = self.options.object_score_threshold
+        objects = [
+            FrameObject(
+                object_id=entry.object_id,
+                code=entry.codes[t],
+                iou_score=entry.iou_scores[t],
+                object_score=entry.object_scores[t],
+                status=frame_status(mask_area(entry.codes[t]) > 0, presence_logit(entry.object_scores[t]) > threshold),
+                phrase=entry.phrase,
+                seg_probability=entry.seg_probability,
+                forced=entry.forced,
+                two_step=entry.two_step,
+            )
+            for entry in self.objects
+        ]
+        seconds = t / (self.fps or 1.0) if self.source is None else self.source.timestamps[t]
+        return FrameResult(t, seconds, self.height, self.width, objects, options=self.options)
+
+    def frames(self) -> Iterator[FrameResult]:
+        """Every frame by itself, in order."""
+        return (self.frame(t) for t in range(self.num_frames))
+
+    def plot(self, t: int = 0, image: np.ndarray | None = None) -> np.ndarray:
+        """The masks drawn on frame `t`, uint8 `(H_src, W_src, 3)`; the frame itself where no object has a pixel.
+
+        Args:
+            t: the frame.
+            image: its picture; read from the source when omitted.
+
+        Raises:
+            IndexError: there is no such frame.
+            ValueError: there is no picture to draw on (a result that was read from a file).
+        """
+        frame = self.frame(t)
+        if image is None and self.source is not None:
+            (image,) = self.source.read([t])
+        return frame.plot(image)
+
+    def explain(self) -> Explanation:
+        """Both branches, their fusion, gates, disagreement and scores of every object, as data and as a picture.
+
+        Raises:
+            ValueError: the branches were not kept (`generate(..., return_branches=True)` keeps them), or the model has
+                one only.
+        """
+        size = (self.height, self.width)
+        return Explanation(explain_objects(self.objects, size, self.options.mask_threshold), self.source)
+
+    def to_numpy(self, t: int = 0) -> np.ndarray:
+        """Bool `(O, H_src, W_src)`: the mask of each object on frame `t`, also `(0, H_src, W_src)`."""
+        return self.frame(t).to_numpy()
+
+    def to_supervision(self, t: int = 0) -> Any:
+        """`FrameResult.to_supervision` of frame `t`."""
+        return self.frame(t).to_supervision()
+
+    def to_fiftyone(self, t: int = 0) -> Any:
+        """`FrameResult.to_fiftyone` of frame `t`."""
+        return self.frame(t).to_fiftyone()
+
+    def to_yolo(self, t: int = 0) -> list[str]:
+        """`FrameResult.to_yolo` of frame `t`; the classes are the sorted phrases of the answer."""
+        return self.frame(t).to_yolo()
+
+    def to_label_studio(self, images: Sequence[str] | None = None, **names: str) -> list[dict[str, Any]]:
+        """One task per frame; see `FrameResult.to_label_studio`.
+
+        Args:
+            images: where Label Studio finds the picture of each frame; `00000.png`, ... when omitted.
+            names: `from_name`, `to_name`.
+
+        Raises:
+            ValueError: not as many pictures as frames.
+        """
+        places = [None] * self.num_frames if images is None else images
+        if len(places) != self.num_frames:
+            raise ValueError(f"{len(places)} images for {self.num_frames} frames; give one for each frame")
+        return [frame.to_label_studio(image, **names) for frame, image in zip(self.frames(), places, strict=True)]
+
+    def save_yolo(self, folder: str | os.PathLike, overwrite: bool = False) -> list[str]:
+        """Writes `labels/00000.txt`, ... for every frame and `data.yaml` with the names; see `exchange.write_yolo`."""
+        return write_yolo(self.frames(), class_names(self.objects), folder, overwrite)
+
     def to_dict(self) -> dict[str, Any]:
         """Everything but `source` and `logits`, in plain types; `from_dict` restores it."""
         data = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in ("source", "objects")}
         data["options"] = asdict(self.options)
         data["objects"] = []
         for entry in self.objects:
-            kept = [item.name for item in fields(entry) if item.name not in ("logits", "two_step")]
+            kept = [item.name for item in fields(entry) if item.name not in _UNSAVED]
             plain = {name: getattr(entry, name) for name in kept}
             data["objects"].append({**plain, "boxes": entry.boxes})
         return data
@@ -179,7 +276,7 @@ class SegmentationResult:
         objects = []
         for place, entry in enumerate(data["objects"]):
             plain = {name: entry[name] for name in entry if name != "boxes"} if isinstance(entry, dict) else entry
-            objects.append(read_dataclass(ObjectResult, plain, f"objects[{place}]", skip=("logits", "two_step")))
+            objects.append(read_dataclass(ObjectResult, plain, f"objects[{place}]", skip=_UNSAVED))
         rest = {name: value for name, value in data.items() if name != "objects"}
         result = read_dataclass(cls, rest, "a result", skip=("source",), objects=objects)
         result.options = result.options.completed()
@@ -215,181 +312,8 @@ class SegmentationResult:
         return save_index_pngs(self, folder, overwrite)
 
     def save_overlay(self, path: str | os.PathLike, overwrite: bool = False) -> None:
-        """Draws the masks on the frames: a picture file, or an mp4 of a video."""
+        """Draws the masks on the frames: a picture file, or an mp4 or GIF of a video."""
         save_overlay(self, path, overwrite)
 
 
-def build_results(outputs: Any, inputs: Any, parser: AnswerParser, options: MaskOptions) -> list[SegmentationResult]:
-    """Results of a batch.
-
-    Args:
-        outputs: `DeSa2VAGenerateOutput` (`sequences`, `object_sequence`, `seg_probability`, `track_logits`,
-            `track_iou`, `track_object_score`, and where present `seg_forced`, at the key frames `text_logits` and
-            `visual_logits`, and `mask_options`, which say what `options` leave open).
-        inputs: the `DeSa2VABatch` the outputs were generated from.
-        parser: reads the answers.
-        options: thresholds and what is done to the masks. Masks of single branches are thresholded only.
-
-    Returns:
-        One result per sequence.
-
-    Raises:
-        ValueError: the outputs do not belong to the inputs.
-    """
-    options = options.completed(getattr(outputs, "mask_options", None))
-    visual_of = torch.as_tensor(inputs["sequence_visual"]).tolist()
-    sequences = getattr(outputs, "sequences", None)
-    answers = [ParsedAnswer() for _ in visual_of]
-    if sequences is not None:
-        if len(sequences) != len(visual_of):
-            raise ValueError(f"outputs hold {len(sequences)} sequences, inputs {len(visual_of)}")
-        answers = [parser.parse([int(index) for index in row]) for row in sequences]
-    results = [
-        _empty_result(answer, inputs["visuals"][visual] if visual >= 0 else None)
-        for answer, visual in zip(answers, visual_of, strict=True)
-    ]
-    owners = torch.as_tensor(outputs.object_sequence).tolist()
-    shown = [inputs["visuals"][visual_of[sequence]] for sequence in owners]
-    codes = _masks_of_visuals(outputs, shown, options)
-    for index, sequence in enumerate(owners):
-        entry = _object_result(outputs, index, shown[index], codes[index], options)
-        result, answer = results[sequence], answers[sequence]
-        entry.object_id = len(result.objects)
-        entry.phrase = answer.phrase(entry.object_id)
-        entry.span = answer.spans[entry.object_id] if entry.phrase is not None else None
-        result.objects.append(entry)
-    for result, visual in zip(results, visual_of, strict=True):
-        result.options = options
-        if visual < 0:
-            continue
-        statuses = [(entry.object_id, entry.status, entry.reason) for entry in result.objects]
-        result.status, result.reason = answer_status(statuses, sequences is not None)
-    return results
-
-
-def _empty_result(answer: ParsedAnswer, info: Any) -> SegmentationResult:
-    result = SegmentationResult(answer.text, answer.raw_text, [], "no_visual", _NO_VISUAL)
-    if info is not None:
-        result.height, result.width, result.num_frames = info.height, info.width, info.num_frames
-        result.fps, result.source, result.name = info.fps, info.source, info.source.name
-    return result
-
-
-def answer_status(objects: list[tuple[int, str, str]], in_words: bool = True) -> tuple[str, str]:
-    """Status and reason of an answer.
-
-    Args:
-        objects: number, status and reason of each of its objects.
-        in_words: false where prompts alone were given.
-    """
-    if not objects and not in_words:
-        return "no_seg_token", "no point, box or mask marks an object here"
-    if not objects:
-        return "no_seg_token", "the answer holds no [SEG]; the model marked no object"
-    statuses = [status for _, status, _ in objects]
-    status = next((one for one in ("ok", "empty_mask") if one in statuses), "no_target")
-    told = [(number, reason) for number, of_object, reason in objects if status != "ok" or of_object == "ok"]
-    return status, "; ".join(f"object {number}: {reason}" for number, reason in told if reason)
-
-
-def object_status(
-    present: bool, drawn: bool, best: tuple[float, int], options: MaskOptions, forced: bool = False
-) -> tuple[str, str]:
-    """Status and reason of one object.
-
-    Args:
-        present: its object score is above the threshold on some frame.
-        drawn: its mask has a pixel on some frame.
-        best: its highest object score, a logit, and the frame that has it.
-        options: complete; whose thresholds the reason names.
-        forced: see `ObjectResult`.
-    """
-    status, reason = _mask_status(present, drawn, best, options)
-    return status, "; ".join(part for part in (reason, FORCED if forced else "") if part)
-
-
-def _mask_status(present: bool, drawn: bool, best: tuple[float, int], options: MaskOptions) -> tuple[str, str]:
-    if drawn:
-        return "ok", ""
-    if present:
-        reason = f"no pixel is above the mask threshold {options.mask_threshold:g} where the object is judged present"
-        return "empty_mask", reason
-    return "no_target", (
-        f"the object is judged absent on every frame (highest object score {best[0]:.2f} on frame {best[1]}, "
-        f"threshold {options.object_score_threshold:g}; logits)"
-    )
-
-
-def _masks_of_visuals(outputs: Any, shown: list[Any], options: MaskOptions) -> list[list[dict[str, Any]]]:
-    """COCO codes of every object of the batch on every frame of the visual it is on.
-
-    Raises:
-        ValueError: logits of another number of frames than the visual has, or NaN among them.
-    """
-    codes: list[list[dict[str, Any]]] = [[] for _ in shown]
-    together: dict[int, list[int]] = {}
-    for index, info in enumerate(shown):
-        count = len(outputs.track_logits[index])
-        if count != info.num_frames:
-            raise ValueError(f"object {index} has masks of {count} frames, {info.source.name} has {info.num_frames}")
-        where = f"object {index} of {info.source.name}"
-        for name, kind in (("track_logits", "mask"), ("track_iou", "predicted IoU"), ("track_object_score", "score")):
-            refuse_nan(torch.as_tensor(getattr(outputs, name)[index]), kind, where)
-        together.setdefault(id(info), []).append(index)
-    for objects in together.values():
-        info = shown[objects[0]]
-        for t in range(info.num_frames):
-            logits = torch.stack([outputs.track_logits[index][t] for index in objects])
-            present = [
-                bool(outputs.track_object_score[index][t] > options.object_score_threshold) for index in objects
-            ]
-            on_frame = frame_codes(logits, present, (info.height, info.width), options)
-            for index, code in zip(objects, on_frame, strict=True):
-                codes[index].append(code)
-    return codes
-
-
-def _object_result(
-    outputs: Any, index: int, info: Any, codes: list[dict[str, Any]], options: MaskOptions
-) -> ObjectResult:
-    """Object `index` of the batch; its number and phrase are filled in later."""
-    scores = torch.as_tensor(outputs.track_object_score[index]).float().cpu()
-    best = int(scores.argmax())
-    present, drawn = bool(scores[best] > options.object_score_threshold), any(mask_area(code) for code in codes)
-    given = getattr(outputs, "seg_forced", None)
-    forced = given is not None and bool(given[index])
-    status, reason = object_status(present, drawn, (float(scores[best]), best), options, forced)
-    entry = ObjectResult(
-        object_id=0,
-        status=status,
-        reason=reason,
-        phrase=None,
-        span=None,
-        seg_probability=float(outputs.seg_probability[index]),
-        codes=codes,
-        iou_scores=torch.as_tensor(outputs.track_iou[index]).float().tolist(),
-        object_scores=scores.double().sigmoid().tolist(),
-        logits=outputs.track_logits[index].detach().float().cpu() if options.keep_logits else None,
-        forced=forced,
-        two_step=options.two_step_resize,
-    )
-    text, visual = getattr(outputs, "text_logits", None), getattr(outputs, "visual_logits", None)
-    if text is not None and visual is not None:
-        entry.key_frames = list(info.key_frames)
-        size = (info.height, info.width)
-        rules = size, options.mask_threshold, options.two_step_resize
-        entry.text_codes = logits_to_codes(text[index], *rules)
-        entry.visual_codes = logits_to_codes(visual[index], *rules)
-        pairs = zip(entry.text_codes, entry.visual_codes, strict=True)
-        entry.disagreement = [1 - mask_iou(one, other) for one, other in pairs]
-    return entry
-
-
-__all__ = [
-    "FORCED",
-    "ObjectResult",
-    "SegmentationResult",
-    "answer_status",
-    "build_results",
-    "object_status",
-]
+__all__ = ["ObjectResult", "SegmentationResult"]

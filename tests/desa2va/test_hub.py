@@ -205,3 +205,62 @@ def test_the_older_name_of_dtype_is_heard():
     assert desa2va.load(dtype="bfloat16", torch_dtype=torch.bfloat16)[0].dtype == torch.bfloat16
     with pytest.raises(ValueError, match="dtype=float16 and torch_dtype=torch.bfloat16 differ"):
         desa2va.load(dtype="float16", torch_dtype=torch.bfloat16)
+
+
+PIPELINE = """
+import json, sys
+from pathlib import Path
+
+
+class NoPackage:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"desa2va", "configuration", "processing", "modeling_desa2va"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+sys.meta_path.insert(0, NoPackage())
+from transformers import pipeline
+
+folder, picture, out, target = sys.argv[1:5]
+pipe = pipeline("referring-segmentation", model=folder, trust_remote_code=True, device="cpu", max_new_tokens=8)
+rows = [{"image": picture, "text": "the red square"}, {"video": [picture] * 2, "text": "the ring"}]
+results = pipe(rows, batch_size=2)
+options = {"device_map": {"": "cpu"}, "dtype": "float32", "max_new_tokens": 8}
+mapped = pipeline("referring-segmentation", model=folder, trust_remote_code=True, **options)(picture, "the red square")
+assert mapped.to_dict() == results[0].to_dict()
+Path(out).write_text(json.dumps([result.to_dict() for result in results]))
+pipe.save_pretrained(target)
+"""
+
+
+def test_pipeline_of_a_folder_where_the_package_is_absent(saved_model, picture, tmp_path):
+    """`custom_pipelines` names a class among the flat files; also with accelerate, and saved by the pipeline."""
+    stated = json.loads((saved_model / "config.json").read_text())["custom_pipelines"]
+    impl = "modeling_desa2va.ReferringSegmentationPipeline"
+    assert stated == {"referring-segmentation": {"impl": impl, "pt": ["AutoModel"]}}
+    model, processor = desa2va.load(saved_model, device="cpu")
+    inputs = processor(images=picture, text="the red square", task="segment")
+    expected = processor.post_process(model.generate(**inputs, max_new_tokens=8), inputs)[0]
+    first, _ = remote_pipeline(saved_model, picture, tmp_path / "first", tmp_path / "again")
+    assert first == json.loads(json.dumps(expected.to_dict()))
+    assert remote_pipeline(tmp_path / "again", picture, tmp_path / "second", tmp_path / "third")[0] == first
+
+
+def remote_pipeline(folder, picture, work, target):
+    """What the pipeline of a folder answers in a process without the package."""
+    work.mkdir()
+    environment = {**os.environ, "HF_MODULES_CACHE": str(work / "modules"), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-I", "-c", PIPELINE, str(folder), str(picture), str(work / "out.json"), str(target)]
+    done = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads((work / "out.json").read_text())
+
+
+def test_pipeline_of_a_folder_beside_the_package(saved_model, picture):
+    """The code of the folder asks an installed model; the task is told by the folder where it is not named."""
+    from transformers import pipeline
+
+    pipe = pipeline(model=str(saved_model), trust_remote_code=True, device="cpu", max_new_tokens=2)
+    assert type(pipe.model) is desa2va.DeSa2VAModel
+    assert pipe.task == "referring-segmentation"
+    assert pipe(str(picture), "the ring").num_frames == 1

@@ -9,8 +9,8 @@ from PIL import Image
 from desa2va.cli import main
 from desa2va.commands import segment
 from desa2va.modeling_desa2va.session.session import DeSa2VASession
+from desa2va.processing.results.frame_collection import collect_frames
 from desa2va.processing.results.frame_records import read_frame_results
-from desa2va.processing.results.frame_results import collect_frames
 from desa2va.processing.results.results import SegmentationResult
 
 REQUEST = "the red circle"

@@ -121,6 +121,26 @@ def test_branches_are_scored_apart(make_fake, processor, replies):
     assert report["by_branch"] == {"text": 0, "visual": 1, "fused": 1}
     plain = evaluate_refshapes(make_fake(replies.truth, "easy", 3), processor, level="easy", limit=3, videos=0)
     assert plain["by_branch"] == {"fused": 1}
+    assert plain["error_prediction"] == {}
+
+
+def test_disagreement_that_comes_with_errors_is_seen(make_fake, processor, replies):
+    """Branches that disagree exactly where the mask is wrong score 1; predicted IoUs that are all alike score 1/2."""
+
+    def sometimes_wrong(sample):
+        reply = replies.truth(sample)
+        wrong = len(reply.masks) == 1 and reply.masks.sum() % 2 == 0
+        masks = ~reply.masks if wrong else reply.masks
+        return replies.Reply(reply.text, masks, text_masks=reply.masks, visual_masks=masks)
+
+    fake = make_fake(sometimes_wrong, "full", 20)
+    report = evaluate_refshapes(fake, processor, level="full", limit=20, videos=0)
+    rows = report["error_prediction"]
+    assert rows["disagreement"]["auroc"] == rows["disagreement"]["low"] == 1
+    assert rows["predicted_iou"]["auroc"] == rows["difference"]["auroc"] == 0.5
+    assert rows["disagreement"]["n"] == 17  # 3 of 20 fit nothing and were not marked
+    assert 0 < rows["disagreement"]["wrong"] < 17
+    assert "disagreement: AUROC 1.000" in summarise(report)
 
 
 def test_one_prompt_means_the_first_frame_and_memory(make_fake, processor, replies):

@@ -141,7 +141,51 @@ def test_branches_on_request(model, processor):
     inputs = processor(images=pictures(1)[0], text="the red circle", task="segment")
     output = model.generate(**inputs, max_new_tokens=2, return_branches=True)
     assert output.text_logits[0].shape == output.visual_logits[0].shape == (1, 32, 32)
-    assert model.generate(**inputs, max_new_tokens=2).text_logits is None
+    plain = model.generate(**inputs, max_new_tokens=2)
+    assert plain.text_logits is plain.fused_logits is plain.gates is None
+
+
+def test_branches_are_those_of_the_mask_that_was_kept(make_model, processor):
+    """The branches of the last pass stood beside the mask of the first wherever the first was kept."""
+    model = make_model(3, reprompt_guard=True)
+    inputs = processor(images=pictures(6), text="the red circle", task="segment")
+    passes = []
+    original = model.decode_prompts
+    model.decode_prompts = lambda *args, **kwargs: passes.append(original(*args, **kwargs)) or passes[-1]
+    output = model.generate(**inputs, max_new_tokens=2, return_branches=True)
+    first, second = (one.fused.iou for one in passes[0][0])
+    assert (first >= second).any()
+    for row in range(len(output.gates)):
+        gate, text, visual = output.gates[row], output.text_logits[row], output.visual_logits[row]
+        torch.testing.assert_close(output.fused_logits[row], gate * visual + (1 - gate) * text, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(output.fused_logits[row], output.track_logits[row])
+
+
+def test_a_model_with_one_branch_says_that_it_can_not_be_explained(make_model, model, processor):
+    inputs = processor(images=pictures(1)[0], text="the red circle", task="segment")
+    output = make_model(prompt_mode="sa2va").generate(**inputs, max_new_tokens=2, return_branches=True)
+    assert output.gates is output.text_logits is None
+    with pytest.raises(ValueError, match="one branch .prompt_mode='sa2va'"):
+        processor.post_process(output, inputs)[0].explain()
+    with pytest.raises(ValueError, match="return_branches=True"):
+        processor.post_process(model.generate(**inputs, max_new_tokens=2), inputs)[0].explain()
+
+
+def test_explained_video(model, processor):
+    """Branches of the key frames, scores of every frame, and one picture."""
+    video = np.stack(pictures(1) * 5)
+    inputs = processor(videos=[video], text="the red circle", task="segment", num_key_frames=2)
+    output = model.generate(**inputs, max_new_tokens=2, return_branches=True)
+    result = processor.post_process(output, inputs)[0]
+    (entry,) = result.explain().objects
+    assert entry.key_frames == inputs["visuals"][0].key_frames
+    assert (len(entry.gates), len(entry.iou_scores), len(entry.object_scores)) == (2, 5, 5)
+    for k in range(2):
+        text, visual = entry.text_mask(k), entry.visual_mask(k)
+        union = (text | visual).sum()
+        assert entry.disagreement[k] == pytest.approx(1 - (text & visual).sum() / union if union else 0)
+        assert entry.uncertainty(k).shape == text.shape == video.shape[1:3]
+    assert result.explain().plot(1).dtype == np.uint8
 
 
 @pytest.mark.parametrize(

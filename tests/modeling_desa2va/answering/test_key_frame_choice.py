@@ -48,8 +48,9 @@ def watcher(make_model):
     def decode(features, frame_index, *args, **kwargs):
         passes, kept = original(features, frame_index, *args, **kwargs)
         white = features.high0[frame_index, 0, 0, 0] > 1.0
-        kept.object_score = torch.where(white, 4.0, -4.0)
-        kept.logits = torch.where(white[:, None, None], kept.logits.abs() + 1, kept.logits)
+        masks = kept.fused
+        masks.object_score = torch.where(white, 4.0, -4.0)
+        masks.logits = torch.where(white[:, None, None], masks.logits.abs() + 1, masks.logits)
         return passes, kept
 
     model.decode_prompts, model.segmenter.encode_frames = decode, encode

@@ -24,10 +24,10 @@ def seeing(make_model):
     original = model._decode_pairs
 
     def decode(features, pairs, prompts):
-        masks, branches = original(features, pairs, prompts)
+        kept = original(features, pairs, prompts)
         rank = pairs.frame - pairs.frame.min()
-        masks.object_score = torch.where(rank >= 1 + pairs.object % 2, 3.0, -3.0)
-        return masks, branches
+        kept.fused.object_score = torch.where(rank >= 1 + pairs.object % 2, 3.0, -3.0)
+        return kept
 
     model._decode_pairs = decode
     return model

@@ -12,9 +12,9 @@ from desa2va.modeling_desa2va.session.session import DeSa2VASession
 from desa2va.processing.files.mask_cleanup import MaskOptions
 from desa2va.processing.files.mask_codec import encode_mask
 from desa2va.processing.inputs.video_io import open_visual
+from desa2va.processing.results.frame_collection import collect_frames
 from desa2va.processing.results.frame_export import summarise, write_coco, write_result
 from desa2va.processing.results.frame_records import FrameRecords
-from desa2va.processing.results.frame_results import collect_frames
 from desa2va.processing.results.results import SegmentationResult
 
 SENTENCES = ["the red circle", "the blue square"]
@@ -35,9 +35,9 @@ def doubting(make_model):
         original = model._decode_pairs
 
         def decode(features, pairs, prompts):
-            masks, branches = original(features, pairs, prompts)
-            masks.object_score = torch.full_like(masks.object_score, -0.44)
-            return masks, branches
+            kept = original(features, pairs, prompts)
+            kept.fused.object_score = torch.full_like(kept.fused.object_score, -0.44)
+            return kept
 
         model._decode_pairs = decode
         return model

@@ -101,7 +101,10 @@ def test_overlay_of_a_picture_and_of_a_video(tmp_path, masks):
     make_result(masks).save_overlay(tmp_path / "o.mp4")
     video = open_visual(tmp_path / "o.mp4")
     assert (len(video), video.fps) == (3, 8.0)
-    with pytest.raises(ValueError, match="is an .mp4 file"):
+    make_result(masks).save_overlay(tmp_path / "o.gif")
+    with Image.open(tmp_path / "o.gif") as image:
+        assert image.n_frames == 3
+    with pytest.raises(ValueError, match="is an .mp4 or a .gif file"):
         make_result(masks).save_overlay(tmp_path / "v.png")
 
 

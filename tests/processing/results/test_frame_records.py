@@ -8,9 +8,10 @@ from desa2va.processing.files.export import result_to_coco
 from desa2va.processing.files.mask_codec import encode_mask
 from desa2va.processing.inputs.video_io import MemorySource, open_visual
 from desa2va.processing.results.answer_text import ParsedAnswer
+from desa2va.processing.results.frame_collection import collect_frames
 from desa2va.processing.results.frame_export import summarise, write_coco, write_frame_png, write_overlay, write_result
 from desa2va.processing.results.frame_records import FrameRecords, read_frame_results
-from desa2va.processing.results.frame_results import FrameObject, FrameResult, collect_frames
+from desa2va.processing.results.frame_results import FrameObject, FrameResult
 from desa2va.processing.results.results import SegmentationResult
 
 SIZE = (10, 14)

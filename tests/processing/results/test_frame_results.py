@@ -7,7 +7,8 @@ import torch
 from desa2va.processing.files.mask_cleanup import MaskOptions
 from desa2va.processing.inputs.video_io import MemorySource
 from desa2va.processing.results.answer_text import ParsedAnswer
-from desa2va.processing.results.frame_results import FrameResult, ObjectLabel, collect_frames, frame_result
+from desa2va.processing.results.frame_collection import collect_frames
+from desa2va.processing.results.frame_results import FrameResult, ObjectLabel, frame_result
 
 
 def prediction(logits, scores, iou=0.5):
@@ -73,13 +74,13 @@ def test_plain_types_and_back(picture):
     assert FrameResult.from_dict(data).to_dict() == data
 
 
-def test_overlay_needs_a_picture(picture):
+def test_plot_needs_a_picture(picture):
     result = frame_result(1, 0.5, (20, 30), prediction(upper_half()[None], [1.0]), [ObjectLabel(4, "sky")])
-    drawn = result.overlay(picture)
+    drawn = result.plot(picture)
     assert (drawn[:10] != picture[:10]).any()
     np.testing.assert_array_equal(drawn[18:], picture[18:])
     with pytest.raises(ValueError, match="frame 1 holds no picture"):
-        result.overlay()
+        result.plot()
 
 
 @pytest.mark.parametrize("options", [{}, {"non_overlapping": True, "max_hole_area": 9, "max_speckle_area": 9}])

@@ -232,3 +232,44 @@ def test_thresholds_travel_with_the_outputs(tiny, two_texts, tmp_path):
     outputs.track_logits[0][0, 0, 0] = float("nan")
     with pytest.raises(ValueError, match="object 0 of .*: the mask is not a number"):
         tiny.post_process(outputs, two_texts)
+
+
+def test_a_frame_by_itself_is_what_a_stream_hands_over(clip):
+    """Masks, scores and statuses of each frame, with its time."""
+    for t, frame in enumerate(clip.frames()):
+        assert (frame.frame, frame.timestamp, frame.options) == (t, t / 8.0, clip.options)
+        assert [entry.status for entry in frame.objects] == [
+            "ok" if entry.areas[t] else "no_target" for entry in clip.objects
+        ]
+        np.testing.assert_array_equal(frame.to_numpy(), [entry.mask(t) for entry in clip.objects])
+        np.testing.assert_array_equal(clip.to_numpy(t), frame.to_numpy())
+        assert [len(entry.xy) for entry in frame.objects] == [len(entry.xy[t]) for entry in clip.objects]
+    for t in (3, -1):
+        with pytest.raises(IndexError, match=f"frame {t} does not exist; clip has 3 frames"):
+            clip.frame(t)
+
+
+def test_plot_draws_on_the_frame_asked_for(clip):
+    picture = clip.source.read([2])[0]
+    drawn = clip.plot(2)
+    assert (drawn.shape, drawn.dtype) == ((10, 15, 3), np.uint8)
+    assert (drawn != picture)[clip.objects[0].mask(2)].any(axis=1).all()
+    black = np.zeros_like(picture)
+    assert (clip.plot(2, black) == clip.frame(2).plot(black)).all()
+    clip.source = None
+    with pytest.raises(ValueError, match="frame 0 holds no picture"):
+        clip.plot()
+
+
+def test_an_empty_result_has_masks_of_the_size_of_the_source_and_its_overlay_is_the_source(make_result, tmp_path):
+    """Nothing found, and an object that is on no frame: shapes stay, pictures stay, files have their frames."""
+    for count in (0, 1):
+        result = make_result(np.zeros((count, 2, 10, 15), bool))
+        for t in range(2):
+            assert result.to_numpy(t).shape == (count, 10, 15)
+            assert not result.to_numpy(t).any()
+            np.testing.assert_array_equal(result.plot(t), result.source.read([t])[0])
+            assert result.to_yolo(t) == []
+        assert [task["predictions"][0]["result"] for task in result.to_label_studio()] == [[], []]
+        assert len(result.save_yolo(tmp_path / f"yolo{count}")) == len(result.save_png(tmp_path / f"png{count}")) == 2
+        assert len(result.to_coco()["images"]) == 2

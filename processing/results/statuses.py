@@ -1,0 +1,71 @@
+"""What became of an object or an answer: a status, and why it is not `"ok"`.
+
+In: presence, masks and scores of one object; or the statuses of an answer's objects. Out: `(status, reason)`. METHOD
+section 6: a blank mask is never handed over without a word. `result_checks.STATUSES` lists them all.
+"""
+
+from __future__ import annotations
+
+import math
+
+from desa2va.processing.files import MaskOptions
+
+FORCED = "the model would have marked nothing; task='segment' forced its [SEG] (seg_probability: how likely it was)"
+
+
+def answer_status(objects: list[tuple[int, str, str]], in_words: bool = True) -> tuple[str, str]:
+    """Status and reason of an answer.
+
+    Args:
+        objects: number, status and reason of each of its objects.
+        in_words: false where prompts alone were given.
+    """
+    if not objects and not in_words:
+        return "no_seg_token", "no point, box or mask marks an object here"
+    if not objects:
+        return "no_seg_token", "the answer holds no [SEG]; the model marked no object"
+    statuses = [status for _, status, _ in objects]
+    status = next((one for one in ("ok", "empty_mask") if one in statuses), "no_target")
+    told = [(number, reason) for number, of_object, reason in objects if status != "ok" or of_object == "ok"]
+    return status, "; ".join(f"object {number}: {reason}" for number, reason in told if reason)
+
+
+def object_status(
+    present: bool, drawn: bool, best: tuple[float, int], options: MaskOptions, forced: bool = False
+) -> tuple[str, str]:
+    """Status and reason of one object.
+
+    Args:
+        present: its object score is above the threshold on some frame.
+        drawn: its mask has a pixel on some frame.
+        best: its highest object score, a logit, and the frame that has it.
+        options: complete; whose thresholds the reason names.
+        forced: see `ObjectResult`.
+    """
+    status, reason = _mask_status(present, drawn, best, options)
+    return status, "; ".join(part for part in (reason, FORCED if forced else "") if part)
+
+
+def _mask_status(present: bool, drawn: bool, best: tuple[float, int], options: MaskOptions) -> tuple[str, str]:
+    if drawn:
+        return "ok", ""
+    if present:
+        reason = f"no pixel is above the mask threshold {options.mask_threshold:g} where the object is judged present"
+        return "empty_mask", reason
+    return "no_target", (
+        f"the object is judged absent on every frame (highest object score {best[0]:.2f} on frame {best[1]}, "
+        f"threshold {options.object_score_threshold:g}; logits)"
+    )
+
+
+def frame_status(drawn: bool, present: bool) -> str:
+    """Status of one object on one frame: whether its mask has a pixel, and whether its object score says present."""
+    return "ok" if drawn else "empty_mask" if present else "no_target"
+
+
+def presence_logit(score: float) -> float:
+    """The logit of an object score in [0, 1], for messages."""
+    return math.log(score / (1 - score)) if 0 < score < 1 else math.copysign(math.inf, score - 0.5)
+
+
+__all__ = ["FORCED", "answer_status", "frame_status", "object_status", "presence_logit"]
