@@ -11,6 +11,6 @@ setup(
     package_data={
         "desa2va": ["py.typed", "assets/**/*", "templates/*"],
         "desa2va.training": ["configs/**/*.yaml"],
-        "desa2va.eval": ["ablations/plans/*.yaml"],
+        "desa2va.eval": ["ablations/plans/*.yaml", "published.json", "reports/*.jinja"],
     },
 )

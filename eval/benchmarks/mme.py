@@ -67,6 +67,7 @@ def benchmark(name: str) -> Benchmark:
         wording=WORDING,
         scores=lambda root: MMEScores(),
         masks=False,
+        unit="points",
     )
 
 

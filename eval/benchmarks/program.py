@@ -79,13 +79,14 @@ def _loaded(args: argparse.Namespace, processes: Processes) -> tuple[Answerer, d
     from desa2va.model_files import locate
 
     if args.baseline == "whole":
-        return whole_picture, {"baseline": "whole"}, {"processes": processes.count}
+        return whole_picture, {"baseline": "whole"}, {"data": str(args.data), "processes": processes.count}
     model, processor = load(args.model, sam2=args.sam2, device=own_device(args.device), dtype=args.dtype)
     asked = ModelAnswerer(model, processor)
     weights = weights_sha256(model_folder(locate(args.model)))
     told = {"baseline": args.baseline, "weights_sha256": weights, "sam2": args.sam2, **asked.settings()}
     answerer = _answerer(open_benchmark(name_of(args)), args.baseline, asked)
-    return answerer, told, {"model": str(args.model), "processes": processes.count, **describe_run(model)}
+    where = {"model": str(args.model), "data": str(args.data), "processes": processes.count}
+    return answerer, told, {**where, **describe_run(model)}
 
 
 def _answerer(benchmark: Benchmark, baseline: str | None, asked: ModelAnswerer) -> Answerer:

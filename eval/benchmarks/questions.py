@@ -138,6 +138,7 @@ class Benchmark:
         masks: whether masks are scored; else words alone are.
         whole_records: a limit counts records and cuts none in two.
         asks: from a `ModelAnswerer` to who asks it in a way of its own; `None`: it is asked as it is.
+        unit: of the figures: `"fraction"`, `"percent"`, or `"points"` of the benchmark's own.
     """
 
     name: str
@@ -152,6 +153,7 @@ class Benchmark:
     masks: bool = True
     whole_records: bool = False
     asks: Callable[[Any], Any] | None = None
+    unit: str = "fraction"
 
     def records(self, root: Path) -> Sequence[Record]:
         """All records of the split.

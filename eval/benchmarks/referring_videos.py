@@ -71,6 +71,7 @@ def benchmark(name: str) -> Benchmark:
         id_names=("video", "exp_id"),
         scores=scores,
         submission=_SUBMISSIONS.get(name),
+        unit="percent" if dataset == "ref_sav" else "fraction",
     )
 
 

@@ -60,6 +60,7 @@ def benchmark(name: str) -> Benchmark:
         "referring and reasoning; expressions that fit nothing are told apart and enter neither",
         id_names=("video", "exp_id"),
         scores=ReVOSScores,
+        unit="percent",
     )
 
 

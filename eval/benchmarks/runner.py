@@ -123,7 +123,7 @@ def score_run(run: Run, plan: Plan, answers: AnswerFolder) -> dict[str, Any]:
             "run the benchmark without --score-only to answer them"
         )
     report = _scored(run, plan, answers)
-    told = {name: answers.header[name] for name in ("model", "machine", "data_sha256", "limit", "batch_size")}
+    told = {name: answers.header[name] for name in ("model", "machine", "data_sha256", *_PLAN)}
     report["provenance"] = {**told, "units": len(plan.units), **report["provenance"]}
     if run.benchmark.submission is not None and run.limit is None:
         report["submission"] = _submitted(run, plan, answers)

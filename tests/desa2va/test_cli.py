@@ -14,7 +14,21 @@ from desa2va.cli import COMMANDS, build_parser, main
 from desa2va.commands import common, doctor, segment
 from desa2va.processing.inputs import video_decoding
 
-NAMES = ("demo", "segment", "chat", "train", "data", "eval", "probe", "ablate", "export", "convert", "merge", "doctor")
+NAMES = (
+    "demo",
+    "segment",
+    "chat",
+    "train",
+    "data",
+    "eval",
+    "report",
+    "probe",
+    "ablate",
+    "export",
+    "convert",
+    "merge",
+    "doctor",
+)
 
 
 def test_every_command_is_listed_and_explains_itself_with_examples(capsys):

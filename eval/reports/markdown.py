@@ -1,0 +1,97 @@
+"""A report as Markdown: figures, published ones beside them, cases, what it was measured with.
+
+Enters: what `opened`, `comparison` and `gallery` give. Leaves: text. (Engineering; no paper section.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from .comparison import Comparison, heading
+from .gallery import Case
+from .opened import OpenedReport
+
+_LONGEST = 100
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table; cells are shown by `show`."""
+    lines = ["| " + " | ".join(map(_cell, headings)) + " |", "|---" * len(headings) + "|"]
+    lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def show(value: Any) -> str:
+    """A value for people: fractions with four digits, nothing as a dash."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4f}" if abs(value) < 1 else f"{value:,.2f}"
+    return str(value)
+
+
+def _cell(value: Any) -> str:
+    # A pipe would end the cell, a bracket could become markup: what was asked and answered is anybody's text.
+    text = " ".join(show(value).split()).replace("\\", "\\\\")
+    for mark in "|<>[]`*_":
+        text = text.replace(mark, f"\\{mark}")
+    return text if len(text) <= 4 * _LONGEST else f"{text[: 4 * _LONGEST]}..."
+
+
+def figures_table(report: OpenedReport) -> str:
+    """All figures, a column for each group."""
+    groups = report.groups()
+    names = dict.fromkeys(name for values in groups.values() for name in values)
+    rows = [[heading(name), *(values.get(name) for values in groups.values())] for name in names]
+    headings = ["figure", *(group.replace("_", " ") or "value" for group in groups)]
+    return table(headings, rows)
+
+
+def comparison_table(comparison: Comparison) -> str:
+    """Ours and theirs in percent, with numbered notes; a sentence where nothing was published."""
+    if not comparison.metrics:
+        return "No published figure of this benchmark was found (`eval/published.json`)."
+    notes = list(dict.fromkeys(note for row in comparison.rows for note in row.notes))
+    rows = []
+    for row in comparison.rows:
+        cells = ["–" if value is None else f"{value:.1f}" for value in row.cells]
+        marks = "".join(f" ({notes.index(note) + 1})" for note in row.notes)
+        rows.append([row.who + marks, *cells, row.source])
+    told = "\n".join(f"{number}. {note}" for number, note in enumerate(map(_cell, notes), 1))
+    return f"{table(['model', *comparison.headings, 'source'], rows)}\n\n{told}".rstrip()
+
+
+def cases_table(cases: Sequence[Case]) -> str:
+    """The chosen cases in words."""
+    rows = [[case.group, case.id, case.score, case.status, case.request, case.answer] for case in cases]
+    return table(["case", "sample", "score", "status", "request", "answer"], rows)
+
+
+def section(report: OpenedReport, comparison: Comparison, cases: Sequence[Case], why_none: str, plot: str) -> str:
+    """One report.
+
+    Args:
+        report, comparison, cases: of it. why_none: why there are no cases. plot: name of a picture, or empty.
+    """
+    content = report.content
+    statuses = ", ".join(f"{name} {count}" for name, count in content["statuses"].items())
+    parts = [
+        f"## {_cell(report.title)}",
+        f"{content['n']} samples, {len(content['failed'])} failed; statuses: {_cell(statuses)}.",
+        f"Scored: {_cell(content.get('protocol'))}. Said: {_cell(content.get('prompt'))}.",
+        figures_table(report),
+        f"![scores]({plot})" if plot else "",
+        "### Best, median and worst",
+        cases_table(cases) if cases else f"No gallery: {_cell(why_none)}.",
+        "### Beside published figures, percent",
+        comparison_table(comparison),
+        "### Measured with",
+        table(["setting", "value"], report.settings()),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+__all__ = ["cases_table", "comparison_table", "figures_table", "section", "show", "table"]

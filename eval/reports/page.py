@@ -1,0 +1,87 @@
+"""Reports as one static page: everything inside one file, no script, nothing fetched.
+
+Enters: what `opened`, `comparison` and `gallery` give. Leaves: HTML. What was asked and answered is anybody's text and
+is escaped. (Engineering; no paper section.)
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+import desa2va
+
+from .comparison import Comparison, heading
+from .gallery import Case
+from .markdown import show
+from .opened import OpenedReport
+from .plots import histogram_svg
+from .published import missing_figures
+
+
+@dataclass(frozen=True)
+class Section:
+    """One report on the page.
+
+    Attributes:
+        report, comparison, cases: of it. why_none: why there are no cases.
+    """
+
+    report: OpenedReport
+    comparison: Comparison
+    cases: Sequence[Case]
+    why_none: str = ""
+
+    @property
+    def groups(self) -> dict[str, dict[str, Any]]:
+        """The figures by group."""
+        return self.report.groups()
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The figures' names and how they are shown."""
+        return {name: heading(name) for values in self.groups.values() for name in values}
+
+    @property
+    def notes(self) -> list[str]:
+        """What the comparison's rows note, each once."""
+        return list(dict.fromkeys(note for row in self.comparison.rows for note in row.notes))
+
+    @property
+    def histogram(self) -> Markup | None:
+        """The distribution of scores; `None` where samples have none."""
+        name = self.report.score
+        return None if name is None else Markup(histogram_svg(list(self.report.scores.values()), name))
+
+
+def render_page(sections: Sequence[Section]) -> str:
+    """The page.
+
+    Args:
+        sections: one per report, at least one.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).resolve().parent),
+        undefined=StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    title = sections[0].report.title if len(sections) == 1 else f"{len(sections)} reports"
+    return environment.get_template("page.html.jinja").render(
+        title=title,
+        version=desa2va.__version__,
+        sections=sections,
+        show=show,
+        encoded=lambda content: base64.b64encode(content).decode(),
+        missing=missing_figures() if any(section.comparison.metrics for section in sections) else [],
+    )
+
+
+__all__ = ["Section", "render_page"]
