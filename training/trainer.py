@@ -13,6 +13,8 @@ import json
 import logging
 import os
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,7 @@ PHRASES_FILE = "phrases.json"
 # What a term is the mean of: label tokens, non-empty masks, object-frame pairs, or objects. Others are means over the
 # batch.
 UNITS = ("tokens", "masks", "pairs", "objects")
+OBJECTS_OF_ALL = "objects_of_all"  # those that all processes hold in a micro-batch
 COUNTED_BY = {
     "language": "tokens",
     "visual_mask": "masks",
@@ -52,7 +55,7 @@ COUNTED_BY = {
     "object_score": "pairs",
     "orthogonality": "pairs",
     "adversarial": "objects",
-    "club": "objects",
+    "club": OBJECTS_OF_ALL,
 }
 
 
@@ -171,14 +174,13 @@ class DeSa2VATrainer(CheckpointTrainer):
         processes = dist.get_world_size() if dist.is_initialized() else 1
         if len(batches) * processes > 1:
             counts = torch.tensor([_counts(batch) for batch in batches], dtype=torch.float64)
-            total = counts.sum(dim=0)
+            everywhere = counts.to(self.args.device)
             if processes > 1:
-                total = total.to(self.args.device)
-                dist.all_reduce(total)
-                total = total.cpu()
-            shares = counts * len(batches) * processes / total.clamp(min=1)
-            for batch, row in zip(batches, shares.tolist(), strict=True):
-                batch["shares"] = dict(zip(UNITS, row, strict=True))
+                dist.all_reduce(everywhere)
+            weight = len(batches) * processes / everywhere.sum(dim=0).clamp(min=1).cpu()
+            of_all = (everywhere.cpu() * weight)[:, UNITS.index("objects")].tolist()
+            for batch, row, objects in zip(batches, (counts * weight).tolist(), of_all, strict=True):
+                batch["shares"] = {**dict(zip(UNITS, row, strict=True)), OBJECTS_OF_ALL: objects}
         return batches, num_items
 
     def compute_loss(
@@ -215,22 +217,21 @@ class DeSa2VATrainer(CheckpointTrainer):
         if self.auxiliary is not None and self.accelerator.sync_gradients and self._features:
             features = {name: torch.cat([part[name] for part in self._features]) for name in self._features[0]}
             self._features = []
-            self._refresh_auxiliary(features)
+            # Every process learns from the features of all, and draws alike.
+            with self._drawing(self.args.seed + self.state.global_step):
+                self._refresh_auxiliary(self.auxiliary.gather(features))
         return loss
 
     def _refresh_auxiliary(self, features: dict[str, torch.Tensor]) -> None:
         """Every k steps one optimizer step on detached features, and `club_steps` for q; then the queue remembers
-        them.
+        them. A step without objects in any process teaches nothing.
         """
-        if self.state.global_step % self.args.auxiliary_every == 0:
-            number = len(features["text"])
-            losses = self.auxiliary.update_terms(features, num_objects=1.0)
-            if number > 0:
-                self._logged["discriminator_loss"].append(float(losses["discriminators"].detach()) / number)
-            self._auxiliary_step(sum(losses.values()), number, self.auxiliary)
+        if self.state.global_step % self.args.auxiliary_every == 0 and len(features["text"]):
+            losses = self.auxiliary.update_terms(features)
+            self._logged["discriminator_loss"].append(float(losses["discriminators"].detach()))
+            self._auxiliary_step(sum(losses.values()), self.auxiliary)
             for _ in range(self.args.club_steps - 1):
-                loss = self.auxiliary.club_update(features, num_objects=1.0)
-                self._auxiliary_step(loss, number, self.auxiliary.club)
+                self._auxiliary_step(self.auxiliary.club_update(features), self.auxiliary.club)
         # The neutral figures of a step without objects would only dilute the mean.
         if len(features["text"]) and self._looks_at_auxiliary():
             for name, value in self.auxiliary.metrics(features).items():
@@ -243,27 +244,29 @@ class DeSa2VATrainer(CheckpointTrainer):
             return True
         return (self.state.global_step + 1) % max(1, self.state.logging_steps // LOOKS) == 0
 
-    def _auxiliary_step(self, loss: torch.Tensor, number: int, networks: torch.nn.Module) -> None:
-        """One optimizer step of `networks` on a loss that is a sum over this process' objects, whose number is given;
-        a process without objects takes part.
-        """
+    def _auxiliary_step(self, loss: torch.Tensor, networks: torch.nn.Module) -> None:
+        """One optimizer step of `networks` on a loss that is the same on every process, up to rounding."""
         parameters = [p for p in networks.parameters() if p.requires_grad]
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
         flat = torch.cat(
             [(torch.zeros_like(p) if g is None else g).flatten() for p, g in zip(parameters, gradients, strict=True)]
         )
-        count = torch.tensor([float(number)], device=self.args.device)
-        if dist.is_initialized():
+        if dist.is_initialized():  # what devices round differently must not part them
             dist.all_reduce(flat)
-            dist.all_reduce(count)
-        if count.item() == 0:
-            return
-        pieces = (flat / count).split([p.numel() for p in parameters])
+            flat /= dist.get_world_size()
+        pieces = flat.split([p.numel() for p in parameters])
         for parameter, gradient in zip(parameters, pieces, strict=True):
             parameter.grad = gradient.view_as(parameter)
         torch.nn.utils.clip_grad_norm_(parameters, 5.0)
         self.auxiliary_optimizer.step()
         self.auxiliary_optimizer.zero_grad(set_to_none=True)
+
+    @contextmanager
+    def _drawing(self, seed: int) -> Iterator[None]:
+        """Within the block random numbers are those of `seed`; afterwards they go on as if there had been none."""
+        with torch.random.fork_rng([self.args.device] if self.args.device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            yield
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """Stock move to the device, and what a `Collator` has left to be made there."""
@@ -301,9 +304,7 @@ class DeSa2VATrainer(CheckpointTrainer):
         left out.
         """
         self._validated = defaultdict(lambda: [0.0, 0.0])
-        devices = [self.args.device] if self.args.device.type == "cuda" else []
-        with torch.random.fork_rng(devices):
-            torch.manual_seed(self.args.seed)
+        with self._drawing(self.args.seed):
             output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
         means = self._validated_means()
         weights = self.args.weights

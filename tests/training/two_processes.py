@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import traceback
 from pathlib import Path
 
 import torch
@@ -53,7 +54,10 @@ def kill_first_before(name):
     os.replace = broken
 
 
-def pair(folder, training, prepare=lambda: None):
+CONFIG = {"init_from": "desa2va-tiny", "mask_loss": {"mask_target_size": 32}}
+
+
+def pair(folder, training, prepare=lambda: None, config=CONFIG):
     """Trains a stage in two processes; exit codes. When the first has died the second is killed: it waits for it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -67,9 +71,10 @@ def pair(folder, training, prepare=lambda: None):
                 names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_PORT": port}
                 os.environ |= {"MASTER_ADDR": "127.0.0.1", **{name: str(value) for name, value in names.items()}}
                 prepare()
-                config = {"init_from": "desa2va-tiny", "mask_loss": {"mask_target_size": 32}}
                 train.run_stage({**config, "training": {**COMMON, **training}, "output_dir": str(folder)})
                 code = 0
+            except Exception:
+                traceback.print_exc()
             finally:
                 sys.stderr.flush()
                 os._exit(code)

@@ -11,9 +11,10 @@ with the networks frozen. Reversing the gradient in front of a frozen discrimina
 gradient it would receive from a reversal layer in a joint pass; `non_saturating` asks the frozen discriminators for
 the opposite answer instead, which has a gradient where they are certain.
 
-One training step, as the trainer tells it: `model_terms` joins the loss; after the optimizer step, every k steps,
-`update_terms` on the detached features trains the networks, and `club_update` q some more; then `remember` feeds the
-queue and the statistics. Only `remember` talks to other processes, so every process has to call it.
+One training step, as the trainer tells it: `model_terms` joins the loss; after the optimizer step `gather` brings the
+detached features of all processes together; every k steps `update_terms` on them trains the networks, and
+`club_update` q some more; then `remember` feeds the queue and the statistics. `model_terms` and `gather` talk to other
+processes, so every process has to call them; the rest is the same everywhere.
 """
 
 import math
@@ -28,7 +29,7 @@ from torch import Tensor, nn
 from .club import GaussianMixtureCLUB
 from .discriminators import Discriminator
 from .drift import FeatureDrift
-from .feature_queue import FeatureQueue
+from .feature_queue import FeatureQueue, gather_rows, own_among_all
 from .gradient_reversal import adversarial_strength, reverse_gradient, scale_gradient
 from .offline import offline_estimate
 
@@ -139,6 +140,7 @@ class AuxiliaryNetworks(nn.Module):
         connected = 0.0 * (visual.sum() + text.sum())
         if not self.club.ready:
             return connected
+        visual, text = own_among_all(torch.stack([visual, text], dim=1)).unbind(dim=1)
         estimate = self.club.mutual_information(visual, text, self.queue.negatives(RECENT_ROWS)) / self.club.dim
         term = estimate.clamp(0.0, 2.0 * math.exp(self.club.log_variance_bound))
         return term if int(self.steps) >= self.club_start else connected + term.detach()
@@ -212,12 +214,16 @@ class AuxiliaryNetworks(nn.Module):
         game = self._game(text, visual)
         return sum(network.loss(rows, answer != opposite, normaliser) for network, rows, answer in game)
 
+    def gather(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The features of all processes, detached, the same everywhere. A collective call."""
+        return {key: gather_rows(value) for key, value in self._checked(features).items()}
+
     def remember(self, features: dict[str, Tensor]) -> None:
         """Adds the decoupled features of all processes to the queue, the statistics, and what is known of their drift.
 
-        A collective call: once per step, everywhere.
+        Once per step, everywhere, with what `gather` gave.
         """
-        text, visual = self.queue.push(features["text"].detach(), features["visual"].detach())
+        text, visual = self.queue.add(features["text"], features["visual"])
         self.club.observe(visual, text)
         self.steps += 1
         self.drift.update(text, visual)

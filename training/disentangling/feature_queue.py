@@ -11,6 +11,22 @@ from torch import Tensor, nn
 
 
 @torch.no_grad()
+def _rows_of_each(rows: Tensor) -> list[Tensor]:
+    """The rows of every process, by rank, without gradient."""
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return [rows.detach()]
+    count = torch.tensor([len(rows)], device=rows.device)
+    counts = [torch.zeros_like(count) for _ in range(dist.get_world_size())]
+    dist.all_gather(counts, count)
+    sizes = [int(n) for n in torch.cat(counts).tolist()]
+    padded = rows.new_zeros((max(sizes), *rows.shape[1:]))
+    parts = [torch.empty_like(padded) for _ in sizes]
+    if padded.numel():
+        padded[: len(rows)] = rows
+        dist.all_gather(parts, padded)
+    return [part[:size] for part, size in zip(parts, sizes, strict=True)]
+
+
 def gather_rows(rows: Tensor) -> Tensor:
     """Concatenates the rows of all processes in the order of their ranks; their numbers may differ.
 
@@ -20,21 +36,18 @@ def gather_rows(rows: Tensor) -> Tensor:
         rows: `(n, C)`, n of its own on every process.
 
     Returns:
-        `(sum of n, C)`; `rows` itself where there is one process.
+        `(sum of n, C)` without gradient.
     """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
-        return rows
-    count = torch.tensor([len(rows)], device=rows.device)
-    counts = [torch.zeros_like(count) for _ in range(dist.get_world_size())]
-    dist.all_gather(counts, count)
-    sizes = [int(n) for n in torch.cat(counts).tolist()]
-    padded = rows.new_zeros((max(sizes), *rows.shape[1:]))
-    if padded.numel() == 0:
-        return rows
-    padded[: len(rows)] = rows
-    parts = [torch.empty_like(padded) for _ in sizes]
-    dist.all_gather(parts, padded)
-    return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+    return torch.cat(_rows_of_each(rows))
+
+
+def own_among_all(rows: Tensor) -> Tensor:
+    """The same with the gradient of the own rows: what is made of it is the same on every process, and the gradients
+    of all processes add up to that of one that holds all rows. A collective call.
+    """
+    parts = _rows_of_each(rows)
+    parts[dist.get_rank() if len(parts) > 1 else 0] = rows
+    return torch.cat(parts)
 
 
 class FeatureQueue(nn.Module):
@@ -71,16 +84,24 @@ class FeatureQueue(nn.Module):
         Raises:
             ValueError: where the two do not have the same shape or the width is not the queue's.
         """
+        return self.add(*gather_rows(torch.stack(self._checked(text, visual), dim=1)).unbind(dim=1))
+
+    @torch.no_grad()
+    def add(self, text: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
+        """Adds pairs that were gathered already, the same on every process. Arguments and result as of `push`."""
+        new = torch.stack(self._checked(text, visual), dim=1)
+        kept = new[-self.size :] if self.size else new[:0]
+        if len(kept):
+            self._write(kept)
+        return new[:, 0], new[:, 1]
+
+    def _checked(self, text: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
         if text.shape != visual.shape or text.ndim != 2 or text.shape[1] != self.rows.shape[2]:
             raise ValueError(
                 f"the queue takes text and visual features (O, {self.rows.shape[2]}), "
                 f"got {tuple(text.shape)} and {tuple(visual.shape)}"
             )
-        gathered = gather_rows(torch.stack([text, visual], dim=1).detach().to(self.rows))
-        new = gathered[-self.size :] if self.size else gathered[:0]
-        if len(new):
-            self._write(new)
-        return gathered[:, 0], gathered[:, 1]
+        return text.detach().to(self.rows), visual.detach().to(self.rows)
 
     def _write(self, new: Tensor) -> None:
         slots = (self.position + torch.arange(len(new), device=self.rows.device)) % self.size
@@ -101,4 +122,4 @@ class FeatureQueue(nn.Module):
         return kept[:, 0], kept[:, 1]
 
 
-__all__ = ["FeatureQueue", "gather_rows"]
+__all__ = ["FeatureQueue", "gather_rows", "own_among_all"]
