@@ -18,10 +18,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+from accelerate.utils import save_fsdp_optimizer
 from safetensors import SafetensorError
 from transformers import Trainer, TrainerState
+from transformers.trainer import SCHEDULER_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput
 
+from .sharding import load_whole_state, shard_by_layers, sharding_plugin, whole_state
 from .start_weights import StartWeights, check_start
 from .state_file import find_state, is_whole, nothing_run, read_state, write_state
 
@@ -126,6 +130,16 @@ class CheckpointTrainer(Trainer):
         self._writing: Path | None = None
         super().__init__(*args, **kwargs)
 
+    def create_accelerator_and_postprocess(self) -> None:
+        """Stock, but FSDP divides a model as `sharding` says, and on CPUs too: accelerate leaves it out there without
+        a word.
+        """
+        super().create_accelerator_and_postprocess()
+        plugin = sharding_plugin(self.args.fsdp_plugin_args) if self.args.world_size > 1 else None
+        if plugin is not None:
+            shard_by_layers(self.accelerator, plugin)
+            self.is_fsdp_enabled = True
+
     def train(self, resume_from_checkpoint: str | None = None, **kwargs: Any) -> TrainOutput:
         """Stock training; a checkpoint of the last step is only loaded, the stock loop would take one step more."""
         if resume_from_checkpoint is not None:
@@ -178,6 +192,25 @@ class CheckpointTrainer(Trainer):
                 self.state.save_to_json(str(place / final.name / STATE_FILE))
         self.accelerator.wait_for_everyone()  # every process has written its part
 
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Stock, but sharded weights are written whole. A collective call."""
+        if self.is_fsdp_enabled:
+            self._save(output_dir, whole_state(self.model))
+        else:
+            super().save_model(output_dir, _internal_call)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        """Stock; of a sharded model every process writes its share of the optimizer's states, which any number of
+        processes reads (torch.distributed.checkpoint). The stock one writes the weights once more.
+        """
+        if not self.is_fsdp_enabled:
+            super()._save_optimizer_and_scheduler(output_dir)
+            return
+        plugin = self.accelerator.state.fsdp_plugin
+        save_fsdp_optimizer(plugin, self.accelerator, self.optimizer, self.model, output_dir)
+        if self.args.should_save:
+            torch.save(self.lr_scheduler.state_dict(), os.path.join(output_dir, SCHEDULER_NAME))
+
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         """What learns, and what else is not as it was loaded; the rest by name and digest."""
         output_dir = output_dir or self.args.output_dir
@@ -185,10 +218,13 @@ class CheckpointTrainer(Trainer):
             return
         os.makedirs(output_dir, exist_ok=True)
         objective = self.accelerator.unwrap_model(self.model)
+        state = objective.state_dict() if state_dict is None else state_dict
         if self.start is not None and self._untouched is None:
-            self._untouched = self.start.untouched(objective)
+            named = objective.named_parameters(remove_duplicate=False)
+            learning = {name for name, value in named if value.requires_grad}
+            self._untouched = self.start.untouched(state, learning)
         left_out = self._untouched or {}
-        state = {name: value for name, value in objective.state_dict().items() if not _is_of(name, left_out)}
+        state = {name: value for name, value in state.items() if not _is_of(name, left_out)}
         write_state(state, os.path.join(output_dir, OBJECTIVE_FILE))
         if self.start is not None:
             self.start.write(output_dir, left_out)
@@ -197,8 +233,7 @@ class CheckpointTrainer(Trainer):
         path = find_state(resume_from_checkpoint, OBJECTIVE_FILE)
         if path is None:
             raise FileNotFoundError(f"{resume_from_checkpoint} has no {OBJECTIVE_FILE}: it is no checkpoint of this")
-        state = read_state(path)
-        found = self.accelerator.unwrap_model(model or self.model).load_state_dict(state, strict=False)
+        found = load_whole_state(self.accelerator.unwrap_model(model or self.model), read_state(path))
         if found.unexpected_keys:
             raise ValueError(
                 f"{resume_from_checkpoint} holds {len(found.unexpected_keys)} weights that this stage has not, e.g. "

@@ -21,6 +21,8 @@ from torch import nn
 from desa2va.modeling_desa2va.devices import execution_device
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 
+from .sharding import is_sharded
+
 READ_AT_ONCE = 256
 
 
@@ -50,11 +52,7 @@ class PhraseSample:
 
     def gather(self) -> None:
         """Adds the samples of all processes. A collective call."""
-        if dist.is_initialized():
-            samples: list[list[str]] = [[] for _ in range(dist.get_world_size())]
-            dist.all_gather_object(samples, self.phrases())
-            for sample in samples:
-                self.add(sample)
+        self.add(_of_all_processes(self.phrases()))
 
     def _smallest(self) -> list[tuple[str, bytes]]:
         return heapq.nsmallest(self.size, self.kept.items(), key=lambda item: item[1])
@@ -101,12 +99,17 @@ class LabelReader(nn.Module):
 
     @torch.no_grad()
     def forward(self, phrases: list[str]) -> torch.Tensor:
-        """Phrases -> (len(phrases), D), where the layers are."""
-        fresh = [phrase for phrase in dict.fromkeys(phrases) if phrase not in self.memory]
+        """Phrases -> (len(phrases), D), where the layers are.
+
+        A collective call where the layers are sharded: they are run by every process or by none, so each reads what
+        any of them asks for.
+        """
+        asked = dict.fromkeys(_of_all_processes(phrases) if is_sharded(self.layers) else phrases)
+        fresh = [phrase for phrase in asked if phrase not in self.memory]
         if fresh:
             if len(self.memory) + len(fresh) > self.capacity:
                 self.memory.clear()
-                fresh = list(dict.fromkeys(phrases))
+                fresh = list(asked)
             self.seen.add(fresh)
             self.memory.update(zip(fresh, self.read(fresh).cpu(), strict=True))
         if not phrases:
@@ -130,6 +133,15 @@ class LabelReader(nn.Module):
         finally:
             for module in training:
                 module.training = True
+
+
+def _of_all_processes(phrases: list[str]) -> list[str]:
+    """The phrases of all processes in the order of their ranks. A collective call."""
+    if not dist.is_initialized():
+        return phrases
+    gathered: list[list[str]] = [[] for _ in range(dist.get_world_size())]
+    dist.all_gather_object(gathered, phrases)
+    return [phrase for part in gathered for phrase in part]
 
 
 @torch.no_grad()

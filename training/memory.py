@@ -22,11 +22,7 @@ from .arguments import DeSa2VATrainingArguments
 GIB = 2**30
 SPARE = 0.1  # of everything: the allocator's gaps and the libraries' own
 # What of weights, gradients and optimizer states a device holds 1 / processes of.
-DIVIDED = {
-    "DDP": (),
-    "ZeRO-2": ("gradients", "optimizer"),
-    "ZeRO-3, FSDP2": ("weights", "gradients", "optimizer"),
-}
+DIVIDED = {"DDP": (), "FSDP2": ("weights", "gradients", "optimizer")}
 
 
 @dataclass(frozen=True)
@@ -51,10 +47,12 @@ class Estimate:
 
     Attributes:
         parts: name to (bytes, how they come about); their sum and `SPARE` is `total`. processes: that share the work.
+        gathered: bytes of weights and gradients outside the language layers: FSDP2 has them whole during a step.
     """
 
     parts: dict[str, tuple[float, str]] = field(default_factory=dict)
     processes: int = 1
+    gathered: float = 0.0
 
     @property
     def total(self) -> float:
@@ -64,8 +62,8 @@ class Estimate:
     def divided(self, strategy: str, processes: int) -> float:
         """Bytes of each of `processes` devices that work by a strategy of `DIVIDED`."""
         shared = sum(self.parts[name][0] for name in DIVIDED[strategy]) * (1 - 1 / processes)
-        buckets = self.parts["gradients"][0] if strategy == "DDP" and processes > 1 else 0
-        return self.total + (1 + SPARE) * (buckets - shared)
+        extra = self.parts["gradients"][0] if strategy == "DDP" else self.gathered  # DDP's buckets
+        return self.total + (1 + SPARE) * ((extra if processes > 1 else 0.0) - shared)
 
     def lines(self) -> list[str]:
         """The arithmetic, one line a part."""
@@ -90,6 +88,7 @@ def estimate_memory(
         and arguments.muon_learning_rate
         and name.startswith(tuple(arguments.muon_modules or "-"))
     )
+    gathered = _gathered(model)  # before activations are counted in another precision
     parts = {"weights": _weights(model, four_bits)}
     if arguments.language_model == "full" and arguments.phase in ("decoupling", "fusion"):
         layers = model.mllm.model.language_model
@@ -100,7 +99,14 @@ def estimate_memory(
     parts["optimizer"] = states, f"{learning - muon:,} x 8 bytes (AdamW) and {muon:,} x 4 bytes (Muon)"
     half = arguments.bf16 or arguments.fp16 or model.dtype != torch.float32
     parts |= _activations(model, arguments, sizes, torch.bfloat16 if half else torch.float32)
-    return Estimate(parts)
+    return Estimate(parts, gathered=gathered)
+
+
+def _gathered(model: DeSa2VAModel) -> float:
+    """Weights and gradients outside the language layers, see `training/sharding.py`."""
+    layers = {id(value) for value in model.mllm.model.language_model.layers.parameters()}
+    outside = [value for value in model.parameters() if id(value) not in layers]
+    return float(sum(value.numel() * (value.element_size() + 4 * value.requires_grad) for value in outside))
 
 
 def _weights(model: DeSa2VAModel, four_bits: bool) -> tuple[float, str]:

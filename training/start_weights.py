@@ -46,14 +46,17 @@ class StartWeights:
         self.name = name
         self.digests = {key: digest(value) for key, value in model.named_parameters(remove_duplicate=False)}
 
-    def untouched(self, objective: nn.Module) -> dict[str, str]:
+    def untouched(self, state: dict[str, torch.Tensor], learning: set[str]) -> dict[str, str]:
         """Names (as in the objective's `state_dict`) and digests of the weights that do not learn and are those of
         the start; a warm start may have changed others.
+
+        Args:
+            state: of the objective, whole. learning: names of its parameters that learn.
         """
         found = {}
-        for name, value in objective.state_dict(keep_vars=True).items():
+        for name, value in state.items():
             started = self.digests.get(_WRAPPED.sub("", name.removeprefix("model.")))
-            if started is not None and not value.requires_grad and digest(value) == started:
+            if started is not None and name not in learning and digest(value) == started:
                 found[name] = started
         return found
 

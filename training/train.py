@@ -37,14 +37,16 @@ from .disentangling import AuxiliaryNetworks
 from .folder_lock import folder_lock
 from .label_refit import refit_label_projection, start_prompts
 from .label_states import LabelReader
-from .language_adapters import KeptAdapter, attach_lora, keep_adapter, merge_lora
+from .language_adapters import attach_lora, keep_adapter, merge_lora
 from .launch import check_launch, check_processes
 from .method_version import METHOD_VERSION
 from .monitors import TrainingMonitor, warnings_of
+from .objectives.base import Objective
 from .phases import build_objective, free_parameters, moves_language, trainable_prefixes
 from .processors import switch_seg_design
 from .quantized_base import in_full_precision, is_in_four_bits
 from .recipe_file import apply_overrides, check_config, check_stage, read_config, resolve_stages
+from .sharding import is_sharded, whole_state
 from .stage_model import (
     LOADING,
     SHAPE_FIELDS,
@@ -105,6 +107,7 @@ class _Prepared:
     reader: LabelReader | None
     adapters: Any
     learning: list[str]
+    objective: Objective
     checkpoint: str | None
     trainer: DeSa2VATrainer
 
@@ -115,7 +118,7 @@ def _prepare(
     """Everything before the first step; `begun` and `dataset` in place of what the configuration names."""
     seed = int(config.get("seed", 0))
     set_seed(seed)
-    check_launch(config.get("training", {}))
+    check_launch(config.get("training", {}), config.get("model", {}).get("quantization"))
     arguments = training_arguments(config, folder, seed)
     check_processes(arguments.world_size)
     data = DataArguments(**{"seed": seed, **config.get("data", {})})
@@ -133,13 +136,7 @@ def _prepare(
     with arguments.main_process_first(local=False):
         checkpoint = newest_checkpoint(folder)
     model, reader = _warm_model(config, model, processor, dataset, arguments, warm=checkpoint is None)
-    learning = free_parameters(model, trainable_prefixes(arguments))
-    adapters = None
-    if arguments.phase in ("decoupling", "fusion") and arguments.language_model == "lora":
-        adapters = attach_lora(model, arguments)
-        if reader is not None:
-            reader.without(adapters)
-    check_precision(model)
+    learning, adapters = _free(model, reader, arguments)
     objective = build_objective(model, arguments, mask_loss, processor, reader)
     load_heads(objective, source)
     trainer = DeSa2VATrainer(
@@ -152,7 +149,24 @@ def _prepare(
         data_collator=Collator(processor, objective.every_frame, arguments.preprocess_device),
         callbacks=[TrainingMonitor()],
     )
-    return _Prepared(config, arguments, model, processor, start, reader, adapters, learning, checkpoint, trainer)
+    return _Prepared(
+        config, arguments, model, processor, start, reader, adapters, learning, objective, checkpoint, trainer
+    )
+
+
+def _free(
+    model: DeSa2VAModel, reader: LabelReader | None, arguments: DeSa2VATrainingArguments
+) -> tuple[list[str], Any]:
+    """Lets learn what the phase says, with adapters where the language model learns by LoRA. Returns names and
+    peft's handle.
+    """
+    learning, adapters = free_parameters(model, trainable_prefixes(arguments)), None
+    if arguments.phase in ("decoupling", "fusion") and arguments.language_model == "lora":
+        adapters = attach_lora(model, arguments)
+        if reader is not None:
+            reader.without(adapters)
+    check_precision(model)
+    return learning, adapters
 
 
 def train_steps(
@@ -171,7 +185,7 @@ def train_steps(
 
 def _train_stage(config: dict[str, Any], folder: Path) -> None:
     stage = _prepare(config, folder)
-    trainer, model = stage.trainer, stage.model
+    trainer = stage.trainer
     started, cpu_started = time.time(), time.process_time()
     result = trainer.train(resume_from_checkpoint=stage.checkpoint)
     if trainer.state.global_step < trainer.state.max_steps:
@@ -187,14 +201,34 @@ def _train_stage(config: dict[str, Any], folder: Path) -> None:
     if trainer.eval_dataset is not None:
         facts["validation"] = trainer.evaluate()
     facts["learning_parameters"] = len(stage.learning)
-    if is_in_four_bits(model):
-        stored, _ = start_model(config | {"model": {"dtype": config["model"].get("dtype", "float32")}})
-        stage.adapters = in_full_precision(model, stage.adapters, stage.arguments, stage.start, stored.mllm)
-    kept = keep_adapter(model, stage.adapters, stage.start)
-    facts |= _merge(model, stage.reader, stage.adapters, stage.arguments)
+    if stage.reader is not None:
+        stage.reader.seen.gather()
+    if is_sharded(trainer.model):
+        _make_whole(stage)
     if trainer.is_world_process_zero():
-        _finish(folder, model, stage.processor, trainer, config, facts, result, kept)
+        _finish(folder, stage, facts, result)
     trainer.accelerator.wait_for_everyone()
+
+
+def _make_whole(stage: _Prepared) -> None:
+    """Replaces a sharded model by a whole one, on the CPU of the first process; the others keep what they have. A
+    collective call.
+
+    The whole one is made as a resumed stage makes it: a model cannot be taken out of FSDP again.
+    """
+    state = whole_state(stage.trainer.model)
+    if not stage.trainer.is_world_process_zero():
+        return
+    set_seed(stage.arguments.seed)
+    model, stage.processor = start_model(stage.config)
+    model, reader = _warm_model(stage.config, model, stage.processor, None, stage.arguments, warm=False)
+    _, stage.adapters = _free(model, reader, stage.arguments)
+    mask_loss = MaskLossArguments(**stage.config.get("mask_loss", {}))
+    objective = build_objective(model, stage.arguments, mask_loss, stage.processor, reader)
+    objective.load_state_dict(state)
+    if reader is not None:
+        reader.seen = stage.reader.seen
+    stage.model, stage.reader, stage.objective = model, reader, objective
 
 
 def _warm_model(
@@ -229,20 +263,18 @@ def _warm_model(
     return model, reader
 
 
-def _merge(
-    model: DeSa2VAModel, reader: LabelReader | None, adapters: Any, arguments: DeSa2VATrainingArguments
-) -> dict[str, float | None]:
-    """Puts adapters into the weights; W_l is corrected where the language model was moved. A collective call."""
-    if reader is None or not reader.is_moved or arguments.phase == "text_pretraining":
-        merge_lora(model, adapters)
+def _merge(stage: _Prepared) -> dict[str, float | None]:
+    """Puts adapters into the weights; W_l is corrected where the language model was moved."""
+    model, reader = stage.model, stage.reader
+    if reader is None or not reader.is_moved or stage.arguments.phase == "text_pretraining":
+        merge_lora(model, stage.adapters)
         return {}
-    reader.seen.gather()
     phrases = reader.seen.phrases()
-    if arguments.process_index > 0 or not phrases:
-        merge_lora(model, adapters)
+    if not phrases:
+        merge_lora(model, stage.adapters)
         return {"label_refit": None}
     prompts = start_prompts(model, reader, phrases)
-    merge_lora(model, adapters)
+    merge_lora(model, stage.adapters)
     return {"label_refit": refit_label_projection(model, reader.tokenizer, phrases, prompts)}
 
 
@@ -278,23 +310,34 @@ def _auxiliary(model: DeSa2VAModel, arguments: DeSa2VATrainingArguments) -> Auxi
     )
 
 
-def _finish(
-    folder: Path,
-    model: DeSa2VAModel,
-    processor: Any,
-    trainer: DeSa2VATrainer,
-    config: dict[str, Any],
-    facts: dict[str, float | None],
-    result: Any,
-    adapter: KeptAdapter | None,
-) -> None:
-    """Writes the model, its processor, what LoRA learned (`adapter/`) and what happened.
+def _finish(folder: Path, stage: _Prepared, facts: dict[str, Any], result: Any) -> None:
+    """Merges what LoRA learned and writes the model, its processor, what LoRA learned (`adapter/`) and what happened.
 
     `config.json`, without which nothing loads, is moved to its place after the weights, and `stage.json` last: its
     presence means finished.
     """
-    stage = {
-        "config": config,
+    model, config, trainer = stage.model, stage.config, stage.trainer
+    if is_in_four_bits(model):
+        stored, _ = start_model(config | {"model": {"dtype": config["model"].get("dtype", "float32")}})
+        stage.adapters = in_full_precision(model, stage.adapters, stage.arguments, stage.start, stored.mllm)
+    adapter = keep_adapter(model, stage.adapters, stage.start)
+    record = _record(stage, facts | _merge(stage), result)
+    with writing(folder, "the model") as place:
+        model.save_pretrained(place)
+        stage.processor.save_pretrained(place)
+        if adapter is not None:
+            adapter.write(place / "adapter", model)
+        save_heads(stage.objective, place)
+        trainer.state.save_to_json(str(place / STATE_FILE))
+        (place / STAGE_FILE).write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")
+        move_files(place, folder, last=("config.json", STAGE_FILE))
+
+
+def _record(stage: _Prepared, facts: dict[str, Any], result: Any) -> dict[str, Any]:
+    """What `stage.json` says."""
+    trainer = stage.trainer
+    return {
+        "config": stage.config,
         "method_version": METHOD_VERSION,
         **facts,
         "steps": trainer.state.global_step,
@@ -310,15 +353,6 @@ def _finish(
             "transformers": transformers.__version__,
         },
     }
-    with writing(folder, "the model") as place:
-        model.save_pretrained(place)
-        processor.save_pretrained(place)
-        if adapter is not None:
-            adapter.write(place / "adapter", model)
-        save_heads(trainer.accelerator.unwrap_model(trainer.model), place)
-        trainer.state.save_to_json(str(place / STATE_FILE))
-        (place / STAGE_FILE).write_text(json.dumps(stage, indent=2, default=str) + "\n", encoding="utf-8")
-        move_files(place, folder, last=("config.json", STAGE_FILE))
 
 
 def main(arguments: list[str] | None = None) -> int:

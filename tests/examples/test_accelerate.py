@@ -5,12 +5,30 @@ from pathlib import Path
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 
+from desa2va.training.launch import check_launch
+
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "accelerate"
 
 
-@pytest.mark.parametrize(("name", "processes", "machines"), [("ddp.yaml", 8, 1), ("multi_node.yaml", 16, 2)])
-def test_accelerate_reads_the_file(name, processes, machines):
+@pytest.mark.parametrize(
+    ("name", "kind", "processes", "machines"),
+    [("ddp.yaml", "MULTI_GPU", 8, 1), ("multi_node.yaml", "MULTI_GPU", 16, 2), ("fsdp2.yaml", "FSDP", 8, 1)],
+)
+def test_accelerate_reads_the_file(name, kind, processes, machines):
     config = load_config_from_file(str(FOLDER / name))
     assert (config.num_processes, config.num_machines) == (processes, machines)
-    assert config.distributed_type == "MULTI_GPU"
+    assert config.distributed_type == kind
     assert config.mixed_precision == "bf16"
+
+
+def test_every_file_is_read():
+    assert sorted(path.name for path in FOLDER.iterdir()) == ["ddp.yaml", "fsdp2.yaml", "multi_node.yaml"]
+
+
+def test_what_the_sharding_file_says_is_taken(monkeypatch):
+    """The launcher's own default leaves the weights of all processes but the first empty, which is refused."""
+    options = load_config_from_file(str(FOLDER / "fsdp2.yaml")).fsdp_config
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    for name, value in options.items():
+        monkeypatch.setenv(name.upper(), str(value).lower())
+    check_launch({})

@@ -1,6 +1,6 @@
 """Launches that would silently train with fewer processes, or save the shard of one."""
 
-import json
+import os
 
 import pytest
 
@@ -14,13 +14,14 @@ ONE_OF_TWO = {
     "MASTER_ADDR": "127.0.0.1",
     "MASTER_PORT": "29500",
 }
-NAMES = (*ONE_OF_TWO, "WORLD_SIZE", "RANK", "ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")
+FSDP = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_CPU_RAM_EFFICIENT_LOADING": "false"}
+NAMES = (*ONE_OF_TWO, "WORLD_SIZE", "RANK", "ACCELERATE_USE_DEEPSPEED", *FSDP)
 
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch):
     """A process that nobody launched."""
-    for name in NAMES:
+    for name in [*NAMES, *(name for name in os.environ if name.startswith("FSDP_"))]:
         monkeypatch.delenv(name, raising=False)
     return monkeypatch
 
@@ -51,24 +52,41 @@ def test_processes_that_do_not_train_together_are_told(environment):
 
 
 @pytest.mark.parametrize(
+    ("training", "variables"),
+    [({"fsdp": True, "weights": {"motion_order": 0}}, {}), ({}, FSDP), ({"fsdp": True, "fsdp_config": {}}, {})],
+)
+def test_fsdp_of_the_second_version_passes(environment, training, variables):
+    for name, value in variables.items():
+        environment.setenv(name, value)
+    check_launch(training)
+
+
+@pytest.mark.parametrize(
     ("training", "variables", "said"),
     [
-        ({"fsdp": "full_shard"}, {}, "FSDP is not supported"),
-        ({}, {"ACCELERATE_USE_FSDP": "true"}, "FSDP is not supported"),
-        ({"deepspeed": {"zero_optimization": {"stage": 3}}}, {}, "ZeRO stage 3 is not supported"),
-        ({}, {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "3"}, "ZeRO stage 3"),
+        ({}, {"ACCELERATE_USE_FSDP": "true"}, "version 1.*fsdp_version: 2"),
+        ({"fsdp": True, "fsdp_config": {"version": 1}}, {}, "version 1"),
+        ({}, FSDP | {"FSDP_CPU_RAM_EFFICIENT_LOADING": "true"}, "cpu_ram_efficient_loading.*set it to false"),
+        ({}, FSDP | {"FSDP_TRANSFORMER_CLS_TO_WRAP": "Sam2MultiScaleBlock"}, "wait for ever.*leave"),
+        ({"fsdp": True, "fsdp_config": {"min_num_params": 1000}}, {}, "units of your choice"),
+        ({}, FSDP | {"FSDP_ACTIVATION_CHECKPOINTING": "true"}, "training.gradient_checkpointing=true"),
+        ({"muon_learning_rate": 0.01}, FSDP, "Muon"),
+        ({"weights": {"motion_order": 0.1}}, FSDP, "read videos twice"),
+        ({"deepspeed": {"zero_optimization": {"stage": 3}}}, {}, "DeepSpeed is not supported.*fsdp2.yaml"),
+        ({"deepspeed": "zero2.json"}, {}, "DeepSpeed is not supported"),
+        ({}, {"ACCELERATE_USE_DEEPSPEED": "true"}, "DeepSpeed is not supported"),
     ],
 )
-def test_shards_are_refused_by_name(environment, training, variables, said):
-    """Checkpoints held the state of one process, whatever it was given to save."""
+def test_what_does_not_go_with_shards_is_refused_by_name(environment, training, variables, said):
+    """Some of it waited for ever, some wrote the share of one process, some left weights empty."""
     for name, value in variables.items():
         environment.setenv(name, value)
     with pytest.raises(ValueError, match=said):
         check_launch(training)
 
 
-def test_other_stages_of_zero_are_warned_of(caplog, tmp_path):
-    path = tmp_path / "zero.json"
-    path.write_text(json.dumps({"zero_optimization": {"stage": 2}}))
-    check_launch({"deepspeed": str(path)})
-    assert "stage 2 has not been tried" in caplog.text
+def test_four_bits_are_refused_under_fsdp(environment):
+    for name, value in FSDP.items():
+        environment.setenv(name, value)
+    with pytest.raises(ValueError, match=r"model\.quantization"):
+        check_launch({}, "nf4")

@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor
 
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 from desa2va.training.label_states import LabelReader
@@ -63,6 +65,11 @@ class Objective(nn.Module):
         self._reader = [reader]  # in a list: not a part of the trained module
 
     @property
+    def _no_split_modules(self) -> list[str]:
+        """Classes of the layers that are sharded each by itself (read by accelerate), see `training/sharding.py`."""
+        return sorted({type(layer).__name__ for layer in self.model.mllm.model.language_model.layers})
+
+    @property
     def label_reader(self) -> LabelReader | None:
         """What reads the ground-truth phrases."""
         return self._reader[0]
@@ -76,12 +83,15 @@ class Objective(nn.Module):
     def forward(self, **batch: Any) -> dict[str, Any]:
         """What `compute` says; without an object in the batch every parameter that learns gets a gradient of zero.
 
-        Each process of a distributed training has to take part in every gradient, whatever its batch holds.
+        Each process of a distributed training has to take part in every gradient, whatever its batch holds. Of a
+        sharded model the gradients travel as one, so that none may be missing there.
         """
-        output = self.compute(**batch)
-        if not batch["mask_labels"]:
+        output, sharded = self.compute(**batch), isinstance(self, FSDPModule)
+        if not batch["mask_labels"] or sharded:
             name, term = next(iter(output["terms"].items()))
             output["terms"][name] = term + connected_zero(self)
+        if sharded:  # FSDP hooks what leaves a module, and warns of views
+            output["features"] = {name: value.clone() for name, value in output.get("features", {}).items()}
         return output
 
     def end_step(self) -> None:
@@ -105,8 +115,12 @@ class Objective(nn.Module):
 
 
 def connected_zero(module: nn.Module) -> torch.Tensor:
-    """An exact zero, float32, that is part of the graph for every parameter of `module` that learns; reads none."""
-    zeros = [parameter.reshape(-1)[:0].float().sum() for parameter in module.parameters() if parameter.requires_grad]
+    """An exact zero, float32, that is part of the graph for every parameter of `module` that learns; reads none.
+
+    Left out are the weights of layers that every process has run, which are divided again by now.
+    """
+    learning = [value for value in module.parameters() if value.requires_grad and not isinstance(value, DTensor)]
+    zeros = [parameter.reshape(-1)[:0].float().sum() for parameter in learning]
     return torch.stack([zero.to(zeros[0].device) for zero in zeros]).sum() if zeros else torch.zeros(())
 
 

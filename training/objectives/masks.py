@@ -39,6 +39,7 @@ class TextPretrainingObjective(Objective):
     def compute(self, **batch: Any) -> dict[str, Any]:
         """Terms `label_mask`, `iou`, `object_score`; metric `label_iou`."""
         model, segmenter = self.model, self.model.segmenter
+        label_states = self.label_reader(batch["object_labels"])  # by every process, see there
         if not batch["mask_labels"]:
             nothing = torch.zeros((), device=batch["input_ids"].device)
             return {"terms": dict.fromkeys(("label_mask", "iou", "object_score"), nothing)}
@@ -49,7 +50,7 @@ class TextPretrainingObjective(Objective):
         pairs = pair_with_frames(sequence, 1, batch["sam_frame_visual"], batch["sequence_visual"])
         with torch.no_grad():
             features = segmenter.encode_frames(batch["sam_pixel_values"])
-        prompts = model.decoupling.label(self.label_reader(batch["object_labels"]))
+        prompts = model.decoupling.label(label_states)
         prediction = segmenter.decode(segmenter.text_decoder, features, pairs.frame, prompts[pairs.object][:, None])
         targets = mask_targets(batch["mask_labels"], self.mask_loss_arguments.mask_target_size, prompts.device)
         present = targets.flatten(1).any(dim=1)
@@ -98,8 +99,9 @@ class DecouplingObjective(Objective):
         has_text = self.model.segmenter.text_decoder is not None
         # Labels are read where something is made of them: a teacher, a target, or the discriminators' real text.
         read = has_text and any(self.weights.get(name, 0) for name in ("text_mask", "alignment", "adversarial"))
-        label_states = self.label_reader(batch["object_labels"]) if read and batch["object_labels"] else None
-        output = self.model(**model_inputs(batch), phrase_states=label_states, num_reprompts=self.num_reprompts)
+        label_states = self.label_reader(batch["object_labels"]) if read else None
+        phrase_states = label_states if batch["object_labels"] else None
+        output = self.model(**model_inputs(batch), phrase_states=phrase_states, num_reprompts=self.num_reprompts)
         terms = {"language": output.loss}
         features: dict[str, torch.Tensor] = {}
         metrics: dict[str, torch.Tensor] = {}
