@@ -72,9 +72,9 @@ def _check_fsdp(options: dict[str, Any], training: dict[str, Any], quantization:
             "set it to false",
         ),
         (
-            any(options.get(name) for name in classes) or float(options.get("min_num_params") or 0) > 0,
+            any(options.get(name) for name in classes) or "size" in str(options.get("auto_wrap_policy")).lower(),
             "units of your choice: a process without objects would let the others wait for ever",
-            "leave fsdp_transformer_layer_cls_to_wrap and fsdp_min_num_params out",
+            "leave fsdp_transformer_layer_cls_to_wrap and fsdp_auto_wrap_policy out",
         ),
         (
             _is_yes(options.get("activation_checkpointing")),

@@ -27,9 +27,9 @@ TRAINING = COMMON | {
     "max_steps": 3,
     "save_steps": 3,
     "train_sampling_strategy": "sequential",
-    # Adam's first step is the sign of a gradient: at a rate that moves nothing its moments tell the gradients.
+    # Adam's first step is the sign of a gradient: at rates that move nothing its moments tell the gradients.
     "learning_rate": 1e-9,
-    "auxiliary_learning_rate": 1e-4,
+    "auxiliary_learning_rate": 1e-9,
     "max_grad_norm": 0.0,
     "club_start": 0,
     "adversarial_warmup": 0,
@@ -57,14 +57,18 @@ def alone(folder, training):
 
 
 def numbers(folder):
-    """Adam's first moments of the model, and everything the auxiliary networks are and remember."""
-    moments = torch.load(folder / "checkpoint-3" / "optimizer.pt", weights_only=True)["state"]
-    networks = read_state(folder / "checkpoint-3" / "auxiliary.safetensors")["networks"]
-    return {
-        "gradients": [state["exp_avg"] for state in moments.values()],
-        "networks": [value for name, value in networks.items() if "discriminator" in name or name.startswith("club")],
-        "statistics": [value for name, value in networks.items() if "statistics" in name or "queue" in name],
+    """Adam's first moments of the model and of the auxiliary networks, and what these remember."""
+    checkpoint = folder / "checkpoint-3"
+    state = read_state(checkpoint / "auxiliary.safetensors")
+    optimizers = {
+        "gradients": torch.load(checkpoint / "optimizer.pt", weights_only=True),
+        "networks": state["optimizer"],
     }
+    remembered = [value for name, value in state["networks"].items() if "statistics" in name or "queue" in name]
+    moments = {
+        kind: [part["exp_avg"] for part in optimizer["state"].values()] for kind, optimizer in optimizers.items()
+    }
+    return moments | {"statistics": remembered}
 
 
 def apart(folder, other):

@@ -68,7 +68,7 @@ def test_fsdp_of_the_second_version_passes(environment, training, variables):
         ({"fsdp": True, "fsdp_config": {"version": 1}}, {}, "version 1"),
         ({}, FSDP | {"FSDP_CPU_RAM_EFFICIENT_LOADING": "true"}, "cpu_ram_efficient_loading.*set it to false"),
         ({}, FSDP | {"FSDP_TRANSFORMER_CLS_TO_WRAP": "Sam2MultiScaleBlock"}, "wait for ever.*leave"),
-        ({"fsdp": True, "fsdp_config": {"min_num_params": 1000}}, {}, "units of your choice"),
+        ({"fsdp": True, "fsdp_config": {"auto_wrap_policy": "SIZE_BASED_WRAP"}}, {}, "units of your choice"),
         ({}, FSDP | {"FSDP_ACTIVATION_CHECKPOINTING": "true"}, "training.gradient_checkpointing=true"),
         ({"muon_learning_rate": 0.01}, FSDP, "Muon"),
         ({"weights": {"motion_order": 0.1}}, FSDP, "read videos twice"),
