@@ -29,6 +29,22 @@ MARK = "<!-- written by desa2va.card; this line lets the next save refresh the p
 SUMMARY_FILE = "training_summary.json"
 EVALUATION_FILE = "evaluation.json"
 SIDE_FILES = (SUMMARY_FILE, EVALUATION_FILE, "*.png")
+_MASKS, _ANSWERS = "image-segmentation", "visual-question-answering"
+# What the model index tells of a report: the name to show, and the Hub's task.
+METRICS = {
+    "ciou": ("cIoU", _MASKS),
+    "giou": ("gIoU", _MASKS),
+    "jf": ("J&F", _MASKS),
+    "j": ("J", _MASKS),
+    "f": ("F", _MASKS),
+    "ap50": ("AP50", _MASKS),
+    "miou": ("mIoU", _MASKS),
+    "accuracy": ("accuracy", _ANSWERS),
+    "perception": ("perception", _ANSWERS),
+    "cognition": ("cognition", _ANSWERS),
+    "meteor": ("METEOR", "image-to-text"),
+    "cider": ("CIDEr", "image-to-text"),
+}
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
 _LIBRARIES = ("torch", "transformers", "accelerate", "peft", "safetensors", "tokenizers")
 _SHOWN_APART = ("phases", "curves", "base_models", "limitations", "versions")
@@ -69,8 +85,8 @@ def _table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _reports(evaluation: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return title -> report: a file holds one report, or several under their names."""
+def named_reports(evaluation: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return title -> report: `evaluation.json` holds one report, or several under their names."""
     if not evaluation:
         return {}
     if "ciou" in evaluation or "by_kind" in evaluation:
@@ -127,17 +143,25 @@ def _versions() -> dict[str, str]:
     return found
 
 
+def index_results(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the results of a model index, one per report of `evaluation.json` that has a figure of `METRICS`."""
+    results = []
+    for title, report in named_reports(evaluation).items():
+        scores = {key: report[key] for key in METRICS if isinstance(report.get(key), int | float)}
+        if scores:
+            slug = re.sub(r"\W+", "-", title.lower().replace("+", "plus"))  # RefCOCO+ is not RefCOCO
+            data = {"type": "refshapes" if "level" in report else slug, "name": title}
+            metrics = [
+                {"type": key, "name": METRICS[key][0], "value": round(value, 4)} for key, value in scores.items()
+            ]
+            task = METRICS[next(iter(scores))][1]
+            results.append({"task": {"type": task}, "dataset": data, "metrics": metrics})
+    return results
+
+
 def _index(name: str, summary: dict[str, Any], evaluation: dict[str, Any]) -> str:
     """Return what the Hub finds a model by, as YAML: language, data sets, and the scores as its model index."""
-    results = []
-    for title, report in _reports(evaluation).items():
-        scores = {key: report[key] for key in ("ciou", "giou") if isinstance(report.get(key), int | float)}
-        if scores:
-            data = {"type": "refshapes" if "level" in report else re.sub(r"\W+", "-", title.lower()), "name": title}
-            metrics = [
-                {"type": key, "name": f"{key[0]}IoU", "value": round(value, 4)} for key, value in scores.items()
-            ]
-            results.append({"task": {"type": "image-segmentation"}, "dataset": data, "metrics": metrics})
+    results = index_results(evaluation)
     facts: dict[str, Any] = {"language": ["en"]}
     if summary.get("data"):
         facts["datasets"] = list(summary["data"])
@@ -190,7 +214,7 @@ def render(folder: str | os.PathLike, name: str | None = None) -> str:
             recipe={key: value for key, value in summary.items() if key not in _SHOWN_APART},
             phases=_table(_phase_rows(summary.get("phases", []))),
             pictures=pictures,
-            reports={heading: _report_tables(report) for heading, report in _reports(evaluation).items()},
+            reports={heading: _report_tables(report) for heading, report in named_reports(evaluation).items()},
             versions=summary.get("versions") or _versions(),
         )
     )
@@ -262,8 +286,11 @@ def write_adapter_card(folder: Path, base_model: str, stated: dict[str, Any]) ->
 
 __all__ = [
     "EVALUATION_FILE",
+    "METRICS",
     "SIDE_FILES",
     "SUMMARY_FILE",
+    "index_results",
+    "named_reports",
     "read_metadata",
     "render",
     "write_adapter_card",

@@ -22,6 +22,7 @@ COMMANDS = (
     "data",
     "evaluate",
     "report",
+    "reproduce",
     "probe",
     "ablate",
     "export",
@@ -44,6 +45,7 @@ your own model:
   desa2va train CONFIG --overrides seed=1              train (the same program under `accelerate launch`)
   desa2va eval refshapes --model DIR --json scores.json
   desa2va report RUN --out DIR                         its figures and its best and worst cases as a page
+  desa2va reproduce RUN --limit 100                    is the report still true?
   desa2va probe --model DIR --figure probe.png         what do the two prompts tell, what do they share?
   desa2va ablate baseline                              which part helps? a grid of short trainings as a table
   desa2va export DIR --model MODEL                     a folder that loads without this package

@@ -14,6 +14,7 @@ _EXAMPLES = """
   desa2va report runs/refcoco --out pages/refcoco              a folder of `desa2va eval`
   desa2va report runs/refcoco runs/mevis --out pages/both --data data
   desa2va report runs/refcoco --out pages/refcoco --replace --cases 8
+  desa2va report runs/refcoco_m --out pages/m --card my-model        and into the model's card, for the Hub
 """
 
 
@@ -30,6 +31,18 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--cases", type=integer(1, 100), default=4, metavar="N", help="best, median and worst; default: %(default)s"
     )
+    hub = parser.add_argument_group("hub")
+    hub.add_argument(
+        "--card",
+        type=Path,
+        metavar="MODEL_DIR",
+        help="model folder that the reports are about: they go into its card, evaluation.json and .eval_results",
+    )
+    hub.add_argument(
+        "--hub-dataset",
+        metavar="ID",
+        help="the data set's benchmark on the Hub for .eval_results, OWNER/NAME or OWNER/NAME:TASK",
+    )
     parser.add_argument("--replace", action="store_true", help="replace an earlier result in --out")
     parser.set_defaults(run=run)
 
@@ -43,4 +56,10 @@ def run(args: argparse.Namespace) -> int:
     for sentence in write_pages(reports, args.out, args.data, args.cases, args.replace):
         print(sentence)
     say_folder(args.out)
+    if args.card is not None:
+        from desa2va.eval.reports.hub_results import add_to_model
+
+        for sentence in add_to_model(reports, args.card, args.hub_dataset):
+            print(sentence)
+        print(f"added to {args.card}")
     return 0

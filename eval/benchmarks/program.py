@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> dict[str, Any] | None:
             raise ValueError(f"--baseline key_frames is for videos; {benchmark.name} asks about pictures")
         if benchmark.scores is not None:
             benchmark.scores(args.data)
-        answerer, model, machine = _loaded(args, processes)
+        answerer, model, machine = loaded_answerer(args, processes)
         answers = answer_all(chosen, plan, answerer, model, machine, processes)
     return score_run(chosen, plan, answers) if processes.rank == 0 else None
 
@@ -72,8 +72,16 @@ def name_of(args: argparse.Namespace) -> str:
     return f"{ROBUSTNESS}-{args.of}" if args.benchmark == ROBUSTNESS else args.benchmark
 
 
-def _loaded(args: argparse.Namespace, processes: Processes) -> tuple[Answerer, dict[str, Any], dict[str, Any]]:
-    """Who is asked, what tells it from others, and where it runs."""
+def loaded_answerer(args: argparse.Namespace, processes: Processes) -> tuple[Answerer, dict[str, Any], dict[str, Any]]:
+    """Who is asked, what tells it from others, and where it runs.
+
+    Args:
+        args: `benchmark` (and `of` for robustness), `model`, `sam2`, `device`, `dtype`, `baseline` and `data` of
+            `add_benchmark_arguments`. processes: those of the run.
+
+    Raises:
+        FileNotFoundError, ValueError: the model is not there or wrong.
+    """
     # The command line's floor; imported here because nothing else of this room may know it.
     from desa2va.hub import load
     from desa2va.model_files import locate
@@ -134,4 +142,4 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-__all__ = ["main", "name_of", "output_of", "run", "summarise"]
+__all__ = ["loaded_answerer", "main", "name_of", "output_of", "run", "summarise"]

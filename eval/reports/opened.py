@@ -15,7 +15,16 @@ from desa2va.eval.benchmarks.names import BENCHMARKS, ROBUSTNESS, open_benchmark
 from desa2va.processing.files import read_json
 
 SCORES = ("iou", "jf", "miou", "right", "right_official")
-_NEEDED = {"figures": dict, "samples": list, "provenance": dict, "statuses": dict, "failed": list, "n": int}
+_NEEDED = {
+    "figures": dict,
+    "samples": list,
+    "provenance": dict,
+    "statuses": dict,
+    "failed": list,
+    "n": int,
+    "protocol": str,
+    "prompt": str,
+}
 
 
 @dataclass(frozen=True)
