@@ -1,7 +1,6 @@
 """Ground-truth phrases, read alone by the frozen language model (paper section 3.2: the input of the third linear).
 
-Enters: phrases. Leaves: (O, D) pooled last hidden states, remembered on the CPU, because a data set has few phrases
-and the reader is frozen.
+Enters: phrases. Leaves: (O, D) pooled last hidden states, and a sample of the phrases that were read.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ class LabelReader(nn.Module):
     """The language model as it was when the reader was made.
 
     Args:
-        model: whose language layers read. tokenizer: the model's. capacity: phrases remembered.
+        model: whose language layers read. tokenizer: the model's.
         shared: reads with the layers of `model` themselves, which saves a second language model; right where they do
             not learn, or nothing but adapters does (see `without`). By default with a copy, which later training does
             not reach.
@@ -71,15 +70,13 @@ class LabelReader(nn.Module):
         seen: a sample of the phrases read.
     """
 
-    def __init__(self, model: DeSa2VAModel, tokenizer: Any, capacity: int = 100_000, shared: bool = False) -> None:
+    def __init__(self, model: DeSa2VAModel, tokenizer: Any, shared: bool = False) -> None:
         super().__init__()
         layers = model.mllm.model.language_model
         self.copied = None if shared else copy.deepcopy(layers).requires_grad_(False).eval()
         self._shared = [layers] if shared else []  # in lists: not a part of this module
         self._adapters: list[PeftModel] = []
         self.tokenizer = tokenizer
-        self.capacity = capacity
-        self.memory: dict[str, torch.Tensor] = {}
         self.seen = PhraseSample()
 
     @property
@@ -102,23 +99,20 @@ class LabelReader(nn.Module):
         """Phrases -> (len(phrases), D), where the layers are.
 
         A collective call where the layers are sharded: they are run by every process or by none, so each reads what
-        any of them asks for.
+        any of them asks for. Nothing is kept for the next call: a state rounds with its company, and a resumed run
+        would have another.
         """
-        asked = dict.fromkeys(_of_all_processes(phrases) if is_sharded(self.layers) else phrases)
-        fresh = [phrase for phrase in asked if phrase not in self.memory]
-        if fresh:
-            if len(self.memory) + len(fresh) > self.capacity:
-                self.memory.clear()
-                fresh = list(asked)
-            self.seen.add(fresh)
-            self.memory.update(zip(fresh, self.read(fresh).cpu(), strict=True))
+        asked = list(dict.fromkeys(_of_all_processes(phrases) if is_sharded(self.layers) else phrases))
+        self.seen.add(asked)
+        states = self.read(asked) if asked else None
         if not phrases:
             return torch.zeros(0, self.layers.config.hidden_size, device=execution_device(self.layers))
-        return torch.stack([self.memory[phrase] for phrase in phrases]).to(execution_device(self.layers))
+        rows = {phrase: row for row, phrase in enumerate(asked)}
+        return states[[rows[phrase] for phrase in phrases]]
 
     @torch.no_grad()
     def read(self, phrases: list[str]) -> torch.Tensor:
-        """The same without memory."""
+        """The same, not noted in `seen`."""
         with self._at_rest():
             return read_phrases(self.layers, self.tokenizer, phrases)
 

@@ -149,6 +149,8 @@ class DeSa2VATrainer(CheckpointTrainer):
             ),
             batch_size=args.train_batch_size,
             collate_fn=self.data_collator,
+            # A loader draws a seed when it begins; from the training's generator a resumed run would draw once more.
+            generator=torch.Generator(),
             num_workers=args.dataloader_num_workers,
             prefetch_factor=args.dataloader_prefetch_factor,
             pin_memory=args.dataloader_pin_memory,
