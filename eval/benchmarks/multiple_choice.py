@@ -1,4 +1,4 @@
-"""Multiple choice about pictures: MMBench, SEED-Bench, AI2D, MMStar and ScienceQA.
+"""Multiple choice: MMBench, SEED-Bench (also about parts of videos), AI2D, MMStar and ScienceQA.
 
 Enters: the name of a benchmark, `<set>-<split>`. Leaves: what it asks and how it scores, as VLMEvalKit does without a
 judge ("exact matching"): the option that an answer names by its letter or else by its text (`infer_choice`), and an
@@ -15,7 +15,7 @@ from typing import Any
 
 from desa2va.eval.metrics.answers import infer_choice
 from desa2va.eval.metrics.choices import ROTATION, MultipleChoice
-from desa2va.training.data.readers import QUESTION_GROUPS
+from desa2va.training.data.readers import FRAMES, QUESTION_GROUPS
 
 from .questions import Answer, Benchmark, Question
 
@@ -28,6 +28,7 @@ PROTOCOL = "VLMEvalKit with exact matching: an answer that names no option, or s
 CIRCULAR_PROTOCOL = (
     f"{PROTOCOL}; circular: a question is right if it is under all rotations of its options; vanilla: unrotated alone"
 )
+VIDEO_PROTOCOL = f"{PROTOCOL}; {FRAMES} frames, frame i at i/{FRAMES + 1} of the part that is asked about"
 Row = tuple[int, str, dict[str, str], str, dict[str, str]]
 
 
@@ -112,8 +113,8 @@ def benchmark(name: str) -> Benchmark:
         name=name,
         dataset=dataset,
         split=split,
-        protocol=CIRCULAR_PROTOCOL if circular else PROTOCOL,
-        id_names=("index",),
+        protocol=VIDEO_PROTOCOL if split == "video" else CIRCULAR_PROTOCOL if circular else PROTOCOL,
+        id_names=("question_id",) if split == "video" else ("index",),
         wording=WORDING,
         scores=lambda root: CircularScores() if circular else ChoiceScores(),
         masks=False,

@@ -24,7 +24,7 @@ from .runner import Run, answer_all, finished_run, score_run
 
 logger = logging.getLogger(__name__)
 _SHOWN = ("ciou", "giou", "n_acc", "t_acc", "j", "f", "jf", "a", "r", "miou", "recall", "ap50", "meteor", "cider")
-_SHOWN_OF_WORDS = ("accuracy", "perception", "cognition", "overall")
+_SHOWN_OF_WORDS = ("accuracy", "perception", "cognition", "Overall")
 _SHOWN_OF_ROBUSTNESS = ("agreement", "flips", "moved", "followed", "error_px", "seen_px", "within")
 
 

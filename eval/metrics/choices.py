@@ -21,6 +21,7 @@ PERCEPTION = (
     *("existence", "count", "position", "color", "posters"),
     *("celebrity", "scene", "landmark", "artwork", "OCR"),
 )
+FAILED = ""  # in the place of a letter: no answer came
 COGNITION = ("commonsense_reasoning", "numerical_calculation", "text_translation", "code_reasoning")
 
 
@@ -119,11 +120,12 @@ class VideoMME(Collected):
         super().__init__()
         self.rule = one_of("rule", rule, LETTER_RULES)
 
-    def add(self, answer: str, options: Mapping[str, str], truth: str, groups: Mapping[str, str]) -> None:
+    def add(self, answer: str | None, options: Mapping[str, str], truth: str, groups: Mapping[str, str]) -> None:
         """Add one question.
 
         Args:
-            answer: what the model wrote. options: texts by letter. truth: the letter.
+            answer: what the model wrote; `None` where no answer came, which is wrong by both rules.
+            options: texts by letter. truth: the letter.
             groups: `duration` (short, medium, long), `domain`, `sub_category`, `task_type`.
 
         Raises:
@@ -131,7 +133,7 @@ class VideoMME(Collected):
         """
         if "duration" not in groups:
             raise ValueError(f"a question of Video-MME needs its duration among its groups, got {sorted(groups)}")
-        letter = first_letter(answer, self.rule)
+        letter = FAILED if answer is None else first_letter(answer, self.rule)
         if letter is None and self.rule == "vlmevalkit":
             letter = infer_choice(answer, options)
         self.rows.append((letter, truth, dict(groups)))
@@ -148,7 +150,7 @@ class VideoMME(Collected):
         """
         letters, truths, groups = self.columns()
         counted = [place for place, letter in enumerate(letters) if self.rule == "vlmevalkit" or letter is not None]
-        figures: dict[str, Any] = {"n": len(self), "answered": len(self) - letters.count(None)}
+        figures: dict[str, Any] = {"n": len(self), "answered": len(self) - letters.count(None) - letters.count(FAILED)}
         for duration in ("overall", *sorted({names["duration"] for names in groups})):
             some = [place for place in counted if duration in ("overall", groups[place]["duration"])]
             hits = [letters[place] == truths[place] for place in some]

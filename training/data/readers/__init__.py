@@ -12,6 +12,7 @@ from .shown_frames import FRAMES, shown_frames
 from .status import Reader, Status, look
 from .table import READERS
 from .tables import RecordStream, TableRecords, read_table
+from .video_mme import VIDEO_MME_GROUPS
 
 __all__ = [
     "CAPTION_REQUEST",
@@ -23,6 +24,7 @@ __all__ = [
     "RecordStream",
     "Status",
     "TableRecords",
+    "VIDEO_MME_GROUPS",
     "check_split",
     "look",
     "own_reader",

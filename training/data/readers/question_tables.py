@@ -71,7 +71,7 @@ class PictureGroups(Sequence[list[Row]]):
         asked = []
         for number, row in enumerate(rows):
             index, image = row["index"].strip(), row["image"].strip()
-            if not index.isdigit() or index in numbers:
+            if not index.isdecimal() or index in numbers:
                 problem = "occurs twice" if index in numbers else "is no whole number"
                 raise ValueError(f"{rows.path}, row {number}: the index {index!r:.40} {problem}")
             numbers[index] = number
@@ -96,9 +96,11 @@ class PictureGroups(Sequence[list[Row]]):
 
     def __getitem__(self, number: int) -> list[Row]:
         """The rows of a picture."""
-        places = self._groups[number]
-        image = self.rows[places[0][1]]["image"].strip()
-        return [{**self.rows[place], "image": image} for place, _ in places]
+        group = self._groups[number]
+        holder = group[0][1]
+        read = {place: self.rows[place] for place in dict.fromkeys((holder, *(place for place, _ in group)))}
+        image = read[holder]["image"].strip()
+        return [{**read[place], "image": image} for place, _ in group]
 
 
 def read_questions(root: Path, split: str, dataset: str) -> TableRecords:
@@ -233,15 +235,16 @@ def _ids(row: Row) -> dict[str, Any]:
     }
 
 
-def present(root: Path, dataset: str) -> Status:
+def tables_present(root: Path, dataset: str) -> Status:
     """Which tables of a set are there."""
     names = ["|".join(f"{home}/{name}" for home in HOMES) for name in dict.fromkeys(FILES[dataset].values())]
     return look(root, names, PAGE)
 
 
 QUESTION_READERS = {
-    name: Reader(partial(read_questions, dataset=name), partial(present, dataset=name), tuple(splits))
+    name: Reader(partial(read_questions, dataset=name), partial(tables_present, dataset=name), tuple(splits))
     for name, splits in FILES.items()
+    if name != "seed_bench"  # it has videos, too
 }
 
-__all__ = ["QUESTION_GROUPS", "QUESTION_READERS", "choice_dialogue", "picture_questions", "table_path"]
+__all__ = ["QUESTION_GROUPS", "QUESTION_READERS", "choice_dialogue", "read_questions", "tables_present"]

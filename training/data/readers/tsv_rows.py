@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 _LONGEST = 2**31 - 1  # characters of a cell; the module's own limit is 131,072, less than many a picture
@@ -32,7 +32,7 @@ class TsvRows(Sequence[dict[str, str]]):
             raise FileNotFoundError(f"there is no file {path}")
         self.path = path
         with path.open("rb") as file:
-            places = list(_places(file))
+            places = list(_places(file, path))
         if len(places) < 2:
             raise ValueError(f"{path} must hold a line of names and rows below it, tab-separated")
         self._places = places[1:]
@@ -70,7 +70,7 @@ class TsvRows(Sequence[dict[str, str]]):
             csv.field_size_limit(limit)
 
 
-def _places(lines: Iterator[bytes]) -> Iterator[tuple[int, int]]:
+def _places(lines: Iterable[bytes], path: Path) -> Iterator[tuple[int, int]]:
     """Start and length in bytes of every row; a line break between quotes does not end one. Empty lines are none."""
     start = length = 0
     inside = False
@@ -83,8 +83,8 @@ def _places(lines: Iterator[bytes]) -> Iterator[tuple[int, int]]:
             if length > len(line) or line.strip():
                 yield start, length
             start, length = start + length, 0
-    if length:
-        yield start, length
+    if inside:
+        raise ValueError(f"{path}, byte {start}: a quote is opened and not closed; the file is cut off")
 
 
 __all__ = ["TsvRows"]
