@@ -256,11 +256,23 @@ def remote_pipeline(folder, picture, work, target):
     return json.loads((work / "out.json").read_text())
 
 
-def test_pipeline_of_a_folder_beside_the_package(saved_model, picture):
-    """The code of the folder asks an installed model; the task is told by the folder where it is not named."""
+def test_pipeline_of_a_folder_beside_the_package(saved_model, picture, tmp_path):
+    """The folder names the task where the caller does not; also with a part that accelerate leaves on disk."""
     from transformers import pipeline
 
     pipe = pipeline(model=str(saved_model), trust_remote_code=True, device="cpu", max_new_tokens=2)
     assert type(pipe.model) is desa2va.DeSa2VAModel
     assert pipe.task == "referring-segmentation"
-    assert pipe(str(picture), "the ring").num_frames == 1
+    plain = pipe(str(picture), "the ring")
+    places = {"mllm": "cpu", "decoupling": "cpu", "fusion": "cpu", "segmenter": "disk"}
+    offload = {"offload_folder": str(tmp_path)}
+    spread = pipeline(
+        "referring-segmentation",
+        model=str(saved_model),
+        trust_remote_code=True,
+        device_map=places,
+        model_kwargs=offload,
+        max_new_tokens=2,
+    )
+    assert spread.model.hf_device_map == places
+    assert spread(str(picture), "the ring").to_dict() == plain.to_dict()
