@@ -74,7 +74,10 @@ def held_out_score(model: str) -> str:
     if not path.is_file():
         return f"{model} carries no evaluation.json; `desa2va eval refshapes --model {model} --json FILE` makes one"
     reports = json.loads(path.read_text(encoding="utf-8"))
-    report = reports if "ciou" in reports else next(value for value in reports.values() if isinstance(value, dict))
+    several = (value for value in reports.values() if isinstance(value, dict) and {"ciou", "level"} <= set(value))
+    report = reports if "ciou" in reports else next(several, None)
+    if report is None:
+        return f"{path} holds no score of RefShapes"
     shown = ", ".join(f"{kind} {entry['ciou']:.3f}" for kind, entry in report.get("by_kind", {}).items())
     error = f" ± {report['ciou_se']:.3f}" if report.get("ciou_se") is not None else ""
     title = " ".join(str(report[key]) for key in ("level", "split") if key in report)

@@ -135,20 +135,32 @@ def draw_curves(stages: list[Path], path: Path) -> None:
 def gather_evaluations(files: list[Path]) -> dict[str, Any]:
     """Return one report, or several under `"level split"` (the file's stem where that repeats).
 
-    A card is public: of an absolute path to the scored model only the folder's name is kept.
+    Of the `report.json` of a benchmark's run its figures are kept, under the benchmark's name. A card is public: of an
+    absolute path to the scored model only the folder's name is kept.
     """
-    reports = [json.loads(path.read_text(encoding="utf-8")) for path in files]
+    contents = [json.loads(path.read_text(encoding="utf-8")) for path in files]
+    reports = [_of_run(content) if "benchmark" in content else content for content in contents]
     for report in reports:
         model = report.get("provenance", {}).get("model", "")
         if Path(model).is_absolute():
             report["provenance"]["model"] = Path(model).name
-    if len(reports) == 1:
+    if len(reports) == 1 and "benchmark" not in contents[0]:
         return reports[0]
     named: dict[str, Any] = {}
-    for path, report in zip(files, reports, strict=True):
-        name = " ".join(str(report[key]) for key in ("level", "split") if key in report)
+    for path, content, report in zip(files, contents, reports, strict=True):
+        name = content.get("benchmark") or " ".join(str(report[key]) for key in ("level", "split") if key in report)
         named[path.stem if not name or name in named else name] = report
     return named
+
+
+def _of_run(content: dict[str, Any]) -> dict[str, Any]:
+    """What a card says of a benchmark's run: figures, in groups where it has groups, and what they were made with."""
+    figures, provenance = content["figures"], content["provenance"]
+    grouped = any(isinstance(value, dict) for value in figures.values())
+    rest = {name: value for name, value in provenance.items() if not isinstance(value, dict)}
+    made_with = {**provenance["model"], **(provenance["machine"] or {}), **rest}
+    shown = {"by_group": figures} if grouped else figures
+    return {"protocol": content["protocol"], "n": content["n"], **shown, "provenance": made_with}
 
 
 def release(

@@ -7,7 +7,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from desa2va.card import render
 from desa2va.commands import release
+from desa2va.commands.demo import held_out_score
 
 
 def stage_record(phase: str, seconds: float) -> dict:
@@ -71,6 +73,34 @@ def test_evaluations_are_named_by_level_and_split(tmp_path):
         files[-1].write_text(json.dumps({"level": level, "split": "test", "ciou": 0.5}))
     assert list(release.gather_evaluations(files)) == ["easy test", "standard test", "c"]
     assert release.gather_evaluations(files[:1])["level"] == "easy"
+
+
+def test_a_run_of_a_benchmark_is_a_section_of_the_card(tmp_path):
+    """Its samples would be a megabyte; its groups become one table."""
+    (tmp_path / "config.json").write_text(
+        json.dumps(
+            {"prompt_mode": "desa2va", "mllm_config": {"model_type": "x"}, "fusion": "gate", "num_reprompts": 1}
+        )
+    )
+    told = {"model": {"weights_sha256": "0" * 64}, "machine": {"model": str(tmp_path / "mine")}, "limit": 2}
+    run = {"benchmark": "robustness-it", "protocol": "so", "n": 40, "samples": [1, 2], "provenance": told}
+    grouped = {**run, "figures": {"wordings": {"agreement": 0.75, "n": 2}, "jpeg60": {"flips": 0.5, "n": 2}}}
+    (tmp_path / "a.json").write_text(json.dumps(grouped))
+    (tmp_path / "b.json").write_text(json.dumps({**run, "benchmark": "refcoco-unc-val", "figures": {"ciou": 0.25}}))
+    found = release.gather_evaluations([tmp_path / "a.json"])
+    assert list(found) == ["robustness-it"]
+    assert "samples" not in found["robustness-it"]
+    assert found["robustness-it"]["provenance"] == {"weights_sha256": "0" * 64, "model": "mine", "limit": 2}
+    both = release.gather_evaluations([tmp_path / "a.json", tmp_path / "b.json"])
+    (tmp_path / "evaluation.json").write_text(json.dumps(both))
+    card = render(tmp_path)
+    assert "| group | agreement | n | flips |" in card
+    assert "| wordings | 0.750 | 2 | – |" in card
+    assert "### refcoco-unc-val" in card
+    assert "value: 0.25" in card
+    for name in ("processor_config.json", "model.safetensors"):
+        (tmp_path / name).write_text("{}")
+    assert "holds no score of RefShapes" in held_out_score(str(tmp_path))
 
 
 @pytest.mark.parametrize("model", ["my-model", "runs/my-model", "owner/my-model"])
