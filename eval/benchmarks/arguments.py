@@ -59,6 +59,13 @@ def add_benchmark_arguments(parser: argparse.ArgumentParser) -> None:
         help="in place of the model's masks: the whole picture; its SAM-2 with a box or point of the truth, or with "
         "the boxes that it writes (cascade); its own masks with the key frames that fit the truth best",
     )
+    run.add_argument(
+        "--score-workers",
+        type=integer(1, 1024),
+        default=1,
+        metavar="W",
+        help="processes that score; for J and F of long videos; default: %(default)s",
+    )
     run.add_argument("--score-only", action="store_true", help="score the answers in --out; no model is loaded")
 
 

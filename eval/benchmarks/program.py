@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> dict[str, Any] | None:
     benchmark = open_benchmark(name_of(args))
     chosen = Run(benchmark, args.data, output_of(args), args.limit, args.batch_size, args.prompt)
     if args.score_only:
-        return score_run(*finished_run(chosen))
+        return score_run(*finished_run(chosen), args.score_workers)
     if args.baseline not in (None, "cascade") and benchmark.scores is None:
         raise ValueError(f"--baseline {args.baseline} needs the truth, which is not public for {benchmark.name}")
     if args.baseline is not None and not benchmark.masks:
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> dict[str, Any] | None:
             benchmark.scores(args.data)
         answerer, model, machine = loaded_answerer(args, processes)
         answers = answer_all(chosen, plan, answerer, model, machine, processes)
-    return score_run(chosen, plan, answers) if processes.rank == 0 else None
+    return score_run(chosen, plan, answers, args.score_workers) if processes.rank == 0 else None
 
 
 def output_of(args: argparse.Namespace) -> Path:

@@ -4,8 +4,10 @@ Enters: the name `ref_davis17-valid`. Leaves: what it asks and how it scores (pa
 
 * `expression`, of Sa2VA and VISA: every expression alone.
 * `four_annotators`, of ReferFormer: for each of the four the answers to its expressions compete for every pixel, the
-  index maps are scored by DAVIS' unsupervised protocol; the mean of the four. Masks are kept as codes, not as
-  probabilities: a pixel that several objects claim goes to the one with the highest predicted IoU on that frame.
+  index maps are scored by DAVIS' unsupervised protocol; the mean of the four. Its code takes, pixel by pixel, the
+  object with the highest probability of at least .5 (background .1, the first of equals). Masks are kept as codes, not
+  as probabilities: here a pixel that several objects claim goes to the one with the highest predicted IoU on that
+  frame, the first of equals. A pixel that one object claims, or none, has the same owner by both rules.
 """
 
 from __future__ import annotations

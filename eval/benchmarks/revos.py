@@ -7,6 +7,7 @@ expression in percent, rounded and grouped as the published script does (paper s
 from __future__ import annotations
 
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from desa2va.eval.metrics.expression_groups import ReVOS
@@ -24,7 +25,7 @@ class ReVOSScores:
 
     def __init__(self, root: Path) -> None:
         self.metric = ReVOS()
-        self._foreground = read_revos_foreground(root)
+        self._foreground = MappingProxyType(read_revos_foreground(root))  # read only: no sample leaves anything there
 
     def add(self, question: Question, answer: Answer) -> dict[str, Any]:
         """Score one sample: its `kind`, and `j`, `f`, `a`, `r` as fractions.

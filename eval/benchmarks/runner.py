@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from desa2va.eval.report_file import write_report
 
 from .answer_file import AnswerFolder, AnswerWriter, folder_header
 from .asking import Answerer, answer_or_fail
+from .names import open_benchmark
 from .processes import Processes
-from .questions import FAILED, Answer, Benchmark, Plan, Question
+from .questions import Answer, Benchmark, Plan, Question, Scores
+from .scoring import score_units, score_with_workers
 from .submission import check_submission, write_submission
 
 _PLAN = ("limit", "batch_size", "prompt")
@@ -109,8 +112,12 @@ def finished_run(run: Run) -> tuple[Run, Plan, AnswerFolder]:
     return run, plan, AnswerFolder(run.folder, run.identity(plan, model), machine)
 
 
-def score_run(run: Run, plan: Plan, answers: AnswerFolder) -> dict[str, Any]:
+def score_run(run: Run, plan: Plan, answers: AnswerFolder, workers: int = 1) -> dict[str, Any]:
     """Scores all answers, writes `report.json` and the submission, where there is a server.
+
+    Args:
+        run, plan, answers: what was asked and answered.
+        workers: processes that score; the report is the same. More than one need a benchmark that `names` knows.
 
     Raises:
         ValueError: a sample without an answer, or an answer that does not fit it; it is named.
@@ -122,7 +129,7 @@ def score_run(run: Run, plan: Plan, answers: AnswerFolder) -> dict[str, Any]:
             f"{run.folder}: {len(missing)} of {len(plan.units)} units have no answer, the first of sample {first}; "
             "run the benchmark without --score-only to answer them"
         )
-    report = _scored(run, plan, answers)
+    report = _scored(run, plan, answers, workers)
     told = {name: answers.header[name] for name in ("model", "machine", "data_sha256", *_PLAN)}
     report["provenance"] = {**told, "units": len(plan.units), **report["provenance"]}
     if run.benchmark.submission is not None and run.limit is None:
@@ -131,32 +138,31 @@ def score_run(run: Run, plan: Plan, answers: AnswerFolder) -> dict[str, Any]:
     return report
 
 
-def _scored(run: Run, plan: Plan, answers: AnswerFolder) -> dict[str, Any]:
+def _scored(run: Run, plan: Plan, answers: AnswerFolder, workers: int) -> dict[str, Any]:
     """The report without what it was measured with."""
     scores = run.benchmark.scores(run.data) if run.benchmark.scores else None
-    samples, failed, statuses, seconds = [], [], Counter(), 0.0
-    for unit in range(len(plan.units)):
-        questions = plan.questions(unit)
-        found, spent = answers.read(unit, [question.id for question in questions])
-        seconds += spent
-        for question, answer in zip(questions, found, strict=True):
-            values = scores.add(question, answer) if scores else {}
-            expression = question.dialogue.ids.get("text", question.prompt)
-            samples.append({"id": question.id, "expression": expression, "status": answer.status, **values})
-            statuses[answer.status] += 1
-            if answer.status == FAILED:
-                failed.append({"id": question.id, "reason": answer.reason})
+    if workers == 1:
+        found = score_units(scores, plan, answers, range(len(plan.units)))
+    else:
+        opened = partial(_opened, run.benchmark.name, run.data, run.folder)
+        found = score_with_workers(scores, opened, len(plan.units), workers)
     return {
         "benchmark": run.benchmark.name,
         "protocol": run.benchmark.protocol,
         "prompt": run.prompt or run.benchmark.wording,
-        "n": len(samples),
+        "n": len(found.samples),
         "figures": scores.figures() if scores else {},
-        "statuses": dict(sorted(statuses.items())),
-        "failed": failed,
-        "samples": samples,
-        "provenance": {"seconds": round(seconds, 2)},
+        "statuses": dict(sorted(Counter(sample["status"] for sample in found.samples).items())),
+        "failed": found.failed,
+        "samples": found.samples,
+        "provenance": {"seconds": round(sum(found.seconds), 2)},
     }
+
+
+def _opened(name: str, data: Path, folder: Path) -> tuple[Callable[[], Scores | None], Plan, AnswerFolder]:
+    """A finished run by names, as another process opens it."""
+    run, plan, answers = finished_run(Run(open_benchmark(name), data, folder))
+    return (lambda: run.benchmark.scores(run.data) if run.benchmark.scores else None), plan, answers
 
 
 def _submitted(run: Run, plan: Plan, answers: AnswerFolder) -> dict[str, Any]:
