@@ -87,6 +87,7 @@ class DataArguments:
         temperature: of a mixture: its weights to the power of 1 / temperature.
         validation: what the training is validated on: a mapping with `dataset` and `options`; nothing by default.
         seed: of the data alone; runs that compare methods share it.
+        feature_cache: a folder that keeps what SAM-2's frozen encoder makes of every picture; none by default.
     """
 
     dataset: str = "refshapes"
@@ -95,6 +96,7 @@ class DataArguments:
     temperature: float = 1.0
     validation: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
+    feature_cache: str | None = None
 
 
 def _weights(**values: float) -> Any:

@@ -33,6 +33,7 @@ from .batch_picture import draw_batch
 from .data.build import build_dataset
 from .data.refshapes import RefShapes
 from .data.streams import samples_in_order
+from .feature_cache import check_room
 from .language_adapters import attach_lora
 from .memory import DIVIDED, GIB, SPARE, BatchSizes, Estimate, estimate_memory
 from .phases import free_parameters, trainable_prefixes
@@ -84,6 +85,9 @@ def _dry_stage(stage: dict[str, Any], folder: Path, steps: int) -> bool:
         count = arguments.per_device_train_batch_size
         samples = list(islice(samples_in_order(dataset), count if length is None else min(count, length)))
         batch = processor.collate(samples)
+        cache = config.get("data", {}).get("feature_cache")
+        if cache and not missing:
+            say("%s", check_room(model.segmenter, cache, [dataset]))
         picture = draw_batch(samples, batch, processor, folder / f"{name}.png")
         say("first batch: %s", picture)
         four_bits = config.get("model", {}).get("quantization") == "nf4"

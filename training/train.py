@@ -34,6 +34,7 @@ from .data.build import build_dataset, build_validation
 from .data.collator import Collator
 from .data.record_lengths import check_lengths
 from .disentangling import AuxiliaryNetworks
+from .feature_cache import keep_features
 from .folder_lock import folder_lock
 from .label_refit import refit_label_projection, start_prompts
 from .label_states import LabelReader
@@ -137,6 +138,8 @@ def _prepare(
         checkpoint = newest_checkpoint(folder)
     model, reader = _warm_model(config, model, processor, dataset, arguments, warm=checkpoint is None)
     learning, adapters = _free(model, reader, arguments)
+    if data.feature_cache:
+        keep_features(model.segmenter, data.feature_cache, list(filter(None, (dataset, validation))))
     objective = build_objective(model, arguments, mask_loss, processor, reader)
     load_heads(objective, source)
     trainer = DeSa2VATrainer(

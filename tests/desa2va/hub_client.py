@@ -1,16 +1,21 @@
-"""What a user does with the Hub, for `test_hub_protocol.py`: run with HF_ENDPOINT set; writes what it saw as JSON."""
+"""What a user does with the Hub, for tests that run it with HF_ENDPOINT set; writes what it saw as JSON."""
 
 import json
 import sys
 import tempfile
+from pathlib import Path
 
+import datasets
 import torch
 from huggingface_hub import constants
 from peft import get_peft_model
 
 import desa2va
 from desa2va.adapters import lora_config
+from desa2va.training.data.build import open_dataset
+from desa2va.training.train import run_recipe
 
+datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN = 0
 constants.DOWNLOAD_CHUNK_SIZE = 100_000  # of ten megabytes, nothing of a tiny model would be kept
 
 
@@ -102,8 +107,41 @@ def read(name, **options):
     return [*(float(named[name].double().sum()) for name in names if name in named), model.config.track_strategy]
 
 
+def tables(folder):
+    """Data sets by their names: streamed, whole, with videos; a step of a training; what is refused."""
+    shapes, clips = "hub:owner/shapes", "hub:owner/clips"
+    seen = {"streamed": samples(shapes, streamed=True), "whole": samples(shapes)}
+    seen |= {"clips": samples(clips), "clips streamed": samples(clips, streamed=True)}
+    step = {"phase": "decoupling", "language_model": "frozen", "weights": {"visual_mask": 1.0}, "warm_start": []}
+    step |= {"max_steps": 2, "per_device_train_batch_size": 2, "dataloader_num_workers": 1, "save_strategy": "no"}
+    data = {"dataset": shapes, "options": {"streamed": True}}
+    config = {"init_from": "desa2va-tiny", "output_dir": f"{folder}/run", "data": data}
+    run_recipe({**config, "training": {**step, "use_cpu": True, "disable_tqdm": True}})
+    seen["steps"] = json.loads(Path(folder, "run", "stage.json").read_text())["steps"]
+    seen |= {name: refusal(lambda: samples(f"hub:owner/{name}")) for name in ("none", "gated")}  # noqa: B023
+    return seen
+
+
+def samples(name, **options):
+    """Of every sample its text, its size, the mean of its first frame, and the pixels of its masks."""
+    return sorted(
+        [
+            sample.conversations[0].labels[0],
+            list(sample.frames.shape),
+            float(sample.frames[0].mean()),
+            sample.conversations[0].masks[0].sum(axis=(1, 2)).tolist(),
+        ]
+        for sample in iterated(open_dataset(name, **options))
+    )
+
+
+def iterated(dataset):
+    return dataset if not hasattr(dataset, "__len__") else (dataset[index] for index in range(len(dataset)))
+
+
 MODES = {"online": online, "offline": lambda folder: offline(), "published": published}
 MODES["published offline"] = published_offline
+MODES |= {"tables": tables, "tables offline": lambda folder: samples("hub:owner/shapes")}
 
 if __name__ == "__main__":
     sys.stdout.write(json.dumps(MODES[sys.argv[1]](sys.argv[2])) + "\n")

@@ -1,4 +1,5 @@
-"""A small Hub on the loopback address: as much of its protocol as huggingface_hub speaks about models.
+"""A small Hub on the loopback address: as much of its protocol as huggingface_hub speaks about
+models, and datasets about data sets.
 
 Accounts, repositories with commits, uploads (regular and LFS) and downloads with ranges, all in memory. A download can
 be made to break off, and every request is remembered.
@@ -200,6 +201,11 @@ class _Handler(BaseHTTPRequestHandler):
         if not inside:
             self.send(404, {"error": "no such folder"}, X_Error_Code="EntryNotFound")
             return
+        start = len(f"{path}/") if path else 0
+        if self.query.get("recursive", ["false"])[0].lower() != "true":
+            below = {file[:start] + file[start:].split("/")[0] for file in inside if "/" in file[start:]}
+            entries = [{"type": "directory", "path": folder, "oid": "0" * 40} for folder in sorted(below)]
+            inside = {file: content for file, content in inside.items() if "/" not in file[start:]}
         for file, content in inside.items():
             entry = {"type": "file", "path": file, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
             if file in repository.large:
@@ -225,10 +231,11 @@ class _Handler(BaseHTTPRequestHandler):
         """A file, or the range of it that is asked for; a large one may break off."""
         etag = etag_of(whole) if large else hashlib.sha1(whole).hexdigest()
         headers = {"X_Repo_Commit": number, "ETag": f'"{etag}"', "Accept_Ranges": "bytes"}
-        start = re.match(r"bytes=(\d+)-", self.headers.get("Range") or "")
-        part = whole[int(start[1]) :] if start else whole
+        start = re.match(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
+        end = min(int(start[2]) + 1, len(whole)) if start and start[2] else len(whole)
+        part = whole[int(start[1]) : end] if start else whole
         if start:
-            headers["Content_Range"] = f"bytes {start[1]}-{len(whole) - 1}/{len(whole)}"
+            headers["Content_Range"] = f"bytes {start[1]}-{end - 1}/{len(whole)}"
         if large and self.command == "GET" and self.hub.break_after is not None:
             cut, self.hub.break_after = self.hub.break_after, None
             self.send_response(206 if start else 200)
@@ -247,16 +254,17 @@ def etag_of(content):
 
 
 NAME = r"(?P<name>[\w.-]+/[\w.-]+)"
+KIND = "(?:models|datasets)"
 ROUTES = [
     ("/api/whoami-v2", _Handler.whoami),
     ("/api/repos/create", _Handler.create),
     ("/api/validate-yaml", _Handler.yaml),
     (rf"/api/models/{NAME}/preupload/(?P<revision>[^/]+)", _Handler.preupload),
     (rf"/api/models/{NAME}/commit/(?P<revision>[^/]+)", _Handler.commit),
-    (rf"/api/models/{NAME}/tree/(?P<revision>[^/]+)/?(?P<path>.*)", _Handler.tree),
-    (rf"/api/models/{NAME}/revision/(?P<revision>[^/]+)", _Handler.info),
-    (rf"/api/models/{NAME}", _Handler.info),
+    (rf"/api/{KIND}/{NAME}/tree/(?P<revision>[^/]+)/?(?P<path>.*)", _Handler.tree),
+    (rf"/api/{KIND}/{NAME}/revision/(?P<revision>[^/]+)", _Handler.info),
+    (rf"/api/{KIND}/{NAME}", _Handler.info),
     (rf"/{NAME}\.git/info/lfs/objects/batch", _Handler.batch),
     (r"/blobs/(?P<oid>\w+)", _Handler.blob),
-    (rf"/{NAME}/resolve/(?P<revision>[^/]+)/(?P<path>.+)", _Handler.resolve),
+    (rf"/(?:datasets/)?{NAME}/resolve/(?P<revision>[^/]+)/(?P<path>.+)", _Handler.resolve),
 ]

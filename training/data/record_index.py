@@ -13,7 +13,9 @@ from itertools import chain, islice
 from pathlib import Path
 
 import datasets
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from desa2va.processing.files import write_file
 
@@ -38,6 +40,18 @@ class IndexedRecords(Sequence[Record]):
     def __getitem__(self, index: int) -> Record:
         """The record at an index."""
         return row_to_record(self.table[index])
+
+    def with_long_texts(self, size: int) -> Iterator[Record]:
+        """Records with a dialogue of more than `size` bytes; the others are passed over without being made."""
+        start = 0
+        for rows in self.table.data.column("dialogues").chunks:
+            turns = pc.struct_field(pc.list_flatten(rows), "turns")
+            sizes = pc.binary_length(pc.list_flatten(turns)).to_numpy(zero_copy_only=False)
+            # A blank behind every part, as they are joined; the last one makes no text too short.
+            said = np.bincount(pc.list_parent_indices(turns), sizes + 1, len(turns))
+            for row in np.unique(np.asarray(pc.list_parent_indices(rows))[said > size]).tolist():
+                yield self[start + row]
+            start += len(rows)
 
     def __reduce__(self) -> tuple:
         """Workers of a loader map the file themselves."""

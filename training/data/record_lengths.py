@@ -12,6 +12,7 @@ from typing import Any
 from desa2va.processing.inputs import key_frame_indices
 
 from .readers import TableRecords
+from .record_index import IndexedRecords
 from .record_media import read_timed_frames
 from .records import Record, RecordError
 from .sample import Sample
@@ -29,7 +30,7 @@ def too_long(record: Record, processor: Any, num_frames: int = 5) -> list[Record
     problems = []
     for which, dialogue in enumerate(record.dialogues):
         said = " ".join(part for turn in dialogue.turns for part in turn)
-        if len(said.encode()) <= processor.max_length // _TEXT_SHARE:
+        if len(said.encode()) <= _surely_short(processor):
             continue
         count = min(num_frames, record.num_frames)
         frames = key_frame_indices("uniform", record.num_frames, count) if count else []
@@ -44,6 +45,11 @@ def too_long(record: Record, processor: Any, num_frames: int = 5) -> list[Record
     return problems
 
 
+def _surely_short(processor: Any) -> int:
+    """Bytes of a text that fits whatever else stands in its sequence."""
+    return processor.max_length // _TEXT_SHARE
+
+
 def check_lengths(dataset: Any, processor: Any) -> None:
     """Raises `ValueError` naming the first record of a data set, or of the parts of a mixture, that is too long.
 
@@ -53,6 +59,8 @@ def check_lengths(dataset: Any, processor: Any) -> None:
         records = getattr(part, "records", ())
         if isinstance(records, TableRecords):  # its rows hold their pictures: reading all takes as long as an epoch
             continue
+        if isinstance(records, IndexedRecords):
+            records = records.with_long_texts(_surely_short(processor))
         for record in records:
             for problem in too_long(record, processor, part.num_frames):
                 raise ValueError(f"{part.name}: {problem}")

@@ -91,7 +91,7 @@ def _counts(record: Record, code: Code | None) -> str | None:
 
 
 def row_to_record(row: dict[str, Any]) -> Record:
-    """A row of `SCHEMA` as the record it was."""
+    """A row of `SCHEMA` as the record it was; without the column `media` it has no contents of files."""
     size = (row["height"], row["width"])
     return Record(
         name=row["name"],
@@ -104,7 +104,7 @@ def row_to_record(row: dict[str, Any]) -> Record:
         fps=row["fps"],
         licence=row["licence"],
         stride=row["stride"],
-        media=tuple(row["media"] or ()),
+        media=tuple(row.get("media") or ()),
     )
 
 

@@ -47,7 +47,7 @@ class ReadingOrder(Sampler):
             order = np.arange(len(self.dataset))
         else:
             order = rng.permutation(len(self.dataset))
-        return iter(order.tolist()) if self.group == 1 else self._grouped(order, rng)
+        return map(int, order) if self.group == 1 else self._grouped(order, rng)
 
     def _grouped(self, order: np.ndarray, rng: np.random.Generator) -> Iterator[int]:
         """Window by window: sorted by cost, cut into groups, the groups shuffled.
@@ -82,7 +82,8 @@ def sample_cost(dataset: Any, index: int) -> float:
     records = getattr(dataset, "records", None)
     if records is None:
         return 0.0
-    record = records[index % len(records)]
+    # A table of prepared records holds their pictures: those are not read for it.
+    record = getattr(records, "outline", records.__getitem__)(index % len(records))
     frames = min(dataset.num_frames, record.num_frames)
     groups = {dialogue.group for dialogue in record.dialogues if dialogue.group is not None}
     alone = sum(dialogue.group is None for dialogue in record.dialogues)

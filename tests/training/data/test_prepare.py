@@ -14,6 +14,7 @@ from desa2va.cli import main
 from desa2va.processing.files import encode_mask
 from desa2va.training.data.build import open_dataset
 from desa2va.training.data.prepare import MANIFEST, prepare
+from desa2va.training.data.sampling import sample_cost
 from desa2va.training.data.sources import open_source
 
 SIZE = (24, 32)
@@ -63,6 +64,16 @@ def test_prepared_is_what_was_read(tmp_path, link):
         *(shard["file"] for shard in manifest["shards"]),
     ]
     equal(open_dataset(path), open_dataset(tmp_path / "out"))
+
+
+def test_lengths_are_told_without_the_pictures(tmp_path, monkeypatch):
+    """Guards against an order by length that reads all pictures from disk before they are needed."""
+    prepare(open_source(write(tmp_path, 12)), tmp_path / "out", shard_size=5)
+    data = open_dataset(tmp_path / "out")
+    costs = [sample_cost(open_dataset(str(tmp_path / "train.json")), index) for index in range(13)]
+    monkeypatch.setattr(data.records, "make", None)
+    assert [sample_cost(data, index) for index in range(13)] == costs
+    assert not data.records.outline(0).media
 
 
 def test_streamed(tmp_path, monkeypatch):

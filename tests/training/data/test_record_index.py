@@ -57,6 +57,22 @@ def test_few_are_held_and_many_indexed(tmp_path):
     assert pickle.loads(pickle.dumps(found))[700] == record(700)
 
 
+def test_long_texts_are_found_without_making_records(monkeypatch):
+    """Guards a start that made every one of a million records to look for a text that is too long."""
+
+    def talk(number):
+        first = Dialogue("chat", (("a", "ä" * number), ("c", "d")))
+        turns = (Dialogue("chat", (("short", "b"),)), *([first] if number % 2 else []))
+        return Record(f"row {number}", (), False, (0, 0), 0, turns, "set")
+
+    found = hold_or_index(map(talk, range(1203)), "long")
+    made = []
+    monkeypatch.setattr(record_index, "row_to_record", lambda row: made.append(row["name"]) or row_to_record(row))
+    wanted = [f"row {number}" for number in range(1203) if number % 2 and 2 * number + 3 + 4 > 2000]
+    assert [item.name for item in found.with_long_texts(2000)] == wanted
+    assert made == wanted
+
+
 def test_an_error_leaves_no_index(tmp_path):
     """Guards against half an index that the next run takes for whole."""
 

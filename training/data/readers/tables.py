@@ -8,7 +8,7 @@ sample needs their frames, so that neither PIL nor torchcodec decodes a cell for
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,39 @@ class TableRecords(Sequence[Record]):
         return _items(self.table, self.make)
 
 
+class _StoredRows(Sequence[dict[str, Any]]):
+    """Rows of a table as they are stored, pictures as bytes: a cast to features that decode nothing would write every
+    picture to disk a second time.
+    """
+
+    def __init__(self, table: datasets.Dataset) -> None:
+        self.table = table.with_format("arrow")
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if index >= len(self):
+            raise IndexError(index)
+        return self.table[index].to_pylist()[0]
+
+
+class PreparedRecords(TableRecords):
+    """Records that `desa2va data prepare` wrote.
+
+    Args:
+        table: of `SCHEMA`. name: of the data set, for errors.
+    """
+
+    def __init__(self, table: datasets.Dataset, name: str) -> None:
+        super().__init__(_StoredRows(table), partial(_prepared, name=name))
+        self.outlines = TableRecords(_StoredRows(table.remove_columns("media")), self.make)
+
+    def outline(self, index: int) -> Record:
+        """The record without the contents of its files, which lie on disk and stay there."""
+        return self.outlines[index]
+
+
 class RecordStream:
     """Records of a table that is read from front to back, e.g. over the network; its length is not known."""
 
@@ -73,8 +106,10 @@ class RecordStream:
             yield partial(self.make, {name: cells[0] for name, cells in row.items()}, number)
 
 
-def _items(table: Any, make: Callable[[dict[str, Any], int], Record]) -> Iterator[Record | RecordError]:
-    for number, row in enumerate(table):
+def _items(
+    rows: Iterable[dict[str, Any]], make: Callable[[dict[str, Any], int], Record]
+) -> Iterator[Record | RecordError]:
+    for number, row in enumerate(rows):
         try:
             yield make(row, number)
         except RecordError as error:
@@ -110,9 +145,11 @@ def read_table(
     table = _open(name, split, streamed, config, revision)
     features = table.features or table._resolve_features().features  # a stream knows them after its first row
     if set(SCHEMA.names) <= set(features):
-        return _sequence(table, lambda row, number: _prepared(row, number, name))
+        streams = isinstance(table, datasets.IterableDataset)
+        return RecordStream(table, partial(_prepared, name=name)) if streams else PreparedRecords(table, name)
     chosen = choose_columns(list(_leaves(features)), columns or {}, name)
-    table = table.cast(datasets.Features({key: _undecoded(feature) for key, feature in features.items()}))
+    if isinstance(table, datasets.IterableDataset):
+        table = table.cast(datasets.Features({key: _undecoded(feature) for key, feature in features.items()}))
     licence = getattr(table.info, "license", None) or None
     return _sequence(
         table, RowReader(name, chosen, None if image_root is None else os.fspath(image_root), licence).record
@@ -120,7 +157,9 @@ def read_table(
 
 
 def _sequence(table: Any, make: Callable[[dict[str, Any], int], Record]) -> TableRecords | RecordStream:
-    return (RecordStream if isinstance(table, datasets.IterableDataset) else TableRecords)(table, make)
+    if isinstance(table, datasets.IterableDataset):
+        return RecordStream(table, make)
+    return TableRecords(_StoredRows(table), make)
 
 
 def _prepared(row: dict[str, Any], number: int, name: str) -> Record:
