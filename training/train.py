@@ -47,6 +47,7 @@ from .phases import build_objective, free_parameters, moves_language, trainable_
 from .processors import switch_seg_design
 from .quantized_base import in_full_precision, is_in_four_bits
 from .recipe_file import apply_overrides, check_config, check_stage, read_config, resolve_stages
+from .run_log import end_reports
 from .sharding import is_sharded, whole_state
 from .stage_model import (
     LOADING,
@@ -203,6 +204,7 @@ def _train_stage(config: dict[str, Any], folder: Path) -> None:
     }
     if trainer.eval_dataset is not None:
         facts["validation"] = trainer.evaluate()
+    end_reports(trainer)
     facts["learning_parameters"] = len(stage.learning)
     if stage.reader is not None:
         stage.reader.seen.gather()
@@ -284,7 +286,8 @@ def _merge(stage: _Prepared) -> dict[str, float | None]:
 def training_arguments(config: dict[str, Any], folder: Path, seed: int) -> DeSa2VATrainingArguments:
     """Section `training` as arguments, with the stage's folder and seed."""
     return DeSa2VATrainingArguments(
-        **{"output_dir": str(folder), "seed": seed, "data_seed": seed, **config.get("training", {})}
+        **{"output_dir": str(folder), "run_name": folder.name, "seed": seed, "data_seed": seed}
+        | config.get("training", {})
     )
 
 

@@ -34,6 +34,7 @@ from .disentangling import AuxiliaryNetworks
 from .label_states import LabelReader
 from .objectives.base import Objective
 from .optimizers import build_optimizer
+from .run_log import JsonLog, StepClock
 from .state_file import find_state, read_state, write_state
 
 logger = logging.getLogger(__name__)
@@ -99,7 +100,9 @@ class DeSa2VATrainer(CheckpointTrainer):
     ) -> None:
         super().__init__(model=model, args=args, **kwargs)
         self._epochs = DataEpochs()
-        self.add_callback(self._epochs)
+        self._clock = StepClock()
+        for callback in (self._epochs, self._clock, JsonLog()):
+            self.add_callback(callback)
         # Terms are means already; see `get_batch_samples` for the exact mean over an accumulation window.
         self.model_accepts_loss_kwargs = False
         self.auxiliary = auxiliary.to(args.device) if auxiliary is not None else None
@@ -172,7 +175,9 @@ class DeSa2VATrainer(CheckpointTrainer):
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
         """Stock batches of one accumulation window, each with the share it has in the window's exact mean."""
-        batches, num_items = super().get_batch_samples(*args, **kwargs)
+        with self._clock.awaited():
+            batches, num_items = super().get_batch_samples(*args, **kwargs)
+        self._clock.count(sum(_num_samples(batch) for batch in batches))
         processes = dist.get_world_size() if dist.is_initialized() else 1
         if len(batches) * processes > 1:
             counts = torch.tensor([_counts(batch) for batch in batches], dtype=torch.float64)
@@ -281,6 +286,7 @@ class DeSa2VATrainer(CheckpointTrainer):
         """Stock log plus the mean of every term and metric since the last one, over all processes."""
         if "loss" in logs and self._logged:
             means = {name: sum(values) / len(values) for name, values in self._logged.items()}
+            means |= self._clock.figures(self.args.world_size)
             self._logged = defaultdict(list)
             if dist.is_initialized() and dist.get_world_size() > 1:
                 means = self._mean_over_processes(means)
@@ -376,6 +382,11 @@ class DeSa2VATrainer(CheckpointTrainer):
 
     def _reader(self) -> LabelReader | None:
         return self.accelerator.unwrap_model(self.model).label_reader
+
+
+def _num_samples(batch: dict[str, Any]) -> int:
+    """Samples of one batch: those a `Collator` names; without one every sequence counts."""
+    return len(batch.get("samples", batch["labels"]))
 
 
 def _counts(batch: dict[str, Any]) -> tuple[int, int, int, int]:
