@@ -142,8 +142,8 @@ def start_summary(source: str | os.PathLike | None) -> dict[str, Any]:
     """What the start says of its own training, with a `license`: ours where all of it was made by this project."""
     if source is None:
         return {"license": "apache-2.0"}
-    known = Path(source).is_dir() or str(source) == SHIPPED_MODEL
-    found = read_summary(Path(resolve(source))) if known else {}
+    folder = Path(resolve(source) if str(source) == SHIPPED_MODEL else source)
+    found = read_summary(folder)  # nothing of a Hub id, and of published weights
     ours = bool(found) and not found.get("base_models")
     return {**found, "license": found.get("license", "apache-2.0" if ours else "other")}
 

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from desa2va.training import warm_start
 from desa2va.training.dry_run import dry_run
 from desa2va.training.recipe_file import CONFIG_FOLDER, apply_overrides, read_config, resolve_stages
 from desa2va.training.run_log import LOG_FILE
@@ -46,8 +47,9 @@ def start(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_three_steps_are_taken_without_an_error(name, start, tmp_path):
+def test_three_steps_are_taken_without_an_error(name, start, tmp_path, monkeypatch):
     """The recipe as it is, from a start with the parts of the published ones, but for data, steps and the batch."""
+    monkeypatch.setattr(warm_start, "AT_ONCE", 1)
     config = read_config(name)
     if config.get("model", {}).get("quantization"):
         pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
