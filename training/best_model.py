@@ -37,7 +37,7 @@ def make_scorer(config: dict[str, Any], folder: Path, open_scorer: OpenScorer | 
 
 
 def early_stopping(arguments: DeSa2VATrainingArguments) -> list[EarlyStoppingCallback]:
-    """transformers' callback, where patience is limited."""
+    """The callback of transformers, where patience is limited."""
     if arguments.early_stopping_patience is None:
         return []
     return [EarlyStoppingCallback(arguments.early_stopping_patience, arguments.early_stopping_threshold)]
