@@ -145,14 +145,11 @@ class AuxiliaryNetworks(nn.Module):
         term = estimate.clamp(0.0, 2.0 * math.exp(self.club.log_variance_bound))
         return term if int(self.steps) >= self.club_start else connected + term.detach()
 
-    def update_terms(
-        self, features: dict[str, Tensor], num_objects: float | Tensor | None = None
-    ) -> dict[str, Tensor]:
+    def update_terms(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         """Terms the auxiliary networks minimise; features are detached, so no gradient reaches the model.
 
         Args:
             features: see the module docstring.
-            num_objects: normaliser, O by default; 1 gives sums over objects, to be divided after a reduction.
 
         Returns:
             `discriminators`: their `training_loss` on real and decoupled features (Eq. 3, or its literal form);
@@ -160,17 +157,17 @@ class AuxiliaryNetworks(nn.Module):
         """
         features = {key: value.detach() for key, value in self._checked(features).items()}
         text, visual = features["text"], features["visual"]
-        normaliser = max(len(text), 1) if num_objects is None else num_objects
         game = self._game(text, visual)
         if self.pairing == "literal":  # minus the objective of Eq. 3: `-E[log D_v(h_t) + log(1 - D_t(h_v))]`
-            adversarial = sum(network.loss(rows, answer, normaliser) for network, rows, answer in game)
+            adversarial = sum(network.loss(rows, answer) for network, rows, answer in game)
         else:
             real = features["real_visual"], features["real_text"]
-            losses = [network.training_loss(own, rows) for own, (network, rows, _) in zip(real, game, strict=True)]
-            adversarial = len(text) / normaliser * sum(losses)
-        return {"discriminators": adversarial, "club_nll": self.club_update(features, num_objects)}
+            adversarial = sum(
+                network.training_loss(own, rows) for own, (network, rows, _) in zip(real, game, strict=True)
+            )
+        return {"discriminators": adversarial, "club_nll": self.club_update(features)}
 
-    def club_update(self, features: dict[str, Tensor], num_objects: float | Tensor | None = None) -> Tensor:
+    def club_update(self, features: dict[str, Tensor]) -> Tensor:
         """What q minimises: its negative log-likelihood in nats per dimension, features detached.
 
         The mean over the pairs of the step and `REMEMBERED_ROWS` drawn from the queue: the pairs of one step are too
@@ -178,22 +175,19 @@ class AuxiliaryNetworks(nn.Module):
 
         Args:
             features: see the module docstring; `text` and `visual` are read.
-            num_objects: normaliser, as in `update_terms`.
 
         Returns:
             Scalar; 0 without objects, or before the statistics are known.
         """
         features = {key: value.detach() for key, value in self._checked(features).items()}
         text, visual = features["text"], features["visual"]
-        number = len(text)
-        if number == 0 or not self.club.ready:
+        if len(text) == 0 or not self.club.ready:
             return 0.0 * sum(parameter.sum() for parameter in self.club.parameters())
         negatives = self.queue.negatives(RECENT_ROWS)
         if negatives is not None:
             drawn = torch.randint(len(negatives[0]), (REMEMBERED_ROWS,), device=text.device)
             text, visual = (torch.cat([own, old[drawn]]) for own, old in zip((text, visual), negatives, strict=True))
-        nll = -self.club.log_likelihood(visual, text).mean() / self.club.dim
-        return nll if num_objects is None else number / num_objects * nll
+        return -self.club.log_likelihood(visual, text).mean() / self.club.dim
 
     def _game(self, text: Tensor, visual: Tensor) -> tuple[tuple[Discriminator, Tensor, bool], ...]:
         """D_v and D_t, each with the decoupled features it looks at and what it learns to call them ("real" or not).

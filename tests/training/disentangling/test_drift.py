@@ -1,34 +1,12 @@
 """Drift: by hand, against the closed form, and what a resumed or divided training must find again."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
 from desa2va.training.disentangling.drift import FeatureDrift
-
-REPOSITORY = Path(__file__).resolve().parents[3]
-DIM = 48
-DIVIDED = """
-import sys, torch, torch.distributed as dist
-from desa2va.training.disentangling.drift import FeatureDrift
 from desa2va.training.disentangling.feature_queue import FeatureQueue
-rank, whole, part = int(sys.argv[1]), FeatureDrift(3, horizon=4), FeatureDrift(3, horizon=4)
-queue = FeatureQueue(0, 3)
-steps = [torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(seed)) for seed in range(4)]
-for text, visual in steps:
-    whole.update(text, visual)
-dist.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
-for cut, (text, visual) in zip((5, 2, 0, 4), steps):
-    mine = slice(cut) if rank == 0 else slice(cut, 5)
-    part.update(*queue.push(text[mine], visual[mine]))  # as `AuxiliaryNetworks.remember` does
-for name, value in whole.values().items():
-    torch.testing.assert_close(part.values()[name], value)
-dist.destroy_process_group()
-"""
+
+DIM = 48
 
 
 def rows(number, seed, offset=0.0, scale=1.0):
@@ -97,14 +75,18 @@ def test_it_is_state():
     assert torch.equal(drift.values()["drift_text"], other.values()["drift_text"])
 
 
-def test_two_processes_measure_what_one_would(tmp_path):
+def measure_divided(rank):
+    """What one of two processes sees of four steps, against a drift that sees them whole."""
+    whole, part, queue = FeatureDrift(3, horizon=4), FeatureDrift(3, horizon=4), FeatureQueue(0, 3)
+    for seed, cut in enumerate((5, 2, 0, 4)):
+        text, visual = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(seed))
+        whole.update(text, visual)
+        mine = slice(cut) if rank == 0 else slice(cut, 5)
+        part.update(*queue.push(text[mine], visual[mine]))  # as `AuxiliaryNetworks.remember` does
+    for name, value in whole.values().items():
+        torch.testing.assert_close(part.values()[name], value)
+
+
+def test_two_processes_measure_what_one_would(in_two_processes):
     """Steps of 5 objects, divided 5 + 0, 2 + 3, 0 + 5, 4 + 1."""
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    command = [sys.executable, "-c", DIVIDED]
-    processes = [
-        subprocess.Popen([*command, str(rank), str(tmp_path / "store")], env=environment, stderr=subprocess.PIPE)
-        for rank in range(2)
-    ]
-    for process in processes:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors.decode()
+    in_two_processes(measure_divided)

@@ -1,31 +1,9 @@
 """The queue keeps the most recent pairs, survives a restart, and gathers over processes."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
 from desa2va.training.disentangling.feature_queue import FeatureQueue
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-
-GATHER = """
-import os, sys, torch, torch.distributed as dist
-from desa2va.training.disentangling.feature_queue import FeatureQueue, gather_rows
-rank = int(sys.argv[1])
-dist.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
-queue = FeatureQueue(8, 3)
-for counts in ((2, 0), (1, 3), (0, 0)):
-    start = 10.0 * rank + torch.arange(counts[rank]).float()
-    queue.push(start[:, None].expand(-1, 3), -start[:, None].expand(-1, 3))
-text, visual = queue.negatives()
-assert text[:, 0].tolist() == [0.0, 1.0, 0.0, 10.0, 11.0, 12.0], text
-assert torch.equal(visual, -text)
-dist.destroy_process_group()
-"""
 
 
 def rows(*values):
@@ -105,16 +83,17 @@ def test_wrong_shapes_are_named():
         FeatureQueue(-1, 2)
 
 
-@pytest.mark.slow
-def test_two_processes_share_one_queue(tmp_path):
+def gather(rank):
+    """What one of two processes adds and finds."""
+    queue = FeatureQueue(8, 3)
+    for counts in ((2, 0), (1, 3), (0, 0)):
+        start = 10.0 * rank + torch.arange(counts[rank]).float()
+        queue.push(start[:, None].expand(-1, 3), -start[:, None].expand(-1, 3))
+    text, visual = queue.negatives()
+    assert text[:, 0].tolist() == [0.0, 1.0, 0.0, 10.0, 11.0, 12.0]
+    assert torch.equal(visual, -text)
+
+
+def test_two_processes_share_one_queue(in_two_processes):
     """Processes with different numbers of objects, also none, must neither hang nor disagree."""
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-    processes = [
-        subprocess.Popen([sys.executable, "-c", GATHER, str(rank), str(tmp_path / "rendezvous")], env=environment)
-        for rank in range(2)
-    ]
-    try:
-        assert [process.wait(timeout=120) for process in processes] == [0, 0]
-    finally:
-        for process in processes:
-            process.kill()
+    in_two_processes(gather)
