@@ -14,6 +14,7 @@ already are copied as they are.
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import importlib.util
 import json
@@ -90,7 +91,8 @@ def _flat_statement(node: ast.ImportFrom, leaf: str) -> str:
     return f"{indent}from .{leaf} import (\n{inner}{indent})\n"
 
 
-def flatten_source(source: str, module: str, package: str) -> tuple[str, list[str]]:
+@functools.lru_cache(maxsize=256)  # a training saves often, and its code stays
+def flatten_source(source: str, module: str, package: str) -> tuple[str, tuple[str, ...]]:
     """Rewrite the in-package imports of one module to imports from sibling files.
 
     Args:
@@ -127,7 +129,7 @@ def flatten_source(source: str, module: str, package: str) -> tuple[str, list[st
     ghosts = seen - {flat_name(target, package) for target in targets}
     if ghosts:
         raise ImportError(f"{module}: a line of text reads like a relative import of {sorted(ghosts)}; reword it")
-    return flat, targets
+    return flat, tuple(targets)
 
 
 def collect_flat_sources(entry: str) -> dict[str, str]:

@@ -77,7 +77,7 @@ def test_long_imports_stay_within_the_line_limit(package):
     source = "from toy_house.ground.stone import (\n" + "".join(f"    {name},\n" for name in names) + ")\nX = 1\n"
     flat, targets = flatten_source(source, "toy_house.upper.roof", "toy_house")
     node = ast.parse(flat).body[0]
-    assert targets == ["toy_house.ground.stone"]
+    assert targets == ("toy_house.ground.stone",)
     assert (node.level, node.module, [alias.name for alias in node.names]) == (1, "stone", names)
     assert max(map(len, flat.splitlines())) <= 119
     assert flat.endswith(")\nX = 1\n")
