@@ -1,7 +1,9 @@
 """Factories of the whole suite: a tiny model with weights large enough to show differences, its processor, a few
 scenes."""
 
+import gc
 import os
+import re
 
 import pytest
 import torch
@@ -12,9 +14,18 @@ from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 from desa2va.training.data.refshapes.dataset import RefShapes
 from desa2va.training.processors import preset_processor
 from desa2va.training.warm_start import fan_in
+from tests.built_once import built_once
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+re._MAXCACHE = 10_000  # transformers compiles a pattern for every weight at every load, more than are remembered
+
+
+def pytest_collection_finish():
+    """Every load that fails and every training collects garbage; what imports have made, millions of objects that
+    live to the end, need not be looked through each time.
+    """
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +45,7 @@ def make_model():
         fan_in(model)
         return model.eval()
 
-    return make
+    return built_once(make)
 
 
 @pytest.fixture(scope="session")

@@ -53,5 +53,6 @@ def test_what_is_saved_holds_every_weight(load, shipped, tmp_path):
     desa2va.DeSa2VASession.load(tmp_path / "work.session", *shipped, video=list(clip().frames)).close()
     model.save_pretrained(tmp_path / "saved")
     again, _ = desa2va.load(tmp_path / "saved", device="cpu")
+    own = again.state_dict()
     for name, value in shipped[0].state_dict().items():
-        assert torch.equal(again.state_dict()[name], value), name
+        assert torch.equal(own[name], value), name

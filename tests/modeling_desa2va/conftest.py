@@ -13,6 +13,7 @@ from desa2va.modeling_desa2va.conversion import load_sa2va, sa2va_processor
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 from desa2va.processing.processing_desa2va import DeSa2VAProcessor
 from desa2va.processing.tiny_tokenizer import build_tiny_tokenizer
+from tests.built_once import built_once
 
 VISION_TOKENS = ["<|vision_start|>", "<|image_pad|>", "<|vision_end|>", "<|video_pad|>"]
 CORPUS = ["find the red circle", "blue square star", "Sure it is", "seconds < > . :"]
@@ -47,7 +48,7 @@ def make_backbone():
                 torch.nn.init.normal_(module.weight, std=module.in_features**-0.5)
         return model, processor
 
-    return make
+    return built_once(make)
 
 
 @pytest.fixture(scope="session")

@@ -163,8 +163,8 @@ def test_published_layouts_are_quantised_while_they_are_mapped(tmp_path, name, b
     assert small == {part for part in seen if ".language_model.layers." in part}
     assert small
     own = model.state_dict()
-    left = [key for key in native.state_dict() if key.rpartition(".")[0] not in small]
-    assert [key for key in left if not torch.equal(own[key].float(), native.state_dict()[key].float())] == []
+    left = {key: value for key, value in native.state_dict().items() if key.rpartition(".")[0] not in small}
+    assert [key for key, value in left.items() if not torch.equal(own[key].float(), value.float())] == []
 
 
 @pytest.mark.parametrize("name", ["Sa2VA-8B", "Sa2VA-Qwen3-VL-4B"])

@@ -38,7 +38,8 @@ def test_a_stage_begins_with_published_weights_and_the_next_with_its_model(parts
     model, _ = desa2va.load(run_recipe(config), device="cpu")
     assert model.config.prompt_mode == "desa2va"
     untouched = desa2va.load(sa2va, sam2=sam2, init_desa2va=True, device="cpu")[0].segmenter.sam.state_dict()
-    assert all(torch.equal(model.segmenter.sam.state_dict()[name], value) for name, value in untouched.items())
+    trained = model.segmenter.sam.state_dict()
+    assert all(torch.equal(trained[name], value) for name, value in untouched.items())
     assert not (tmp_path / "one" / "adapter").exists()
     assert (tmp_path / "two" / "adapter").is_dir()
 

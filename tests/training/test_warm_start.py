@@ -115,5 +115,6 @@ def test_one_process_computes_and_the_others_receive(make_model, monkeypatch):
     received = iter(sent)
     monkeypatch.setattr(torch.distributed, "broadcast", lambda value, source: value.copy_(next(received)))
     warm_start.run_warm_start(second, None, None, None, arguments)
+    other = second.state_dict()
     for name, value in first.state_dict().items():
-        assert torch.equal(second.state_dict()[name], value), name
+        assert torch.equal(other[name], value), name
