@@ -26,7 +26,7 @@ from .arguments import DeSa2VATrainingArguments
 from .data.streams import samples_in_order
 from .projection_fit import fit_projection, write_map
 
-AT_ONCE = 16  # samples of a batch that start values are computed from
+READ_AT_ONCE = 16  # samples
 
 
 @torch.no_grad()
@@ -198,7 +198,7 @@ def run_warm_start(
     def batches(count: int) -> Iterator[dict[str, Any]]:
         samples = samples_in_order(dataset)
         for _ in range(count):
-            yield processor.collate(list(islice(samples, AT_ONCE)), every_frame=True)
+            yield processor.collate(list(islice(samples, READ_AT_ONCE)), every_frame=True)
 
     @functools.cache
     def seg() -> SegStates:

@@ -27,7 +27,6 @@ TRAINING = {
     "max_steps": 3,
     "save_steps": 2,
     "logging_steps": 1,
-    "per_device_train_batch_size": 2,
     "train_sampling_strategy": "sequential",
     "learning_rate": 1e-4,
     "club_start": 0,
@@ -43,7 +42,7 @@ TRAINING = {
         "orthogonality": 0.1,
     },
 }
-VALIDATED = CONFIG | {"data": {"validation": {"dataset": "refshapes", "options": {"length": 4}}}}
+VALIDATED = CONFIG | {"data": {"validation": {"dataset": "refshapes", "options": {"length": 4, "conversations": 1}}}}
 # What `accelerate launch --config_file examples/accelerate/fsdp2.yaml` sets.
 FSDP = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_CPU_RAM_EFFICIENT_LOADING": "false"}
 

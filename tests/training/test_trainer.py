@@ -1,11 +1,8 @@
-"""The trainer: accumulation, resuming, logging, auxiliary networks, what a stage leaves behind."""
-
-import json
+"""The trainer: accumulation, resuming, logging, auxiliary networks."""
 
 import numpy as np
 import pytest
 import torch
-import yaml
 from transformers.trainer_utils import IntervalStrategy
 
 from desa2va.training.arguments import DeSa2VATrainingArguments, MaskLossArguments
@@ -14,14 +11,13 @@ from desa2va.training.data.refshapes.dataset import RefShapes
 from desa2va.training.disentangling import offline
 from desa2va.training.disentangling.auxiliary import FEATURES
 from desa2va.training.label_states import LabelReader
-from desa2va.training.method_version import METHOD_VERSION
 from desa2va.training.phases import build_objective, free_parameters, trainable_prefixes
-from desa2va.training.recipe_file import apply_overrides, read_config
 from desa2va.training.state_file import read_state, write_state
-from desa2va.training.train import _auxiliary, run_recipe
+from desa2va.training.train import _auxiliary
 from desa2va.training.trainer import AUXILIARY_FILE, DeSa2VATrainer
 
 QUIET = {"use_cpu": True, "disable_tqdm": True, "lr_scheduler_type": "constant", "seed": 0, "data_seed": 0}
+QUIET |= {"per_device_train_batch_size": 2}
 WEIGHTS = {"language": 1.0, "visual_mask": 1.0, "text_mask": 0.5, "fused_mask": 1.0, "iou": 0.1, "object_score": 0.1}
 
 
@@ -136,7 +132,6 @@ def test_resume_continues_bit_for_bit(make_model, processor, tmp_path):
     """Model, Muon, AdamW, schedule, random state, discriminators, CLUB, queue and remembered tokens all come back."""
     weights = {**WEIGHTS, "adversarial": 0.1, "club": 0.1, "orthogonality": 0.1}
     fields = {
-        "per_device_train_batch_size": 2,
         "max_steps": 4,
         "save_steps": 2,
         "muon_learning_rate": 0.01,
@@ -148,10 +143,12 @@ def test_resume_continues_bit_for_bit(make_model, processor, tmp_path):
     straight.train()
     again = trainer_of(make_model, processor, tmp_path / "again", weights, **fields)
     again.train(resume_from_checkpoint=str(tmp_path / "straight" / "checkpoint-2"))
-    for name, value in weights_of(straight).items():
-        assert torch.equal(value, weights_of(again)[name]), name
-    for name, value in straight.auxiliary.state_dict().items():
-        assert torch.equal(value, again.auxiliary.state_dict()[name]), name
+    for one, other in (
+        (weights_of(straight), weights_of(again)),
+        (straight.auxiliary.state_dict(), again.auxiliary.state_dict()),
+    ):
+        for name, value in one.items():
+            assert torch.equal(value, other[name]), name
 
 
 def test_every_term_is_logged_and_the_auxiliary_networks_learn(make_model, processor, tmp_path):
@@ -162,7 +159,6 @@ def test_every_term_is_logged_and_the_auxiliary_networks_learn(make_model, proce
         tmp_path,
         weights,
         auxiliary=True,
-        per_device_train_batch_size=2,
         max_steps=2,
         logging_steps=1,
         save_strategy="no",
@@ -207,7 +203,6 @@ def test_auxiliary_networks_are_no_part_of_what_is_saved(make_model, processor, 
         tmp_path,
         {**WEIGHTS, "club": 0.1},
         auxiliary=True,
-        per_device_train_batch_size=2,
         max_steps=1,
         save_steps=1,
     )
@@ -224,7 +219,6 @@ def test_a_batch_without_objects_trains(make_model, processor, tmp_path):
         processor,
         tmp_path,
         auxiliary=True,
-        per_device_train_batch_size=2,
         max_steps=1,
         save_strategy="no",
         weights={**WEIGHTS, "adversarial": 0.1, "club": 0.1, "orthogonality": 0.1},
@@ -235,9 +229,7 @@ def test_a_batch_without_objects_trains(make_model, processor, tmp_path):
 
 
 def test_a_broken_loss_stops_with_the_names_of_the_terms(make_model, processor, tmp_path):
-    trainer = trainer_of(
-        make_model, processor, tmp_path, per_device_train_batch_size=2, max_steps=1, save_strategy="no"
-    )
+    trainer = trainer_of(make_model, processor, tmp_path, max_steps=1, save_strategy="no")
     with torch.no_grad():
         trainer.model.model.decoupling.visual.layers[0].weight.fill_(float("nan"))
     with pytest.raises(FloatingPointError, match="visual_mask"):
@@ -298,7 +290,7 @@ def test_q_learns_club_steps_times_a_step_and_the_discriminators_once(make_model
 def test_a_log_holds_the_offline_estimate(make_model, processor, tmp_path, monkeypatch):
     """The thermometer beside the loss; it reads the queue, which only a longer run has filled."""
     monkeypatch.setattr(offline, "LEAST_PAIRS", 8)
-    fields = {"max_steps": 6, "logging_steps": 6, "save_strategy": "no", "per_device_train_batch_size": 2}
+    fields = {"max_steps": 6, "logging_steps": 6, "save_strategy": "no"}
     trainer = trainer_of(make_model, processor, tmp_path, {**WEIGHTS, "club": 0.1}, auxiliary=True, **fields)
     trainer.train()
     entry = trainer.state.log_history[0]
@@ -352,104 +344,3 @@ def test_the_game_starts_late_and_ends_early(make_model, processor, batch, tmp_p
     assert min(full) > 0
     assert adversarial_gradients(trainer, 89, 100, batch) == pytest.approx([value / 2 for value in full], rel=1e-4)
     assert adversarial_gradients(trainer, 99, 100, batch) == [0.0, 0.0]
-
-
-@pytest.fixture
-def stage(tmp_path):
-    """A configuration file of two short stages."""
-    common = {"per_device_train_batch_size": 2, "max_steps": 2, "save_steps": 1, **QUIET}
-    stages = [
-        {
-            "name": "first",
-            "training": {
-                "phase": "text_pretraining",
-                "weights": {"label_mask": 1.0},
-                "warm_start": ["fan_in", "pca", "copy_decoders", "whiten_labels"],
-            },
-        },
-        {
-            "name": "second",
-            "training": {
-                "phase": "decoupling",
-                "language_model": "lora",
-                "lora_rank": 4,
-                "weights": WEIGHTS,
-                "warm_start": ["fit_text", "fit_visual_to_clicks"],
-            },
-        },
-    ]
-    config = {
-        "output_dir": str(tmp_path / "runs"),
-        "model": {"preset": "tiny"},
-        "mask_loss": {"mask_target_size": 32},
-        "data": {"options": {"conversations": 1}},
-        "training": common,
-        "stages": stages,
-    }
-    path = tmp_path / "recipe.yaml"
-    path.write_text(yaml.safe_dump(config))
-    return path
-
-
-def test_a_recipe_runs_its_stages_and_skips_finished_ones(stage, tmp_path):
-    """Two phases in a row; LoRA is merged, so the result loads without peft and a second call does nothing."""
-    from desa2va.hub import load
-
-    folder = run_recipe(read_config(str(stage)))
-    assert folder == tmp_path / "runs" / "second"
-    report = json.loads((folder / "stage.json").read_text())
-    assert report["steps"] == 2
-    assert report["method_version"] == METHOD_VERSION  # or nobody could tell later which terms it learned from
-    assert report["warnings"] == []
-    model, processor = load(folder)
-    assert not [name for name, _ in model.named_parameters() if "lora" in name]
-    assert processor.seg_token_ids == model.config.seg_token_ids
-    stamp = (folder / "model.safetensors").stat().st_mtime_ns
-    run_recipe(read_config(str(stage)))
-    assert (folder / "model.safetensors").stat().st_mtime_ns == stamp
-
-
-def test_what_lora_learned_is_kept_beside_the_model(stage):
-    """The merged folder is as large as the model; what was learned of it is small, and gives the same model."""
-    from desa2va.hub import load
-
-    folder = run_recipe(read_config(str(stage)))
-    assert (folder / "adapter" / "adapter_config.json").is_file()
-    assert not (folder.parent / "first" / "adapter").exists()  # it began with nothing
-    (whole, _), (adapted, processor) = load(folder, device="cpu"), load(folder / "adapter", device="cpu")
-    assert adapted.config.num_reprompts == whole.config.num_reprompts
-    assert processor.seg_token_ids == whole.config.seg_token_ids
-    before = load(folder.parent / "first", device="cpu")[0].state_dict()
-    assert [name for name, value in whole.state_dict().items() if not torch.equal(value, before[name])]
-    own = adapted.state_dict()
-    for name, value in whole.state_dict().items():
-        torch.testing.assert_close(own[name], value, rtol=0, atol=1e-6)
-
-
-def test_no_adapter_where_more_was_learned(stage, caplog):
-    """An adapter without the tower that moved would give another model."""
-    config = read_config(str(stage))
-    config["stages"][1]["training"]["trainable"] = ["decoupling", "fusion", "segmenter.sam.vision_encoder"]
-    with caplog.at_level("INFO"):
-        folder = run_recipe(config)
-    assert not (folder / "adapter").exists()
-    assert "no adapter is written: segmenter.sam.vision_encoder" in caplog.text
-
-
-def test_a_baseline_can_begin_from_a_decoupled_model(stage):
-    """It reads the labels for its warm start, but has no W_l that could be corrected afterwards."""
-    config = read_config(str(stage))
-    config["stages"][1] |= {"model": {"prompt_mode": "sa2va"}}
-    config["stages"][1]["training"] |= {"weights": {"visual_mask": 1.0}, "warm_start": ["copy_decoders"]}
-    report = json.loads((run_recipe(config) / "stage.json").read_text())
-    assert report["steps"] == 2
-    assert "label_refit" not in report
-
-
-def test_a_bare_no_on_the_command_line_means_no(stage, tmp_path):
-    """YAML reads `no` as false, which no strategy of transformers is called."""
-    config = apply_overrides(read_config(str(stage)), ["training.save_strategy=no"])
-    config["stages"] = config["stages"][:1]
-    folder = run_recipe(config)
-    assert not list(folder.glob("checkpoint-*"))
-    assert json.loads((folder / "stage.json").read_text())["cpu_seconds"] > 0

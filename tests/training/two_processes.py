@@ -15,13 +15,13 @@ import torch
 import transformers
 from packaging import version
 
-from desa2va.training import train
+from desa2va.training import label_refit, train
 from desa2va.training.data.refshapes import RefShapes
 
 COMMON = {
     "max_steps": 2,
     "save_steps": 1,
-    "per_device_train_batch_size": 8,
+    "per_device_train_batch_size": 2,
     "use_cpu": True,
     "ddp_backend": "gloo",
     "disable_tqdm": True,
@@ -54,7 +54,11 @@ def kill_first_before(name):
     os.replace = broken
 
 
-CONFIG = {"init_from": "desa2va-tiny", "mask_loss": {"mask_target_size": 32}}
+CONFIG = {
+    "init_from": "desa2va-tiny",
+    "mask_loss": {"mask_target_size": 32},
+    "data": {"options": {"conversations": 4}},
+}
 
 
 def pair(folder, training, prepare=lambda: None, config=CONFIG):
@@ -95,6 +99,7 @@ def without_objects():
 
 
 def main(base):
+    label_refit.FEWEST_PHRASES = 8  # two steps of two pictures read few, and W_l is to be corrected all the same
     report = {"without objects": pair(base / "objects", FIRST, without_objects)}
     report["straight"] = pair(base / "straight", SECOND)
     if RESUMES:
