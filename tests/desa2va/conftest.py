@@ -51,6 +51,8 @@ def frames(tmp_path_factory):
 
 def reachable():
     """Numbers in tensors, and modules, that anything holds."""
-    kinds = [(type(thing), thing) for thing in gc.get_objects()]
-    numbers = sum(thing.numel() for kind, thing in kinds if issubclass(kind, torch.Tensor))
-    return numbers, sum(issubclass(kind, torch.nn.Module) for kind, _ in kinds)
+    things = gc.get_objects()
+    kinds = set(map(type, things))  # to ask each kind once
+    tensors, modules = ({kind for kind in kinds if issubclass(kind, base)} for base in (torch.Tensor, torch.nn.Module))
+    numbers = sum(thing.numel() for thing in things if type(thing) in tensors)
+    return numbers, sum(type(thing) in modules for thing in things)

@@ -80,7 +80,7 @@ def offline():
     }
 
 
-def published(folder):
+def published():
     """A published Sa2VA by its id, its SAM-2 by another, an older revision, what is refused."""
     first, second, sam2 = "ByteDance/Sa2VA-fixture", "OpenGVLab/fixture", "facebook/fixture"
     seen = {"mapped": read(first), "with sam2": read(first, sam2=sam2), "pair": read(second, sam2=sam2)}
@@ -93,7 +93,7 @@ def published(folder):
     return seen
 
 
-def published_offline(folder):
+def published_offline():
     """The same from the cache."""
     first, sam2 = "ByteDance/Sa2VA-fixture", "facebook/fixture"
     return {"mapped": read(first), "with sam2": read(first, sam2=sam2), "older": read(first, revision="1" * 40)}
@@ -139,9 +139,12 @@ def iterated(dataset):
     return dataset if not hasattr(dataset, "__len__") else (dataset[index] for index in range(len(dataset)))
 
 
-MODES = {"online": online, "offline": lambda folder: offline(), "published": published}
-MODES["published offline"] = published_offline
-MODES |= {"tables": tables, "tables offline": lambda folder: samples("hub:owner/shapes")}
+MODES = {
+    "online": lambda folder: {"own": online(folder), "published": published()},
+    "offline": lambda folder: {"own": offline(), "published": published_offline()},
+    "tables": tables,
+    "tables offline": lambda folder: samples("hub:owner/shapes"),
+}
 
 if __name__ == "__main__":
     sys.stdout.write(json.dumps(MODES[sys.argv[1]](sys.argv[2])) + "\n")

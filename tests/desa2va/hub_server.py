@@ -37,13 +37,13 @@ class Hub:
     """The server; `with Hub() as hub` runs it in a thread.
 
     Attributes:
-        repositories: by id. requests: `(method, path, Range header)` of all so far. break_after: bytes of the next
-            large download after which the connection ends, or `None`.
+        repositories: by id. requests: `(method, path, Range header)` of all so far. break_after: by owner, bytes
+            of the next large download after which the connection ends.
     """
 
     def __init__(self):
         self.repositories, self.blobs, self.requests = {}, {}, []
-        self.break_after = None
+        self.break_after = {}
         handler = type("Handler", (_Handler,), {"hub": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.endpoint = f"http://127.0.0.1:{self.server.server_port}"
@@ -236,8 +236,9 @@ class _Handler(BaseHTTPRequestHandler):
         part = whole[int(start[1]) : end] if start else whole
         if start:
             headers["Content_Range"] = f"bytes {start[1]}-{end - 1}/{len(whole)}"
-        if large and self.command == "GET" and self.hub.break_after is not None:
-            cut, self.hub.break_after = self.hub.break_after, None
+        owner = self.path.split("/")[1]
+        if large and self.command == "GET" and owner in self.hub.break_after:
+            cut = self.hub.break_after.pop(owner)
             self.send_response(206 if start else 200)
             for key, value in {**headers, "Content_Length": len(part)}.items():
                 self.send_header(key.replace("_", "-"), str(value))

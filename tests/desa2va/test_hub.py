@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,42 +14,11 @@ from safetensors.torch import load_file, save_file
 import desa2va
 from desa2va import hub, model_files
 
-# Runs where no `desa2va` can be imported: loads a folder as remote code, answers one request about a picture, streams
-# a video with the processor it finds beside the weights, saves everything again.
-REMOTE = """
-import json, sys
-from pathlib import Path
-
-
-class NoPackage:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"desa2va", "configuration", "processing", "modeling_desa2va"}:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-
-sys.meta_path.insert(0, NoPackage())
-from transformers import AutoConfig, AutoModel, AutoProcessor
-
-folder, picture, out, target = sys.argv[1:5]
-config = AutoConfig.from_pretrained(folder, trust_remote_code=True)
-model = AutoModel.from_pretrained(folder, trust_remote_code=True, dtype="float32").eval()
-processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)
-assert isinstance(config, type(model.config)), "the configuration class exists twice"
-assert AutoModel.from_config(config, trust_remote_code=True).num_parameters() == model.num_parameters()
-inputs = processor(images=picture, text="the red square", task="segment")
-output = model.generate(**inputs, max_new_tokens=8)
-result = processor.post_process(output, inputs)[0]
-with model.stream([picture] * 3, "the red square", num_key_frames=2, max_new_tokens=8) as stream:
-    frames = [seen.to_dict() for seen in stream]
-answer = {"result": result.to_dict(), "logits": output.track_logits[0].tolist(), "frames": frames}
-Path(out).write_text(json.dumps(answer))
-model.processor = processor
-model.save_pretrained(target)
-"""
+PROGRAM = Path(__file__).with_name("remote_answers.py")
 
 
 def answer_locally(folder, picture):
-    """What the package itself answers, in the form that `REMOTE` writes."""
+    """What the package itself answers, in the form that `remote_answers.py` writes."""
     model, processor = desa2va.load(folder, device="cpu")
     inputs = processor(images=picture, text="the red square", task="segment")
     output = model.generate(**inputs, max_new_tokens=8)
@@ -59,27 +29,28 @@ def answer_locally(folder, picture):
     return json.loads(json.dumps(answer))
 
 
-def answer_remotely(folder, picture, work, target):
-    """The same in a process without the package; also saves the remote model into `target`."""
-    work.mkdir(exist_ok=True)
-    out = work / "answer.json"
+@pytest.fixture(scope="module")
+def remote(saved_model, picture, tmp_path_factory):
+    """`(what remote_answers.py saw, the folder it saved into)`; one process, since each has to import everything."""
+    work = tmp_path_factory.mktemp("remote")
     environment = {**os.environ, "HF_MODULES_CACHE": str(work / "modules"), "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-I", "-c", REMOTE, str(folder), str(picture), str(out), str(target)]
+    command = [sys.executable, "-I", str(PROGRAM), str(saved_model), str(picture), str(work)]
     done = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(out.read_text())
+    return json.loads((work / "answers.json").read_text()), work
 
 
-def test_saved_model_answers_alike_where_the_package_is_absent(saved_model, picture, tmp_path):
+def test_saved_model_answers_alike_where_the_package_is_absent(saved_model, picture, remote):
     """The reason of the flat export: code that is missing or imported from the package breaks on other machines.
 
     The remote model is saved again and loaded again: what is fine-tuned from remote code must be self-contained too.
     """
+    seen, work = remote
     expected = answer_locally(saved_model, picture)
     assert expected["result"]["objects"]
-    assert answer_remotely(saved_model, picture, tmp_path / "first", tmp_path / "again") == expected
-    assert answer_remotely(tmp_path / "again", picture, tmp_path / "second", tmp_path / "third") == expected
-    assert answer_locally(tmp_path / "third", picture) == expected
+    assert seen["first"]["answer"] == expected
+    assert seen["second"]["answer"] == expected
+    assert answer_locally(work / "answer_second", picture) == expected
 
 
 def test_saved_folder_is_complete(saved_model):
@@ -207,33 +178,7 @@ def test_the_older_name_of_dtype_is_heard():
         desa2va.load(dtype="float16", torch_dtype=torch.bfloat16)
 
 
-PIPELINE = """
-import json, sys
-from pathlib import Path
-
-
-class NoPackage:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"desa2va", "configuration", "processing", "modeling_desa2va"}:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-
-sys.meta_path.insert(0, NoPackage())
-from transformers import pipeline
-
-folder, picture, out, target = sys.argv[1:5]
-pipe = pipeline("referring-segmentation", model=folder, trust_remote_code=True, device="cpu", max_new_tokens=8)
-rows = [{"image": picture, "text": "the red square"}, {"video": [picture] * 2, "text": "the ring"}]
-results = pipe(rows, batch_size=2)
-options = {"device_map": {"": "cpu"}, "dtype": "float32", "max_new_tokens": 8}
-mapped = pipeline("referring-segmentation", model=folder, trust_remote_code=True, **options)(picture, "the red square")
-assert mapped.to_dict() == results[0].to_dict()
-Path(out).write_text(json.dumps([result.to_dict() for result in results]))
-pipe.save_pretrained(target)
-"""
-
-
-def test_pipeline_of_a_folder_where_the_package_is_absent(saved_model, picture, tmp_path):
+def test_pipeline_of_a_folder_where_the_package_is_absent(saved_model, picture, remote):
     """`custom_pipelines` names a class among the flat files; also with accelerate, and saved by the pipeline."""
     stated = json.loads((saved_model / "config.json").read_text())["custom_pipelines"]
     impl = "modeling_desa2va.ReferringSegmentationPipeline"
@@ -241,19 +186,9 @@ def test_pipeline_of_a_folder_where_the_package_is_absent(saved_model, picture, 
     model, processor = desa2va.load(saved_model, device="cpu")
     inputs = processor(images=picture, text="the red square", task="segment")
     expected = processor.post_process(model.generate(**inputs, max_new_tokens=8), inputs)[0]
-    first, _ = remote_pipeline(saved_model, picture, tmp_path / "first", tmp_path / "again")
-    assert first == json.loads(json.dumps(expected.to_dict()))
-    assert remote_pipeline(tmp_path / "again", picture, tmp_path / "second", tmp_path / "third")[0] == first
-
-
-def remote_pipeline(folder, picture, work, target):
-    """What the pipeline of a folder answers in a process without the package."""
-    work.mkdir()
-    environment = {**os.environ, "HF_MODULES_CACHE": str(work / "modules"), "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-I", "-c", PIPELINE, str(folder), str(picture), str(work / "out.json"), str(target)]
-    done = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads((work / "out.json").read_text())
+    first, second = (remote[0][turn]["piped"] for turn in ("first", "second"))
+    assert first[0] == json.loads(json.dumps(expected.to_dict()))
+    assert second == first
 
 
 def test_pipeline_of_a_folder_beside_the_package(saved_model, picture, tmp_path):

@@ -92,10 +92,15 @@ def content(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.fixture(scope="module")
+def loaded(saved_model):
+    """The saved model and its processor, which no command changes."""
+    return hub.load(saved_model, device="cpu")
+
+
 @pytest.fixture
-def commands(saved_model, picture, frames, tmp_path, monkeypatch):
+def commands(saved_model, loaded, picture, frames, tmp_path, monkeypatch):
     """For each command its words, the moment when much of its result is written, and bytes of disk it fails on."""
-    loaded = hub.load(saved_model, device="cpu")
     for module in (segment, demo):
         monkeypatch.setattr(module, "load_model", lambda args: loaded)
     model = ["--model", saved_model]

@@ -3,6 +3,7 @@
 import gc
 import json
 import logging
+import shutil
 
 import numpy as np
 import pytest
@@ -21,6 +22,20 @@ from tests.modeling_desa2va.conversion import published
 from tests.modeling_desa2va.conversion.published_configs import SA2VA
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """`written(name)`: the folder of a small Sa2VA, not to be changed, and its model; each is written once."""
+    known = {}
+
+    def write(name):
+        if name not in known:
+            folder = tmp_path_factory.mktemp("written") / name
+            known[name] = folder, published.write_sa2va(folder, name)
+        return known[name]
+
+    return write
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +63,9 @@ def answer(model, processor):
 
 
 @pytest.mark.parametrize("name", SA2VA)
-def test_a_published_sa2va_answers_converts_and_reloads(name, tmp_path):
+def test_a_published_sa2va_answers_converts_and_reloads(name, written, tmp_path):
     """One line loads each of the ten; what it is written to must answer alike, with its own processor."""
-    source = tmp_path / name
-    native = published.write_sa2va(source, name)
+    source, native = written(name)
     model, processor = desa2va.load(source, device="cpu")
     assert model.processor is processor
     converted = convert_model(source, tmp_path / "converted", dtype="float32")
@@ -65,10 +79,9 @@ def test_a_published_sa2va_answers_converts_and_reloads(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["Sa2VA-4B", "Sa2VA-8B", "Sa2VA-Qwen2_5-VL-3B", "Sa2VA-Qwen3-VL-4B"])
-def test_what_ends_an_answer_survives_saving(name, tmp_path):
+def test_what_ends_an_answer_survives_saving(name, written, tmp_path):
     """Stored generation settings are the language model's and were not written: what was set on them was lost."""
-    published.write_sa2va(tmp_path / name, name)
-    model, _ = desa2va.load(tmp_path / name, device="cpu")
+    model, _ = desa2va.load(written(name)[0], device="cpu")
     before = generation_settings(model.mllm, 1, {})
     model.save_pretrained(tmp_path / "same")
     again, _ = desa2va.load(tmp_path / "same", device="cpu")
@@ -245,12 +258,12 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_bad_input_is_one_error_that_names_it_and_keeps_nothing(kind, tmp_path):
+def test_bad_input_is_one_error_that_names_it_and_keeps_nothing(kind, sa2va, tmp_path):
     """Each of these once gave a model that answers wrongly, or a traceback from inside a library; and an error that
     was kept kept the refused model, through the frames of its traceback.
     """
     damage, message = BAD[kind]
-    published.write_sa2va(tmp_path / "model", "Sa2VA-1B", shards=3)
+    shutil.copytree(sa2va, tmp_path / "model")
     damage(tmp_path / "model")
     gc.collect()
     before = reachable()
@@ -305,11 +318,13 @@ def a_square():
     return Sample(frame[None], (Conversation(turns, mask, ("square",)),))
 
 
-@pytest.mark.parametrize("name", SA2VA)
-def test_a_published_sa2va_is_fine_tuned_and_exported(name, tmp_path):
+LAYOUTS = {(family, template): name for name, (family, _, _, template) in SA2VA.items()}
+
+
+@pytest.mark.parametrize("name", LAYOUTS.values())
+def test_a_published_sa2va_is_fine_tuned_and_exported(name, written, tmp_path):
     """Twenty steps must lower the loss through every layout's language model, and what is saved must hold them."""
-    published.write_sa2va(tmp_path / name, name)
-    model, processor = desa2va.load(tmp_path / name, device="cpu")
+    model, processor = desa2va.load(written(name)[0], device="cpu")
     processor.max_tiles = 1  # one of 13 tiles is enough to learn from
     batch = processor.collate([a_square()])
     objective = DecouplingObjective(model, MaskLossArguments(), None, {"visual_mask": 1.0, "language": 1.0}, 0)
