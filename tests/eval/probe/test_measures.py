@@ -1,5 +1,7 @@
 """The whole report on features that were made up: a perfect separation, none, and swapped roles."""
 
+import functools
+
 import pytest
 import torch
 
@@ -29,20 +31,26 @@ def made_up(roles, scenes=80):
     return Features(states, classes, values, torch.arange(count) // 4, torch.arange(count) % 4)
 
 
+@functools.cache
+def measured(*roles):
+    """The report on `made_up(roles)`, not to be changed, and the progress it told."""
+    done = []
+    return measure(made_up(roles), progress=done.append), done
+
+
 @pytest.mark.parametrize(
     ("roles", "expected"), [(("words", "place"), 1), (("both", "both"), 0), (("place", "words"), -1)]
 )
 def test_selectivity_knows_who_tells_what(roles, expected):
     """The two figures people will quote."""
-    report = measure(made_up(roles))
+    report, _ = measured(*roles)
     assert report["selectivity"]["textual"] == pytest.approx(expected, abs=0.15)
     assert report["selectivity"]["visual"] == pytest.approx(expected, abs=0.15)
 
 
 def test_a_separated_model_in_every_measure():
     """What a reader would conclude from each table has to agree."""
-    done = []
-    report = measure(made_up(("words", "place")), progress=done.append)
+    report, done = measured("words", "place")
     assert sum(done) == num_measures()
     color = report["probes"]["textual"]["color"]
     assert color["h_t"]["balanced_accuracy"] > 0.95
@@ -57,7 +65,7 @@ def test_a_separated_model_in_every_measure():
 
 def test_shared_information_is_seen():
     """Both prompts write everything: the second thermometer must rise."""
-    report = measure(made_up(("both", "both")))
+    report, _ = measured("both", "both")
     assert report["information"]["components"]["2"]["p"] < 0.05
     assert report["information"]["predicted"]["h_v from h_t"]["r2"] > 0.8
 

@@ -6,8 +6,16 @@ import sys
 import pytest
 
 from desa2va.cli import main
+from desa2va.eval.probe import resampling, separability
 from desa2va.eval.probe.probe import probe_model
 from desa2va.eval.probe.training_log import read_training
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    """Rough figures do: how good they are is for the tests of each measure."""
+    monkeypatch.setattr(separability, "STEPS", 20)
+    monkeypatch.setattr(resampling, "RESAMPLES", 20)
 
 
 @pytest.fixture(scope="module")
