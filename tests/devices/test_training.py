@@ -24,6 +24,8 @@ def on_cuda(devices, monkeypatch):
     monkeypatch.setattr(PartialState, "default_device", property(lambda self: CUDA))
     found = DeSa2VATrainingArguments.device.fget  # also sets up what else the arguments know of processes
     monkeypatch.setattr(DeSa2VATrainingArguments, "device", property(lambda self: (found(self), CUDA)[1]))
+    forked = torch.random.fork_rng
+    monkeypatch.setattr(torch.random, "fork_rng", lambda devices: forked([]))  # a name has no generator of its own
     AcceleratorState._reset_state(reset_partial_state=True)
     yield
     AcceleratorState._reset_state(reset_partial_state=True)
