@@ -1,6 +1,7 @@
 """Asks a model about many samples and collects its answers, batch by batch.
 
-`Sample`s with one conversation each enter, `(sample, result)` pairs leave in the same order. The answer is generated
+`Sample`s with one conversation each enter, `(sample, result)` pairs leave in the same order. Regions are marked, and
+earlier turns are handed over as they truly were; the last turn is asked. The answer is generated
 (`task="auto"`, greedy), never teacher-forced; whether it holds a `[SEG]` is the model's own choice (METHOD section 6).
 `read_answers` is the other way: the true answers are read, for what compares models word by word.
 """
@@ -17,7 +18,7 @@ import torch
 from desa2va.modeling_desa2va.devices import execution_device
 from desa2va.modeling_desa2va.outputs import DeSa2VAOutput
 from desa2va.processing.results import SegmentationResult
-from desa2va.training.data.sample import Sample
+from desa2va.training.data.sample import Conversation, Sample
 from desa2va.training.objectives.base import model_inputs
 
 MAX_NEW_TOKENS = 64  # the longest true answer of RefShapes, six phrases with their [SEG], has 51
@@ -42,10 +43,10 @@ class Answerer:
     def __call__(
         self, samples: Iterable[Sample], *, return_branches: bool = False, **options: Any
     ) -> Iterator[tuple[Sample, SegmentationResult]]:
-        """Ask the first question of each sample.
+        """Ask the last question of each sample.
 
         Args:
-            samples: pictures only or videos only.
+            samples: pictures only or videos only, of each batch all with earlier turns or none.
             return_branches: let the results hold the text and the visual mask as well.
             **options: for the processor, e.g. `key_frames`.
         """
@@ -61,10 +62,25 @@ class Answerer:
             shown = {"videos": [sample.frames for sample in batch]}
         else:
             shown = {"images": [sample.frames[0] for sample in batch]}
-        questions = [sample.conversations[0].turns[0][0] for sample in batch]
+        conversations = [sample.conversations[0] for sample in batch]
+        questions = [conversation.turns[-1][0] for conversation in conversations]
+        if any(len(conversation.turns) > 1 for conversation in conversations):
+            options = {**options, "messages": [_history(conversation) for conversation in conversations]}
+        regions = [conversation.regions for conversation in conversations]
+        if any(region is not None for region in regions):
+            options = {**options, "masks": regions if len(regions) > 1 else regions[0]}
         inputs = self.processor(**shown, text=questions, task="auto", **options)
         outputs = self.model.generate(**inputs, max_new_tokens=MAX_NEW_TOKENS, return_branches=return_branches)
         return self.processor.post_process(outputs, inputs)
+
+
+def _history(conversation: Conversation) -> list[dict[str, str]]:
+    """The turns before the last one, as messages."""
+    return [
+        {"role": role, "content": text}
+        for turn in conversation.turns[:-1]
+        for role, text in zip(("user", "assistant"), turn, strict=True)
+    ]
 
 
 @torch.no_grad()

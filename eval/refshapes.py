@@ -25,6 +25,7 @@ from .provenance import describe_run, model_folder, weights_sha256
 from .refshapes_arguments import add_refshapes_arguments
 from .refshapes_samples import draw_samples
 from .refshapes_scores import PictureScores, VideoScores, score_no_target, score_questions
+from .refshapes_tasks import PICTURE_TASKS, VIDEO_TASKS
 from .report_file import write_report
 
 QUESTIONS = ("color", "count", "exist")
@@ -44,6 +45,7 @@ def evaluate_refshapes(
     limit: int = 1000,
     videos: int = 100,
     questions: int = MOST_QUESTIONS,
+    tasks: int = 0,
     batch_size: int = 32,
 ) -> dict[str, Any]:
     """Score a model on RefShapes.
@@ -57,6 +59,8 @@ def evaluate_refshapes(
         limit: scenes, one expression each.
         questions: most scenes (never more than `limit`) of every kind of question, and of expressions that fit
             nothing; 0 leaves these parts out.
+        tasks: scenes (clips) of every further task: sets, examples, grounded and plain captions, regions, dialogues;
+            0 leaves the part out.
         videos: videos, one expression each; 0 leaves the part out.
         batch_size: pictures answered together.
 
@@ -66,11 +70,11 @@ def evaluate_refshapes(
     Raises:
         ValueError: an unknown level or split, a negative seed, or a number that is too small.
     """
-    _check(level, seed=seed, limit=limit, videos=videos, questions=questions, batch_size=batch_size)
+    _check(level, seed=seed, limit=limit, videos=videos, questions=questions, tasks=tasks, batch_size=batch_size)
     bench = RefShapesBenchmark(model, processor, level, split, seed, batch_size)
     few = min(limit, questions)
     started = time.perf_counter()
-    total = limit + few * (1 + len(QUESTIONS)) + 2 * videos
+    total = limit + few * (1 + len(QUESTIONS)) + 2 * videos + tasks * (len(PICTURE_TASKS) + len(VIDEO_TASKS))
     with evaluation_mode(model), tqdm(total=total, desc=f"refshapes {level} {split}", disable=None) as bar:
         bench.progress = bar.update
         report = bench.pictures(limit)
@@ -79,6 +83,8 @@ def evaluate_refshapes(
             report["qa"] = {name: bench.questions(f"qa_{name}", few) for name in QUESTIONS}
         if videos:
             report["video"] = bench.videos(videos)
+        if tasks:
+            report["tasks"] = bench.tasks(tasks)
     mean_gate = report.pop("mean_gate")
     return {
         "level": level,
@@ -91,6 +97,7 @@ def evaluate_refshapes(
             "data_version": VERSION,
             "limit": limit,
             "videos": videos,
+            "tasks": tasks,
             "batch_size": batch_size,
             "seconds": round(time.perf_counter() - started, 1),
         },
@@ -153,11 +160,25 @@ class RefShapesBenchmark:
                     scores.add_one_prompt(sample, result)
         return scores.report()
 
+    def tasks(self, count: int) -> dict[str, Any]:
+        """Every further task about pictures, then about videos, one request each; at level `full`, whose scenes hold
+        the largest sets.
+        """
+        split, _, seed = self.data
+        report = {}
+        for prefix, scores, videos in (("", PICTURE_TASKS, False), ("video ", VIDEO_TASKS, True)):
+            together = min(self.batch_size, MOST_VIDEOS_TOGETHER) if videos else self.batch_size
+            ask = Answerer(self.model, self.processor, together, self.progress)
+            for kind, score in scores.items():
+                samples = draw_samples(split, "full", seed, {kind: 1.0}, count, videos=videos)
+                report[prefix + kind.removeprefix("video_")] = score(ask(samples))
+        return report
+
     def _ask(self) -> Answerer:
         return Answerer(self.model, self.processor, self.batch_size, self.progress)
 
 
-LEAST = {"seed": 0, "limit": 1, "videos": 0, "questions": 0, "batch_size": 1}
+LEAST = {"seed": 0, "limit": 1, "videos": 0, "questions": 0, "tasks": 0, "batch_size": 1}
 
 
 def _check(level: str, **numbers: int) -> None:
@@ -194,7 +215,33 @@ def summarise(report: dict[str, Any]) -> str:
             f"video, {name}: J&F {_shown(row, 'jf')}, mean IoU {_shown(row, 'mean_iou')}, with one prompt "
             f"{_shown(row, 'one_prompt_iou')} (n {row['n']})"
         )
+    lines += [f"{name}: {_task_line(row)}" for name, row in report.get("tasks", {}).items()]
     return "\n".join(lines)
+
+
+TASK_FIGURES = {
+    "cgf1": "cgF1",
+    "positive_micro_f1": "positive F1",
+    "count_accuracy": "right number",
+    "said_agrees": "text agrees with masks",
+    "miou": "mIoU",
+    "ap50": "AP50",
+    "recall": "recall",
+    "exact": "exact words",
+    "without_seg": "without [SEG]",
+    "accuracy": "right",
+    "accuracy_color": "of colours",
+    "accuracy_mask": "of masks",
+}
+
+
+def _task_line(row: dict[str, Any]) -> str:
+    """The figures of one further task."""
+    parts = [f"{words} {_shown(row, name)}" for name, words in TASK_FIGURES.items() if name in row]
+    if "in_pieces" in row:
+        pieces = row["in_pieces"]
+        parts.append(f"masks in pieces {_shown(pieces, 'predicted')} (true ones {_shown(pieces, 'true')})")
+    return f"{', '.join(parts)} (n {row['n']})"
 
 
 def _shown(row: dict[str, Any], name: str) -> str:
@@ -221,7 +268,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     if args.json is not None:
         check_file_target("--json", args.json)
-    numbers = {name: getattr(args, name) for name in ("seed", "limit", "videos", "batch_size")}
+    numbers = {name: getattr(args, name) for name in ("seed", "limit", "videos", "tasks", "batch_size")}
     _check(args.level, **numbers)
     model, processor = load(args.model, device=args.device, dtype=args.dtype)
     weights = {"model": str(args.model), "weights_sha256": weights_sha256(model_folder(locate(args.model)))}

@@ -37,6 +37,13 @@ def add_refshapes_arguments(parser: argparse.ArgumentParser) -> None:
         help="scenes, one expression each; default: %(default)s",
     )
     data.add_argument("--videos", type=integer(0), default=100, metavar="V", help="0 for none; default: %(default)s")
+    data.add_argument(
+        "--tasks",
+        type=integer(0),
+        default=0,
+        metavar="N",
+        help="scenes of each further task: sets, examples, captions, regions, dialogues; default: %(default)s",
+    )
     parser.add_argument(
         "--batch-size",
         type=integer(1, 4096),

@@ -17,6 +17,7 @@ from desa2va.processing.results import ObjectResult, SegmentationResult
 from desa2va.training.data.sample import Sample
 
 from .metrics.generalized import GeneralizedReferring
+from .metrics.pieces import Pieces
 from .metrics.ranking import compare_auroc
 from .metrics.referring import ReferringSegmentation
 from .metrics.uncertainty import mean_with_error
@@ -59,6 +60,7 @@ class PictureScores:
         self._errors = ErrorPrediction()
         self._generalized = GeneralizedReferring()
         self._statuses: Counter[str] = Counter()
+        self._pieces = Pieces()
 
     def add(self, sample: Sample, result: SegmentationResult) -> None:
         """Add one answer. Several masks of an answer are united; none is an empty mask."""
@@ -74,6 +76,7 @@ class PictureScores:
             self._add_objects(conversation.kind, masks, predicted)
         self._add_branches(result.objects, truth)
         self._errors.add(result.objects, prediction, truth)
+        self._pieces.add(predicted, masks)
         if len(masks):
             self._generalized.add(prediction, truth)
             self._statuses[result.status] += 1
@@ -101,7 +104,9 @@ class PictureScores:
         return {"n_target": figures["n"], "t_acc": figures["t_acc"], "t_acc_se": figures["t_acc_se"]}
 
     def report(self) -> dict[str, Any]:
-        """Overall figures, then `seg_rate`, `statuses`, `floor`, `by_kind`, `by_branch`, `error_prediction`."""
+        """Overall figures, then `seg_rate`, `statuses`, `floor`, `by_kind`, `by_branch`, `error_prediction`,
+        `in_pieces`.
+        """
         overall = self._models[ALL].compute()
         floor = self._floors[ALL].compute()
         branches = {}
@@ -116,6 +121,7 @@ class PictureScores:
             "by_kind": {kind: self._kind(kind) for kind in self._kinds if kind in self._models},
             "by_branch": {**branches, "fused": overall["ciou"]},
             "error_prediction": self._errors.report(),
+            "in_pieces": self._pieces.report(),
             "statuses": dict(self._statuses),
         }
 

@@ -30,6 +30,7 @@ from .batch import (
     check_aspect_ratio,
     default_labels,
     describe_visuals,
+    has_words,
     open_visuals,
     plan_inference,
     plan_requests,
@@ -50,6 +51,10 @@ GCG_INSTRUCTION = (
     "of the answer."
 )
 
+_NO_OUTLINES = (
+    "points, boxes and masks beside words are outlined for the language model, which Sa2VA's published models never saw; "
+    "those with InternVL take regions as predict_forward(mask_prompts=...), those with Qwen-VL none"
+)
 KEY_FRAMES = ("uniform", "first", "all")
 # Least and most. The most is what no use needs, so that a slip of the keyboard does not fill the memory.
 INTEGERS = {
@@ -231,7 +236,7 @@ class DeSa2VAProcessor(ChatTemplateMixin, TrainingBatchMixin, FlatExportMixin, P
         text: str | list[str] | None = None,
         videos: Any = None,
         *,
-        task: str = "auto",
+        task: str | list[str] = "auto",
         messages: list[Any] | None = None,
         points: Any = None,
         boxes: Any = None,
@@ -248,7 +253,9 @@ class DeSa2VAProcessor(ChatTemplateMixin, TrainingBatchMixin, FlatExportMixin, P
             text: one text for every visual, or a list: one per visual, or any number about one visual; or strings that
                 `apply_chat_template` returned.
             videos: one video or a list: path, folder of pictures, list of pictures, array with four dimensions, ...
-            task: `"auto"`, `"chat"`, `"segment"` (wraps bare phrases) or `"gcg"` (grounded caption); see `apply_task`.
+            task: `"auto"`, `"segment"` (wraps bare phrases), `"chat"`, `"caption"`, `"gcg"` (grounded caption) or
+                `"region"` (what is marked with points, boxes or masks), or a list with one for each request. The last
+                three ask in their own words where there is no text, `"region"` once for each region. See `apply_task`.
             messages: earlier turns (then `text` is the next), or a whole dialogue that ends with the user; or a list
                 of these. See `parse_messages`.
             points: `(x, y)` or `(x, y, label)` in source pixels, see `parse_prompts`; with or without text.
@@ -286,11 +293,13 @@ class DeSa2VAProcessor(ChatTemplateMixin, TrainingBatchMixin, FlatExportMixin, P
         if self.mllm_type != "internvl":
             check_aspect_ratio(visuals)
         prompts = prompts_of_visuals(points, boxes, masks, visuals)
-        prompts_alone = any(prompts) and text is None and dialogues is None and task != "gcg"
+        prompts_alone = any(prompts) and text is None and dialogues is None and not has_words(task)
         requests = []
         if not prompts_alone:
-            kinds = [info.kind for info in visuals]
-            requests = plan_requests(text, dialogues, kinds, task, self.gcg_instruction)
+            kinds, marked = [info.kind for info in visuals], [len(entries) for entries in prompts]
+            requests = plan_requests(text, dialogues, kinds, task, self.gcg_instruction, marked)
+            if any(marked) and self.prompt_rule == "sa2va":
+                raise ValueError(_NO_OUTLINES)
         assembler = self._assembler(self.chat_template if chat_template is None else chat_template)
         refuse_rendered(requests, assembler.encoder)
         plan = plan_inference(visuals, requests, prompts, self.max_tiles)
@@ -301,7 +310,8 @@ class DeSa2VAProcessor(ChatTemplateMixin, TrainingBatchMixin, FlatExportMixin, P
         if any(prompts):
             batch.update(self._prompt_tensors(prompts, visuals))
         texts = [None] * len(visuals) if prompts_alone else [request.text for request in requests]
-        return DeSa2VABatch({**batch, **self._stops(), "visuals": visuals, "task": task, "texts": texts})
+        tasks = task if isinstance(task, str) else [request.task for request in requests] or "auto"
+        return DeSa2VABatch({**batch, **self._stops(), "visuals": visuals, "task": tasks, "texts": texts})
 
     def sa2va_inputs(
         self, image: Any, video: Any, text: str | None, past_text: str = "", mask_prompts: Any = None
@@ -345,14 +355,16 @@ class DeSa2VAProcessor(ChatTemplateMixin, TrainingBatchMixin, FlatExportMixin, P
         own = set(inspect.signature(DeSa2VAProcessor.__call__).parameters) - {"self", "options"}
         return read_options({name: value for name, value in options.items() if name not in own}, own)
 
-    def frame_groups(self, video: Any, text: str | list[str], groups: list[list[int]], task: str) -> DeSa2VABatch:
+    def frame_groups(
+        self, video: Any, text: str | list[str], groups: list[list[int]], task: str | list[str]
+    ) -> DeSa2VABatch:
         """Batch that asks every text about every group of frames of one video, as if each group were a video.
 
         Args:
             video: one video, as in `__call__`.
             text: one text or several.
             groups: frame indices, rising within a group.
-            task: see `apply_task`.
+            task: one, or one for each text; see `apply_task`.
 
         Returns:
             As `__call__`: visual g is group g; sequences are sorted by text, then by group.
@@ -363,14 +375,15 @@ class DeSa2VAProcessor(ChatTemplateMixin, TrainingBatchMixin, FlatExportMixin, P
             check_aspect_ratio(visuals)
         texts = [text] if isinstance(text, str) else list(text)
         repeated = [entry for entry in texts for _ in groups]
-        requests = plan_requests(repeated, None, ["video"], task, self.gcg_instruction)
+        tasks = task if isinstance(task, str) else [entry for entry in task for _ in groups]
+        requests = plan_requests(repeated, None, ["video"], tasks, self.gcg_instruction)
         refuse_rendered(requests, self.assembler.encoder)
         for index, request in enumerate(requests):
             request.visual = index % len(groups)
         plan = plan_inference(visuals, requests, [[] for _ in visuals], self.max_tiles)
         asked = [request.text for request in requests]
         batch = self.assembler.assemble(plan, training=False)
-        return DeSa2VABatch({**batch, **self._stops(), "visuals": visuals, "task": task, "texts": asked})
+        return DeSa2VABatch({**batch, **self._stops(), "visuals": visuals, "task": tasks, "texts": asked})
 
     def _stops(self) -> dict[str, Any]:
         """Arguments of `generate` that end an answer at `stop_strings`."""

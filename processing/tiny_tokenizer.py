@@ -11,6 +11,8 @@ nothing is unknown), then the words of the corpus. There are no merges: the mode
 
 from __future__ import annotations
 
+import json
+
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -39,7 +41,7 @@ def _corpus_symbols(corpus: list[str]) -> list[str]:
     """Byte-level spellings of every word of the corpus, with and without the space before it, sorted."""
     splitter = pre_tokenizers.ByteLevel(add_prefix_space=False)
     symbols: set[str] = set()
-    for entry in (*_TEMPLATE_WORDS, *corpus):
+    for entry in corpus:
         for word in entry.split():
             for text in (word, " " + word):
                 symbols.update(symbol for symbol, _ in splitter.pre_tokenize_str(text))
@@ -62,7 +64,11 @@ def build_tiny_tokenizer(corpus: list[str], max_size: int | None = None) -> PreT
     """
     if isinstance(corpus, str):
         raise ValueError("corpus must be a list of strings, got one string; pass [text]")
-    symbols = [*CONTROL_TOKENS, *sorted(pre_tokenizers.ByteLevel.alphabet()), *_corpus_symbols(corpus)]
+    symbols = [
+        *CONTROL_TOKENS,
+        *sorted(pre_tokenizers.ByteLevel.alphabet()),
+        *_corpus_symbols([*_TEMPLATE_WORDS, *corpus]),
+    ]
     if max_size is not None and len(symbols) > max_size:
         raise ValueError(f"the corpus needs {len(symbols)} vocabulary entries, more than max_size={max_size}")
     vocabulary = {symbol: index for index, symbol in enumerate(symbols)}
@@ -86,4 +92,38 @@ def build_tiny_tokenizer(corpus: list[str], max_size: int | None = None) -> PreT
     )
 
 
-__all__ = ["CHAT_TEMPLATE", "CONTROL_TOKENS", "build_tiny_tokenizer"]
+def is_tiny_tokenizer(tokenizer: PreTrainedTokenizerFast) -> bool:
+    """Whether a tokenizer is one of `build_tiny_tokenizer`: a vocabulary of words, nothing to merge."""
+    kind = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
+    return kind["type"] == "BPE" and not kind["merges"] and bool(kind["ignore_merges"])
+
+
+def extend_tiny_tokenizer(tokenizer: PreTrainedTokenizerFast, words: list[str]) -> dict[int, list[int]]:
+    """Adds words to a tiny tokenizer, in place, behind all ids it has: no id of a known word changes.
+
+    Args:
+        tokenizer: of `build_tiny_tokenizer`, trained or not.
+        words: as its corpus. Each becomes one token at the start of a text and one after a space; those it has are
+            passed over.
+
+    Returns:
+        For each new id, in rising order, the ids that spelled its text before.
+    """
+    known = tokenizer.get_vocab()
+    symbols = [symbol for symbol in _corpus_symbols(words) if symbol not in known]
+    texts = [tokenizer.convert_tokens_to_string([symbol]) for symbol in symbols]
+    spelled = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+    first = max(known.values()) + 1
+    state = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["vocab"]
+    vocabulary = {**state, **{symbol: first + number for number, symbol in enumerate(symbols)}}
+    tokenizer.backend_tokenizer.model = models.BPE(vocab=vocabulary, merges=[], ignore_merges=True)
+    return {first + number: ids for number, ids in enumerate(spelled)}
+
+
+__all__ = [
+    "CHAT_TEMPLATE",
+    "CONTROL_TOKENS",
+    "build_tiny_tokenizer",
+    "extend_tiny_tokenizer",
+    "is_tiny_tokenizer",
+]

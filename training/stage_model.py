@@ -26,6 +26,7 @@ from .processors import preset_processor
 from .quantized_base import four_bits, is_in_four_bits, tell_peft
 from .recipe_file import PUBLISHED
 from .state_file import find_state, read_state, write_state
+from .vocabulary import learn_words, missing_words
 
 logger = logging.getLogger(__name__)
 HEADS_FILE = "heads/heads.safetensors"  # in a folder of their own: what lies beside config.json is the model's
@@ -56,10 +57,12 @@ def start_model(config: dict[str, Any]) -> tuple[DeSa2VAModel, DeSa2VAProcessor]
     if source:
         source = resolve(source)
         model = DeSa2VAModel.from_pretrained(source, dtype=dtype, **quantized)
-        return tell_peft(model), DeSa2VAProcessor.from_pretrained(source)
-    processor = preset_processor(preset, fields)
-    model = DeSa2VAModel(preset_config(preset, seg_token_ids=processor.seg_token_ids, **fields))
-    return model.to(dtype), processor
+        processor = DeSa2VAProcessor.from_pretrained(source)
+    else:
+        processor = preset_processor(preset, fields)
+        model = DeSa2VAModel(preset_config(preset, seg_token_ids=processor.seg_token_ids, **fields)).to(dtype)
+    learn_words(model, processor, missing_words(config.get("data", {}), processor))
+    return (tell_peft(model) if source else model), processor
 
 
 def stage_dtype(config: dict[str, Any]) -> torch.dtype:

@@ -15,7 +15,7 @@ import torch
 
 from desa2va.modeling_desa2va.decoupling import Prompts
 from desa2va.modeling_desa2va.devices import execution_device
-from desa2va.modeling_desa2va.language import TASKS, VISION_INPUTS, Answer, LanguageAnswerMixin, generation_settings
+from desa2va.modeling_desa2va.language import VISION_INPUTS, Answer, LanguageAnswerMixin, generation_settings
 from desa2va.modeling_desa2va.objects import Pairs, pair_with_frames, time_between
 from desa2va.modeling_desa2va.outputs import (
     ClipPrediction,
@@ -39,8 +39,8 @@ from desa2va.modeling_desa2va.tracking import (
     tracked_frame,
     walk_objects,
 )
+from desa2va.processing.batch import check_tasks
 from desa2va.processing.files import MaskOptions
-from desa2va.processing.inputs import shown
 
 from .click_answers import PROMPT_INPUTS, follow_clicks
 
@@ -59,7 +59,7 @@ class AnsweringMixin(LanguageAnswerMixin):
         sam_frame_visual: torch.Tensor | None = None,
         sequence_visual: torch.Tensor | None = None,
         visuals: list[Any] | None = None,
-        task: str = "auto",
+        task: str | list[str] = "auto",
         return_branches: bool = False,
         **inputs: Any,
     ) -> DeSa2VAGenerateOutput:
@@ -69,8 +69,9 @@ class AnsweringMixin(LanguageAnswerMixin):
             input_ids, attention_mask: (B, N), left-padded; absent where clicks alone are given.
             sam_pixel_values: (F, 3, S, S) key frames. sam_frame_visual: (F,). sequence_visual: (B,).
             visuals: one `VisualInfo` per visual; without it the key frames are taken for the whole visual.
-            task: `"auto"`, `"segment"` (a `[SEG]` is forced where the model gives none), `"chat"` (forbidden),
-                `"gcg"`. A sequence without a visual (`sequence_visual` -1) yields no object, whatever it says.
+            task: `"auto"`, `"segment"` (a `[SEG]` is forced where the model gives none), `"chat"`, `"caption"` and
+                `"region"` (forbidden), `"gcg"`; or a list with one for each sequence. A sequence without a visual
+                (`sequence_visual` -1) yields no object, whatever it says.
             return_branches: also return the text, visual and fused masks on key frames, and the gates.
             inputs: the language model's vision inputs, prompts (`prompt_points`, ...), and generation arguments
                 (`max_new_tokens`, 512 when omitted; `do_sample`, `generation_config`, `streamer`,
@@ -82,7 +83,7 @@ class AnsweringMixin(LanguageAnswerMixin):
         """
         if input_ids is not None and not isinstance(input_ids, torch.Tensor):
             raise TypeError("generate takes the entries of a batch, as tensors: model.generate(**inputs)")
-        self._check_mode(task)
+        self._check_mode(task, 0 if input_ids is None else len(input_ids))
         shown = batch_visuals(visuals, sam_frame_visual)
         if input_ids is None:
             clicks = {name: inputs.pop(name) for name in PROMPT_INPUTS if name in inputs}
@@ -134,7 +135,7 @@ class AnsweringMixin(LanguageAnswerMixin):
         sam_frame_visual: torch.Tensor | None = None,
         sequence_visual: torch.Tensor | None = None,
         visuals: list[Any] | None = None,
-        task: str = "auto",
+        task: str | list[str] = "auto",
         return_branches: bool = False,
         known: dict[int, ImageFeatures] | None = None,
         **inputs: Any,
@@ -144,7 +145,7 @@ class AnsweringMixin(LanguageAnswerMixin):
         Arguments and errors as in `generate`; prompts (`prompt_points`, ...) are not used here. `known` (for a batch
         with one visual): encodings at hand, frame -> one row; key frames among them are not encoded again.
         """
-        self._check_mode(task)
+        self._check_mode(task, len(input_ids))
         shown = batch_visuals(visuals, sam_frame_visual)
         inputs = {name: value for name, value in inputs.items() if name not in ("texts", *PROMPT_INPUTS)}
         visual_of = -torch.ones(len(input_ids)) if sam_pixel_values is None else sequence_visual
@@ -227,9 +228,10 @@ class AnsweringMixin(LanguageAnswerMixin):
         configured = MaskOptions(*thresholds, empty_absent=not peer, two_step_resize=peer)
         return (MaskOptions() if options is None else options).completed(configured)
 
-    def _check_mode(self, task: str) -> None:
-        if task not in TASKS:
-            raise ValueError(f"task={shown(task)} is unknown; choose one of {', '.join(TASKS)}")
+    def _check_mode(self, task: str | list[str], count: int) -> None:
+        tasks = check_tasks(task)
+        if not isinstance(task, str) and len(tasks) != count:
+            raise ValueError(f"{len(tasks)} tasks but {count} sequences; give one task for all, or one for each")
         if self.training:
             raise ValueError("generate needs eval mode: call .eval() on the model first")
 

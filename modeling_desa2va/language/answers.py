@@ -88,7 +88,7 @@ class LanguageAnswerMixin(nn.Module):
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor | None,
         has_visual: torch.Tensor,
-        task: str,
+        task: str | list[str],
         inputs: dict[str, Any],
     ) -> Answer:
         """Answers every sequence; those without a picture or video (`has_visual` (B,)) yield no object.
@@ -123,7 +123,7 @@ class LanguageAnswerMixin(nn.Module):
         answer.seg_forced = torch.cat([given[1], answer.seg_forced])[order.cpu()]
 
     def _generate_answer(
-        self, language: dict[str, Any], has_visual: torch.Tensor, task: str, settings: GenerationSettings
+        self, language: dict[str, Any], has_visual: torch.Tensor, task: str | list[str], settings: GenerationSettings
     ) -> Answer:
         config, limit, tokens = self.config, settings.max_new_tokens, self.config.seg_token_ids
         prompt_length = language["input_ids"].shape[1] if "input_ids" in language else 0

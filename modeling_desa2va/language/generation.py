@@ -17,9 +17,9 @@ from torch import nn
 from transformers import LogitsProcessor, StoppingCriteria
 from transformers.generation import BaseStreamer
 
-from .hooks import hook_once
+from desa2va.processing.batch import WORD_TASKS
 
-TASKS = ("auto", "segment", "chat", "gcg")
+from .hooks import hook_once
 
 
 class StateRecorder:
@@ -72,8 +72,9 @@ class SegmentationTokenControl(LogitsProcessor):
         recorder: of the output head; read here, before any other run of the head can follow.
         seg_token_ids: one id, or the ids of one object's tokens in order (`seg_design="unique"`).
         group_size: segmentation tokens per object. eos_token_ids: ids that end an answer.
-        task: `"chat"` forbids every segmentation token; `"segment"` puts one where the answer would end without any;
-            `"auto"` and `"gcg"` leave the choice to the model. max_new_tokens: the budget of new tokens.
+        task: one for all rows, or one for each. `"chat"`, `"caption"` and `"region"` forbid every segmentation token;
+            `"segment"` puts one where the answer would end without any; `"auto"` and `"gcg"` leave the choice to the
+            model. max_new_tokens: the budget of new tokens.
         has_visual: (B,) bool, rows about a picture or video; nothing is forced on the others. `None`: all.
 
     Attributes:
@@ -89,7 +90,7 @@ class SegmentationTokenControl(LogitsProcessor):
         seg_token_ids: list[int],
         group_size: int,
         eos_token_ids: list[int],
-        task: str,
+        task: str | list[str],
         max_new_tokens: int,
         has_visual: torch.Tensor | None = None,
     ) -> None:
@@ -118,29 +119,30 @@ class SegmentationTokenControl(LogitsProcessor):
         self.step += 1
         forced = self._forced_rows(scores)
         self.forced.append(forced)
-        if self.task == "chat":
-            return scores.index_fill(1, ids, float("-inf"))
-        if self.task == "segment":
-            # An end must not be sampled either.
-            ends = torch.tensor(self.eos_token_ids, device=scores.device)
-            unmarked = (self.count == 0) & self._rows(scores)
-            scores = torch.where(unmarked[:, None], scores.index_fill(1, ends, float("-inf")), scores)
+        # An end must not be sampled either.
+        ends = torch.tensor(self.eos_token_ids, device=scores.device)
+        unmarked = (self.count == 0) & self._forcible(scores)
+        scores = torch.where(unmarked[:, None], scores.index_fill(1, ends, float("-inf")), scores)
+        silent = self._of_tasks(scores, WORD_TASKS)
+        scores = torch.where(silent[:, None], scores.index_fill(1, ids, float("-inf")), scores)
         return self._complete_groups(self._only(scores, forced, self.seg_token_ids[0]))
 
     def _forced_rows(self, scores: torch.Tensor) -> torch.Tensor:
         """In `segment` (B,) rows that would end without `[SEG]`, or have no other place left and prefer another."""
-        if self.task != "segment":
-            return torch.zeros(len(scores), dtype=torch.bool, device=scores.device)
         chosen = scores.argmax(dim=-1)
         ends = torch.isin(chosen, torch.tensor(self.eos_token_ids, device=scores.device))
         last_place = self.step > self.max_new_tokens - self.group_size
-        return self._rows(scores) & (self.count == 0) & (ends | last_place) & (chosen != self.seg_token_ids[0])
+        return self._forcible(scores) & (self.count == 0) & (ends | last_place) & (chosen != self.seg_token_ids[0])
 
-    def _rows(self, scores: torch.Tensor) -> torch.Tensor:
+    def _forcible(self, scores: torch.Tensor) -> torch.Tensor:
         """(B,) rows that may be forced."""
-        if self.has_visual is None:
-            return torch.ones(len(scores), dtype=torch.bool, device=scores.device)
-        return self.has_visual.to(scores.device)
+        rows = self._of_tasks(scores, ("segment",))
+        return rows if self.has_visual is None else rows & self.has_visual.to(scores.device)
+
+    def _of_tasks(self, scores: torch.Tensor, names: tuple[str, ...]) -> torch.Tensor:
+        """(B,) rows whose task is among `names`."""
+        tasks = [self.task] * len(scores) if isinstance(self.task, str) else self.task
+        return torch.tensor([task in names for task in tasks], device=scores.device)
 
     def _complete_groups(self, scores: torch.Tensor) -> torch.Tensor:
         if self.group_size == 1:
@@ -222,7 +224,6 @@ class StreamerUntilEnd(BaseStreamer):
 
 
 __all__ = [
-    "TASKS",
     "SegmentationTokenControl",
     "StateRecorder",
     "StopAfterStates",

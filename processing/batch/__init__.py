@@ -10,9 +10,10 @@ from .inference_plan import check_aspect_ratio, describe_visuals, plan_inference
 from .rendered_chat import refuse_rendered, rendered_dialogues
 from .sa2va_pixels import PIXEL_RULE
 from .sa2va_prompts import region_cells, sa2va_sequence
+from .tasks import TASKS, WORD_TASKS, apply_task, check_tasks, has_words
 from .training_batch import TrainingBatchMixin
 from .training_plan import plan_training
-from .user_request import DeSa2VABatch, VisualInfo, apply_task, open_visuals, plan_requests
+from .user_request import DeSa2VABatch, VisualInfo, open_visuals, plan_requests
 
 __all__ = [
     "BatchAssembler",
@@ -24,12 +25,16 @@ __all__ = [
     "FRAME_LABELS",
     "PIXEL_RULE",
     "PLACEHOLDERS",
+    "TASKS",
     "TrainingBatchMixin",
     "VisualInfo",
+    "WORD_TASKS",
     "apply_task",
     "check_aspect_ratio",
+    "check_tasks",
     "default_labels",
     "describe_visuals",
+    "has_words",
     "open_visuals",
     "plan_inference",
     "plan_requests",

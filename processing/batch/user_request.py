@@ -7,7 +7,6 @@ messages and the visual it is about (paper section 3.1, one interface for pictur
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -35,20 +34,10 @@ from desa2va.processing.inputs import (
 )
 
 from .image_rows import sam_pixels
+from .tasks import VISUAL_TASKS, WORDED_TASKS, apply_task, check_tasks, default_request
 
-TASKS = ("auto", "segment", "chat", "gcg")
 _NOUNS = {"image": "picture", "video": "video"}
-
-# A text that begins with one of these (after "please", "can you", ...) is a request; any other is a bare phrase.
-# fmt: off
-_REQUEST_OPENERS = frozenset((
-    "segment", "find", "show", "where", "what", "which", "who", "whose", "how", "why", "is", "are", "was", "were",
-    "do", "does", "did", "can", "could", "will", "would", "mark", "mask", "highlight", "outline", "locate", "detect",
-    "identify", "select", "point", "give", "describe", "tell", "track", "explain", "list", "name", "count", "cut",
-    "extract", "separate", "label", "draw", "answer", "look", "in", "there", "i", "please", "let", "return", "output",
-    "provide", "respond", "generate",
-))
-# fmt: on
+_NO_REGION = "task='region' is about what points=, boxes= or masks= mark, but none is given for its picture or video"
 
 
 class DeSa2VABatch(BatchFeature):
@@ -129,12 +118,14 @@ class Request:
         visual: index of the visual it is about, -1 for text alone.
         name: how errors call it.
         ending: see `Dialogue`.
+        task: what is asked, one of `TASKS`.
     """
 
     messages: list[tuple[str, str]]
     visual: int
     name: str = ""
     ending: str = "answer"
+    task: str = "auto"
 
     @property
     def text(self) -> str:
@@ -217,68 +208,76 @@ def _is_frame(entry: Any) -> bool:
     return isinstance(entry, Image.Image) or _dimensions(entry) in (2, 3)
 
 
-def apply_task(text: str, task: str, gcg_instruction: str) -> str:
-    """The text the language model reads.
-
-    `"segment"` wraps a bare phrase (`"the red car"`) as `"Please segment the red car."` and leaves requests and
-    questions as they are: texts that end with a question mark, begin with a verb of asking, or are not written in
-    Latin letters. `"gcg"` appends the instruction for grounded captions. `"auto"` and `"chat"` change nothing.
-    """
-    if task == "gcg":
-        return f"{text} {gcg_instruction}"
-    if task != "segment" or text.rstrip().endswith(("?", "？")):
-        return text
-    words = re.findall(r"[a-z']+", text.lower())
-    if not words or words[0] in _REQUEST_OPENERS:
-        return text
-    phrase = text.strip().rstrip(".")
-    if words[0] in ("the", "a", "an", "all", "every", "each"):
-        phrase = phrase[0].lower() + phrase[1:]
-    return f"Please segment {phrase}."
-
-
 def plan_requests(
     text: str | list[str] | None,
     dialogues: list[Dialogue] | None,
     kinds: list[str],
-    task: str,
+    task: str | list[str],
     gcg_instruction: str,
+    regions: Sequence[int] | None = None,
 ) -> list[Request]:
     """Pairs texts with histories and visuals.
 
     Args:
-        text: the new text of the user: one for all visuals, or a list. `None` when the histories end with it.
+        text: the new text of the user: one for all visuals, or a list. `None` when the histories end with it, or where
+            the tasks have words of their own (`WORDED_TASKS`).
         dialogues: histories from `parse_messages`, or `None`.
         kinds: `"image"` or `"video"` for each visual of the batch. One is shared by all texts. Histories are about a
             visual where their messages hold it or mark its place; where none does, as texts are.
-        task: one of `TASKS`. What is about no visual is answered as with `"auto"`.
+        task: one of `TASKS`, or one for each request. What is about no visual is answered as with `"auto"`.
         gcg_instruction: appended with `"gcg"`; the whole text where none is given.
+        regions: for each visual how many points, boxes or masks mark a region; none by default.
 
     Raises:
-        ValueError: unknown task, a task that needs a visual without one, empty text, numbers that do not match, or a
-            history that does not end as it must.
+        ValueError: unknown task, a task that needs a visual or a region without one, empty text, numbers that do not
+            match, or a history that does not end as it must.
     """
-    if task not in TASKS:
-        raise ValueError(f"task={shown(task)} is unknown; choose one of {', '.join(TASKS)}")
-    if task in ("segment", "gcg") and not kinds:
-        raise ValueError(
-            f"task={task!r} marks objects in a picture or video, but none is given; add images= or videos="
-        )
+    tasks, marked = check_tasks(task), list(regions or [0] * len(kinds))
+    _check_visuals(tasks, kinds)
     if text is None and dialogues is None:
-        if task != "gcg":
-            raise ValueError("nothing is asked: give text=, messages=, or points=, boxes= or masks=")
-        text, task = gcg_instruction, "auto"
+        return _worded_requests(tasks, kinds, gcg_instruction, marked)
     texts = [text] * (len(dialogues) if dialogues else max(1, len(kinds))) if isinstance(text, str) else text
     if texts is not None:
         dialogues = _append_texts(list(texts), dialogues)
+    tasks = tasks * len(dialogues) if isinstance(task, str) else tasks
+    if len(tasks) != len(dialogues):
+        raise ValueError(f"{len(tasks)} tasks but {len(dialogues)} requests; give one task for all, or one for each")
     requests = []
     for index, (dialogue, visual) in enumerate(zip(dialogues, _owners(dialogues, kinds), strict=True)):
         name = f"messages[{index}]" if text is None else f"text[{index}]"
-        request = Request(list(dialogue.messages), visual, name, dialogue.ending)
+        request = Request(list(dialogue.messages), visual, name, dialogue.ending, tasks[index])
         _check_conversation(request)
+        if request.task == "region" and visual >= 0 and not marked[visual]:
+            raise ValueError(f"{name}: {_NO_REGION}")
         if visual >= 0 and dialogue.ending == "answer":
-            request.messages[-1] = ("user", apply_task(request.text, task, gcg_instruction))
+            request.messages[-1] = ("user", apply_task(request.text, request.task, gcg_instruction))
         requests.append(request)
+    return requests
+
+
+def _check_visuals(tasks: list[str], kinds: list[str]) -> None:
+    """Raises `ValueError` where a task is about a picture or video and there is none."""
+    for one in tasks:
+        if one in VISUAL_TASKS and not kinds:
+            does = "marks objects in" if one in ("segment", "gcg") else "describes what is in"
+            raise ValueError(f"task={one!r} {does} a picture or video, but none is given; add images= or videos=")
+
+
+def _worded_requests(tasks: list[str], kinds: list[str], gcg_instruction: str, marked: list[int]) -> list[Request]:
+    """The default requests: every task about every visual, `"region"` about each of its marked regions."""
+    requests = []
+    for task in tasks:
+        if task not in WORDED_TASKS:
+            raise ValueError(
+                f"nothing is asked with task={task!r}: give text=, messages=, or points=, boxes= or masks="
+            )
+        for visual, kind in enumerate(kinds):
+            count = marked[visual] if task == "region" else 1
+            if not count:
+                raise ValueError(_NO_REGION)
+            for number in range(1, count + 1):
+                words = default_request(task, kind, gcg_instruction, number)
+                requests.append(Request([("user", words)], visual, f"task {task!r}", task=task))
     return requests
 
 
@@ -336,11 +335,9 @@ def _check_conversation(request: Request) -> None:
 
 
 __all__ = [
-    "TASKS",
     "DeSa2VABatch",
     "Request",
     "VisualInfo",
-    "apply_task",
     "open_visuals",
     "plan_requests",
 ]

@@ -1,6 +1,7 @@
 """What comes back: answers, objects, frames, records on disk."""
 
 from .answer_text import AnswerParser, ParsedAnswer
+from .counts import count_remarks
 from .exchange import write_yolo
 from .frame_collection import collect_frames
 from .frame_export import RequestSummary, summarise, write_coco, write_frame_png, write_overlay, write_result
@@ -23,6 +24,7 @@ __all__ = [
     "SegmentationResult",
     "build_results",
     "collect_frames",
+    "count_remarks",
     "frame_result",
     "read_frame_results",
     "summarise",

@@ -14,6 +14,7 @@ import torch
 from desa2va.processing.files import MaskOptions, frame_codes, logits_to_codes, mask_area, mask_iou
 
 from .answer_text import AnswerParser, ParsedAnswer
+from .counts import count_remarks
 from .explanation import BranchLogits
 from .result_checks import refuse_nan
 from .results import ObjectResult, SegmentationResult
@@ -66,7 +67,9 @@ def build_results(outputs: Any, inputs: Any, parser: AnswerParser, options: Mask
         if visual < 0:
             continue
         statuses = [(entry.object_id, entry.status, entry.reason) for entry in result.objects]
-        result.status, result.reason = answer_status(statuses, sequences is not None)
+        result.status, reason = answer_status(statuses, sequences is not None)
+        remarks = count_remarks(result.text, result.objects) if result.objects else []
+        result.reason = "; ".join(part for part in (reason, *remarks) if part)
     return results
 
 

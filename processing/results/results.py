@@ -134,7 +134,8 @@ class SegmentationResult:
         objects: its objects, in order of their `[SEG]`.
         status: `"ok"` if any object has a mask, `"no_visual"` for a request without picture or video, `"no_seg_token"`
             without objects, else that of the objects.
-        reason: why the status is not `"ok"`, and which objects were forced; empty otherwise.
+        reason: why the status is not `"ok"`, which objects were forced, and where the text says another number than
+            there are masks; empty otherwise.
         height: of the source, pixels.
         width: of the source, pixels.
         num_frames: 1 for a picture, 0 for text alone.
@@ -156,6 +157,11 @@ class SegmentationResult:
     name: str = ""
     source: Any = field(default=None, repr=False)
     options: MaskOptions = field(default_factory=lambda: MaskOptions().completed())
+
+    @property
+    def count(self) -> int:
+        """How many objects have a mask: the members of a set, whatever number the text says; see `reason`."""
+        return sum(entry.status == "ok" for entry in self.objects)
 
     @property
     def forced(self) -> bool:

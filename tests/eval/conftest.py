@@ -35,7 +35,7 @@ class FakeModel(torch.nn.Module):
         )
         self.weight = torch.nn.Parameter(torch.zeros(1))
         self.processor = processor
-        self.known = {self._key(sample.frames[0], sample.conversations[0].turns[0][0]): sample for sample in samples}
+        self.known = {self._key(sample.frames[0], sample.conversations[0].turns[-1][0]): sample for sample in samples}
         self.reply = reply
         self.calls = []
 
@@ -75,9 +75,10 @@ def logits(mask):
 
 
 def truth(sample):
-    """The true answer with its true masks."""
+    """The true answer to the last turn with its true masks."""
     conversation = sample.conversations[0]
-    return Reply(conversation.turns[0][1], conversation.masks)
+    answer = conversation.turns[-1][1]
+    return Reply(answer, conversation.masks[len(conversation.masks) - answer.count("[SEG]") :])
 
 
 def all_foreground(sample):
@@ -93,9 +94,13 @@ def replies():
 
 @pytest.fixture(scope="session")
 def make_fake(processor):
-    """Builds a `FakeModel` that knows every sample that `evaluate_refshapes` with the same numbers will show."""
+    """Builds a `FakeModel` that knows `samples`, or every sample that `evaluate_refshapes` with the same numbers will
+    show.
+    """
 
-    def make(reply, level, limit, videos=0):
+    def make(reply, level="standard", limit=0, videos=0, samples=None):
+        if samples is not None:
+            return FakeModel(processor, samples, reply)
         data = ("test", level, 0)
         samples = list(draw_samples(*data, PICTURE_KINDS[level], limit))
         for kind in QUESTION_KINDS:

@@ -1,6 +1,11 @@
 import pytest
 
-from desa2va.processing.tiny_tokenizer import CONTROL_TOKENS, build_tiny_tokenizer
+from desa2va.processing.tiny_tokenizer import (
+    CONTROL_TOKENS,
+    build_tiny_tokenizer,
+    extend_tiny_tokenizer,
+    is_tiny_tokenizer,
+)
 from desa2va.training.data.refshapes.language import vocabulary_corpus
 
 
@@ -56,3 +61,24 @@ def test_too_large_corpus_and_single_string_are_refused():
         build_tiny_tokenizer(["word"], max_size=266)
     with pytest.raises(ValueError, match="list of strings"):
         build_tiny_tokenizer("red circle")
+
+
+def test_new_words_come_behind_all_ids_and_change_none(tmp_path):
+    """A vocabulary built anew with more words has other ids, and trained rows would mean other words."""
+    tokenizer = build_tiny_tokenizer(["Please segment the circle"])
+    tokenizer.add_special_tokens({"additional_special_tokens": ["[SEG0]"]}, replace_extra_special_tokens=False)
+    known = tokenizer.get_vocab()
+    before = tokenizer("every zebra")["input_ids"]
+    spelled = extend_tiny_tokenizer(tokenizer, ["every", "circle"])
+    first = max(known.values()) + 1
+    assert list(spelled) == [first, first + 1]
+    assert {word: index for word, index in tokenizer.get_vocab().items() if index < first} == known
+    assert tokenizer.tokenize("every circle every") == ["every", "Ġcircle", "Ġevery"]
+    assert spelled[tokenizer.convert_tokens_to_ids("every")] == before[: len("every")]
+    assert tokenizer.decode(tokenizer("every zebra")["input_ids"]) == "every zebra"
+    assert extend_tiny_tokenizer(tokenizer, ["every"]) == {}
+    tokenizer.save_pretrained(tmp_path)
+    loaded = type(tokenizer).from_pretrained(tmp_path)
+    assert loaded.get_vocab() == tokenizer.get_vocab()
+    assert loaded.tokenize("every [SEG0]") == tokenizer.tokenize("every [SEG0]")
+    assert is_tiny_tokenizer(loaded)

@@ -189,7 +189,12 @@ def test_explained_video(model, processor):
 
 
 @pytest.mark.parametrize(
-    ("options", "named"), [({"task": "draw"}, "auto, segment, chat, gcg"), ({"num_beams": 3}, "num_beams")]
+    ("options", "named"),
+    [
+        ({"task": "draw"}, "auto, segment, chat, caption, gcg, region"),
+        ({"task": ["chat", "gcg"]}, "2 tasks but 1 sequences"),
+        ({"num_beams": 3}, "num_beams"),
+    ],
 )
 def test_impossible_requests_are_named(model, processor, options, named):
     inputs = {**processor(images=pictures(1)[0], text="the red circle"), **options}

@@ -3,34 +3,11 @@ import pytest
 import torch
 from PIL import Image
 
-from desa2va.processing.batch.user_request import apply_task, open_visuals, plan_requests
+from desa2va.processing.batch.user_request import open_visuals, plan_requests
 from desa2va.processing.inputs import Dialogue, VisualPart
 
 ONE, TWO = ["image"], ["image", "video"]
 TURN = Dialogue([("user", "x"), ("assistant", "y")])
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("the red circle", "Please segment the red circle."),
-        ("The red circle.", "Please segment the red circle."),
-        ("Tom's hat", "Please segment Tom's hat."),
-        ("Segment the red circle.", "Segment the red circle."),
-        ("Please find the dog", "Please find the dog"),
-        ("Can you mark the dog", "Can you mark the dog"),
-        ("the dog?", "the dog?"),
-        ("红色的圆", "红色的圆"),
-    ],
-)
-def test_segment_wraps_bare_phrases_only(text, expected):
-    """A request wrapped twice ("Please segment please segment ...") is unlike anything in training."""
-    assert apply_task(text, "segment", "") == expected
-
-
-def test_other_tasks_leave_the_text_or_append_the_instruction():
-    assert apply_task("the dog", "auto", "x") == apply_task("the dog", "chat", "x") == "the dog"
-    assert apply_task("What is it?", "gcg", "Use masks.") == "What is it? Use masks."
 
 
 def test_texts_pair_with_visuals():

@@ -3,7 +3,8 @@
 from .corruption import CORRUPTIONS, corrupt
 from .dataset import PICTURE_KINDS, VERSION, VIDEO_KINDS, RefShapes
 from .disk import DEFAULT_SPLITS, write_refshapes
-from .language import SINGLE_ANSWER, Expression, vocabulary_corpus
+from .kinds import LATER_KINDS
+from .language import SINGLE_ANSWER, Expression, later_words, vocabulary_corpus
 from .questions import CAPTION_REQUEST
 from .scene import COLOR_NAMES, COLORS, SHAPES, SIZES
 
@@ -14,6 +15,7 @@ __all__ = [
     "COLOR_NAMES",
     "DEFAULT_SPLITS",
     "Expression",
+    "LATER_KINDS",
     "PICTURE_KINDS",
     "RefShapes",
     "SHAPES",
@@ -22,6 +24,7 @@ __all__ = [
     "VERSION",
     "VIDEO_KINDS",
     "corrupt",
+    "later_words",
     "vocabulary_corpus",
     "write_refshapes",
 ]

@@ -11,8 +11,10 @@ Levels (pictures; the shares of the conversation kinds in brackets, see `languag
 
 Videos (2-4 objects): easy [attribute], standard [attribute .4, motion .3, late .15, occlusion .15], full [attribute
 .3, motion .3, late .1, occlusion .1, multiple .1, no_target .1]. Every target but that of kind "late" is visible in
-the first frame. Further kinds on request, for pictures only: `look_alike`, `qa_color`, `qa_count`, `qa_exist`,
-`qa_where`, `caption` (grounded), `caption_plain` and `region` (visual prompt).
+the first frame. Further kinds on request, for pictures and videos: `set`; for pictures: `look_alike`, `qa_color`,
+`qa_count`, `qa_exist`, `qa_where`, `caption` (grounded), `caption_plain`, `region` (visual prompt), `example`
+(likewise) and `turns` (a dialogue); for videos: `video_caption` (grounded), `video_caption_plain` and `video_region`
+(on the first frame).
 
 The kind of every conversation is drawn first. A picture is drawn until it can carry the kind of its first
 conversation, a video until it can carry the late and occlusion kinds drawn; with one conversation a sample the shares
@@ -241,7 +243,10 @@ class RefShapes:
         if self.labels == "canonical":
             labels = [scene.objects[target].label for target in expression.targets]
         return Conversation(
-            turns=((request(rng, expression) if is_request else expression.text, expression.answer),),
+            turns=(
+                *expression.earlier,
+                (request(rng, expression) if is_request else expression.text, expression.answer),
+            ),
             masks=masks,
             labels=tuple(labels),
             kind=expression.kind,

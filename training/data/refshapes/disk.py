@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 from desa2va.processing.files import output_folder
 
 from .dataset import RefShapes
-from .kinds import ALL_VIDEO_KINDS, EVENTS, SEGMENT_KINDS
+from .kinds import EVENTS, SEGMENT_KINDS, VIDEO_SEGMENT_KINDS
 from .writers import write_finetune, write_gcg, write_mevis, write_refcoco
 
 FORMATS = ("finetune", "refcoco", "mevis", "gcg")
@@ -37,11 +37,11 @@ SINGLE_SHARES = {"attribute": 0.5, "relation": 0.3, "superlative": 0.2}
 DEFAULT_KINDS = {
     "finetune": {**SINGLE_SHARES, "motion": 0.3, "no_target": 0.1, **dict.fromkeys(EVENTS, 0.15)},
     "refcoco": SINGLE_SHARES,
-    "mevis": {kind: 1.0 for kind in ALL_VIDEO_KINDS if kind != "no_target"},
+    "mevis": {kind: 1.0 for kind in VIDEO_SEGMENT_KINDS if kind != "no_target"},
     "gcg": {"caption": 1.0},
 }
 POSSIBLE_KINDS = {
-    "finetune": {*SEGMENT_KINDS, *ALL_VIDEO_KINDS},
+    "finetune": {*SEGMENT_KINDS, *VIDEO_SEGMENT_KINDS},
     "refcoco": {*SINGLE_SHARES, "negation"},
     "mevis": set(DEFAULT_KINDS["mevis"]),
     "gcg": {"caption"},

@@ -12,14 +12,23 @@ import numpy as np
 
 from . import language as language
 from . import questions as questions
+from .dialogues import turn_expressions
 from .language import Expression
 from .scene import SceneObject
+from .sets import example_expressions, set_expressions
 
 EVENTS = ("late", "occlusion")
-SEGMENT_KINDS = ("attribute", "relation", "superlative", "negation", "look_alike", "multiple", "no_target")
-ANSWER_KINDS = ("qa_color", "qa_count", "qa_exist", "qa_where", "caption", "caption_plain", "region")
-ALL_PICTURE_KINDS = (*SEGMENT_KINDS, *ANSWER_KINDS)
-ALL_VIDEO_KINDS = ("attribute", "motion", *EVENTS, "multiple", "no_target")
+SEGMENT_KINDS = ("attribute", "relation", "superlative", "negation", "look_alike", "multiple", "no_target", "set")
+PICTURE_ANSWER_KINDS = ("qa_color", "qa_count", "qa_exist", "qa_where", "caption", "caption_plain", "region")
+PICTURE_ANSWER_KINDS += ("example", "turns")
+# Kinds of their own, so that pictures and videos drawn with one list of kinds stay what they were.
+VIDEO_ANSWER_KINDS = ("video_caption", "video_caption_plain", "video_region")
+ANSWER_KINDS = (*PICTURE_ANSWER_KINDS, *VIDEO_ANSWER_KINDS)
+ALL_PICTURE_KINDS = (*SEGMENT_KINDS, *PICTURE_ANSWER_KINDS)
+VIDEO_SEGMENT_KINDS = ("attribute", "motion", *EVENTS, "multiple", "no_target")
+ALL_VIDEO_KINDS = (*VIDEO_SEGMENT_KINDS, "set", *VIDEO_ANSWER_KINDS)
+# Their words are not in the vocabulary of earlier checkpoints.
+LATER_KINDS = ("set", "example", "turns", *VIDEO_ANSWER_KINDS)
 
 
 def expressions_of(
@@ -54,11 +63,22 @@ def expressions_of(
         "caption": lambda: [questions.caption_expression(objects)],
         "caption_plain": lambda: [questions.plain_caption_expression(objects)],
         "region": partial(questions.region_expressions, objects),
+        "video_caption": lambda: [questions.caption_expression(objects, True)],
+        "video_caption_plain": lambda: [questions.plain_caption_expression(objects, True)],
+        "video_region": partial(questions.region_expressions, objects, True),
+        "set": partial(set_expressions, rng, objects),
+        "example": partial(example_expressions, rng, objects),
+        "turns": partial(turn_expressions, objects, scale),
     }
     expressions = list(builders[kind]())
     if kind == "late":
         return expressions
-    return [e for e in expressions if all(objects[target].first_frame == 0 for target in e.targets)]
+    return [e for e in expressions if all(objects[shown].first_frame == 0 for shown in _shown(e))]
+
+
+def _shown(expression: Expression) -> tuple[int, ...]:
+    """Objects that have to be seen in the first frame."""
+    return expression.targets if expression.region is None else (*expression.targets, expression.region)
 
 
 def _several(objects: Sequence[SceneObject], rng: np.random.Generator) -> list[Expression]:
@@ -69,4 +89,14 @@ def _several(objects: Sequence[SceneObject], rng: np.random.Generator) -> list[E
     return list(language.list_expressions(rng, list(language.attribute_expressions(objects)))) or plurals
 
 
-__all__ = ["ALL_PICTURE_KINDS", "ALL_VIDEO_KINDS", "ANSWER_KINDS", "EVENTS", "SEGMENT_KINDS", "expressions_of"]
+__all__ = [
+    "ALL_PICTURE_KINDS",
+    "ALL_VIDEO_KINDS",
+    "ANSWER_KINDS",
+    "EVENTS",
+    "LATER_KINDS",
+    "SEGMENT_KINDS",
+    "VIDEO_ANSWER_KINDS",
+    "VIDEO_SEGMENT_KINDS",
+    "expressions_of",
+]

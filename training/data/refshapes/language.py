@@ -70,7 +70,9 @@ SEGMENT_TEMPLATES = (
     "{}",
 )
 CAPTION_REQUEST = "Describe the image with masks."
+VIDEO_CAPTION_REQUEST = "Describe the video with masks."
 PLAIN_CAPTION_REQUEST = "Describe the image."
+PLAIN_VIDEO_CAPTION_REQUEST = "Describe the video."
 # Not "Where is {}?", which asks for a mask. Down each column: above, level, below; "no" is the middle.
 PLACE_QUESTION = "Is {} left, right, up, down?"
 PLACES = (("up left", "up", "up right"), ("left", "no", "right"), ("down left", "down", "down right"))
@@ -89,6 +91,7 @@ class Expression:
         plural: whether a verb for it is "are".
         region: the scene object drawn as visual prompt, or `None`.
         anchors: scene objects that are named without being a target.
+        earlier: turns before, `(user, assistant)`; the targets of their `[SEG]` come first.
     """
 
     kind: str
@@ -98,12 +101,23 @@ class Expression:
     plural: bool = False
     region: int | None = None
     anchors: tuple[int, ...] = ()
+    earlier: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def said(self) -> str:
+        """All turns, user and assistant, as one text."""
+        return "\n".join((*(text for turn in self.earlier for text in turn), self.text, self.answer))
 
     @property
     def phrases(self) -> list[str]:
         """What was said of each target, without its article, e.g. "circle left of the red square"."""
-        marked = re.findall(r"<p> (?:the|a) (.*?) </p>", self.answer)
-        return marked or [self.text.removeprefix("the ")] * len(self.targets)
+        found, phrase = [], self.text.removeprefix("the ")
+        for match in re.finditer(r"<p> (?:the |a )?(.*?) </p>|\[SEG\]", self.said):
+            if match[1] is None:
+                found.append(phrase)
+            else:
+                phrase = match[1]
+        return found
 
 
 def attribute_expressions(objects: Sequence[SceneObject]) -> Iterator[Expression]:
@@ -262,7 +276,7 @@ def plural(phrase: str) -> str:
 
 
 def vocabulary_corpus() -> list[str]:
-    """Texts that together hold every word and every punctuation mark of any RefShapes conversation.
+    """Texts that together hold every word and punctuation mark of RefShapes' first kinds; `later_words` has the rest.
 
     Each word appears in the positions it can take: inside a text (after a blank) and, where it can, as its first word.
     """
@@ -280,6 +294,11 @@ def vocabulary_corpus() -> list[str]:
     corpus += ["a small red circle", "What color is the circle?", "Is there a red circle?", "Is there an orange ring?"]
     corpus += [f"How many {plural(shape)} are there?" for shape in SHAPES]
     return [*corpus, *COLOR_NAMES, *NUMBERS, "yes", "no"]
+
+
+def later_words() -> list[str]:
+    """Words of the kinds that came after the first vocabulary; their ids follow those of `vocabulary_corpus`."""
+    return ["every", "like", "first", "second", "third", "fourth", "fifth", "sixth", "Not", "other", "video"]
 
 
 def group_by(objects: Sequence[SceneObject], keys: tuple[str, ...]) -> dict[tuple[str, ...], list[int]]:
@@ -305,10 +324,12 @@ __all__ = [
     "PLACE_QUESTION",
     "PLAIN_CAPTION_REQUEST",
     "REGION_REQUEST",
+    "PLAIN_VIDEO_CAPTION_REQUEST",
     "RELATIONS",
     "SEGMENT_TEMPLATES",
     "SINGLE_ANSWER",
     "SUPERLATIVES",
+    "VIDEO_CAPTION_REQUEST",
     "Expression",
     "attribute_expressions",
     "late_expressions",
@@ -319,6 +340,7 @@ __all__ = [
     "no_target_expressions",
     "occlusion_expressions",
     "group_by",
+    "later_words",
     "make_phrase",
     "phrase_answer",
     "plural",

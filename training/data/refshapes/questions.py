@@ -12,11 +12,14 @@ import numpy as np
 
 from .language import (
     CAPTION_REQUEST,
+    MOTION_PHRASES,
     NUMBERS,
     PLACE_QUESTION,
     PLACES,
     PLAIN_CAPTION_REQUEST,
+    PLAIN_VIDEO_CAPTION_REQUEST,
     REGION_REQUEST,
+    VIDEO_CAPTION_REQUEST,
     Expression,
     attribute_expressions,
     group_by,
@@ -69,25 +72,40 @@ def place_questions(objects: Sequence[SceneObject], scale: float) -> Iterator[Ex
             yield Expression("qa_where", PLACE_QUESTION.format(single.text), (), place, anchors=single.targets)
 
 
-def plain_caption_expression(objects: Sequence[SceneObject]) -> Expression:
-    """The caption without masks: every object from left to right."""
-    ordered = sorted(range(len(objects)), key=lambda m: objects[m].center_x)
-    return Expression(
-        "caption_plain", PLAIN_CAPTION_REQUEST, (), ", ".join(f"a {objects[m].label}" for m in ordered) + "."
+def plain_caption_expression(objects: Sequence[SceneObject], video: bool = False) -> Expression:
+    """The caption without masks: every object from left to right, of a video with its motion."""
+    kind, request = (
+        ("video_caption_plain", PLAIN_VIDEO_CAPTION_REQUEST)
+        if video
+        else (
+            "caption_plain",
+            PLAIN_CAPTION_REQUEST,
+        )
     )
+    return Expression(kind, request, (), ", ".join(_described(objects[m], video) for m in _ordered(objects)) + ".")
 
 
-def caption_expression(objects: Sequence[SceneObject]) -> Expression:
-    """The grounded caption: every object from left to right."""
-    ordered = sorted(range(len(objects)), key=lambda m: objects[m].center_x)
-    answer = ", ".join(f"<p> a {objects[m].label} </p> [SEG]" for m in ordered) + "."
-    return Expression("caption", CAPTION_REQUEST, tuple(ordered), answer)
+def caption_expression(objects: Sequence[SceneObject], video: bool = False) -> Expression:
+    """The grounded caption: every object from left to right, of a video with its motion."""
+    kind, request = ("video_caption", VIDEO_CAPTION_REQUEST) if video else ("caption", CAPTION_REQUEST)
+    ordered = _ordered(objects)
+    answer = ", ".join(f"<p> {_described(objects[m], video)} </p> [SEG]" for m in ordered) + "."
+    return Expression(kind, request, tuple(ordered), answer)
 
 
-def region_expressions(objects: Sequence[SceneObject]) -> Iterator[Expression]:
-    """Ask "What is region 1?" about every object."""
+def _ordered(objects: Sequence[SceneObject]) -> list[int]:
+    return sorted(range(len(objects)), key=lambda m: objects[m].center_x)
+
+
+def _described(item: SceneObject, video: bool) -> str:
+    return f"a {item.label} {MOTION_PHRASES[item.motion]}" if video else f"a {item.label}"
+
+
+def region_expressions(objects: Sequence[SceneObject], video: bool = False) -> Iterator[Expression]:
+    """Ask "What is region 1?" about every object, in a video as the first frame shows it."""
     for index, item in enumerate(objects):
-        yield Expression("region", REGION_REQUEST, (), f"a {item.label}", region=index)
+        kind = "video_region" if video else "region"
+        yield Expression(kind, REGION_REQUEST, (), f"a {item.label}", region=index)
 
 
 def with_article(phrase: str) -> str:

@@ -71,7 +71,7 @@ class Restrictions:
         if self.targets_held_out:
             return _all_targets(expression, [objects[target].label in self.held_out for target in expression.targets])
         # "There is no small red circle." would teach that there never is one.
-        return not (_holds(expression.text, self.held_out) or _holds(expression.answer, self.held_out))
+        return not _holds(expression.said, self.held_out)
 
     def _allows_words(self, expression: Expression, objects: Sequence[SceneObject]) -> bool:
         if not self.unasked:
@@ -81,9 +81,7 @@ class Restrictions:
             return _all_targets(expression, [bool(_factors(objects[target]) & head) for target in expression.targets])
         shown = (*expression.targets, *expression.anchors)
         return not (
-            _named(expression.text, self.unasked)
-            or _named(expression.answer, self.unasked)
-            or any(_factors(objects[index]) & self.unasked for index in shown)
+            _named(expression.said, self.unasked) or any(_factors(objects[index]) & self.unasked for index in shown)
         )
 
 

@@ -33,6 +33,7 @@ FEATURES = datasets.Features(
                 "kind": datasets.Value("string"),
                 "user": datasets.Value("string"),
                 "assistant": datasets.Value("string"),
+                "earlier": datasets.List({"user": datasets.Value("string"), "assistant": datasets.Value("string")}),
                 "labels": datasets.List(datasets.Value("string")),
                 "targets": datasets.List(datasets.Value("int32")),
                 "masks": datasets.List(datasets.List(RLE_FEATURE)),
@@ -82,8 +83,9 @@ def row_from_sample(sample: Sample) -> dict[str, Any]:
         "conversations": [
             {
                 "kind": conversation.kind,
-                "user": conversation.turns[0][0],
-                "assistant": conversation.turns[0][1],
+                "user": conversation.turns[-1][0],
+                "assistant": conversation.turns[-1][1],
+                "earlier": [{"user": user, "assistant": answer} for user, answer in conversation.turns[:-1]],
                 "labels": list(conversation.labels),
                 "targets": list(conversation.targets),
                 "masks": [[encode_mask(frame) for frame in masks] for masks in conversation.masks],
@@ -105,7 +107,7 @@ def sample_from_row(row: dict[str, Any]) -> Sample:
         regions = np.stack([decode_mask(code) for code in entry["regions"]]) if entry["regions"] else None
         conversations.append(
             Conversation(
-                turns=((entry["user"], entry["assistant"]),),
+                turns=tuple((turn["user"], turn["assistant"]) for turn in (*entry["earlier"], entry)),
                 masks=masks,
                 labels=tuple(entry["labels"]),
                 kind=entry["kind"],

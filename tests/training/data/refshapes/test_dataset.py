@@ -10,8 +10,8 @@ from torch.utils.data import DataLoader
 
 from desa2va.training.data.refshapes.dataset import RefShapes
 from desa2va.training.data.refshapes.geometry import inside_shape
-from desa2va.training.data.refshapes.kinds import ALL_PICTURE_KINDS
-from desa2va.training.data.refshapes.language import vocabulary_corpus
+from desa2va.training.data.refshapes.kinds import ALL_PICTURE_KINDS, VIDEO_ANSWER_KINDS
+from desa2va.training.data.refshapes.language import later_words, vocabulary_corpus
 from desa2va.training.data.refshapes.scene import COLORS, RADII
 from desa2va.training.data.sample import SEG
 
@@ -184,27 +184,34 @@ def test_answers_hold_one_seg_per_target_and_questions_none():
     kinds = set()
     for sample in RefShapes("train", "full", length=120, kinds=EVERYTHING):
         for conversation in sample.conversations:
-            ((user, answer),) = conversation.turns
+            user, answer = ("\n".join(texts) for texts in zip(*conversation.turns, strict=True))
             kinds.add(conversation.kind)
             assert SEG not in user
             assert "<p>" not in user
             assert answer.count(SEG) == len(conversation.targets) == len(conversation.masks)
-            assert answer.count("<p>") == answer.count("</p>") in (0, len(conversation.targets))
+            phrases = answer.count("<p>")
+            if conversation.kind in ("set", "example", "turns"):
+                assert phrases == answer.count("</p>") <= 1
+            else:
+                assert phrases == answer.count("</p>") in (0, len(conversation.targets))
             if conversation.kind.startswith("qa_") or conversation.kind in ("no_target", "caption_plain", "region"):
                 assert not len(conversation.masks)
-            assert (conversation.regions is not None) == (conversation.kind == "region")
+            assert (conversation.regions is not None) == (conversation.kind in ("region", "example"))
     assert kinds == set(ALL_PICTURE_KINDS)
 
 
 def test_corpus_holds_every_word_of_500_samples():
     """Guards the tokenizer built from the corpus: a word it lacks would be spelt in pieces."""
     have = {word for text in vocabulary_corpus() for word in WORD.findall(text)}
+    have |= {word for text in later_words() for word in (text, f" {text}")}
     missing = {}
     pictures = RefShapes("train", "full", length=350, kinds=EVERYTHING, size=48)
-    videos = RefShapes("train", "full", length=150, video_fraction=1.0, size=64, num_frames=3)
+    clips = {"length": 100, "video_fraction": 1.0, "size": 64, "num_frames": 3}
+    described = dict.fromkeys(VIDEO_ANSWER_KINDS, 1.0)
+    videos = (*RefShapes("train", "full", **clips), *RefShapes("train", kinds=described, **clips))
     for sample in (*pictures, *videos):
         for conversation in sample.conversations:
-            for text in conversation.turns[0]:
+            for text in (text for turn in conversation.turns for text in turn):
                 missing.update({word: text for word in WORD.findall(text) if word not in have})
     assert not missing
 

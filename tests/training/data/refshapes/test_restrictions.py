@@ -14,7 +14,7 @@ HELD_OUT = ["small red circle", "large cyan star", "small blue square", "large g
 UNASKED = ["cyan", "star"]
 UNASKED_SAID = re.compile(r"\b(cyan|stars?)\b")
 EVERYTHING = dict.fromkeys(ALL_PICTURE_KINDS, 1.0)
-SEGMENT = {kind: 1.0 for kind in SEGMENT_KINDS if kind not in ("no_target", "multiple")}
+SEGMENT = {kind: 1.0 for kind in SEGMENT_KINDS if kind not in ("no_target", "multiple", "set")}
 SMALL = {"size": 48, "level": "full"}
 
 

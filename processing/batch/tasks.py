@@ -1,0 +1,91 @@
+"""What can be asked of the model, and the words in which it is asked.
+
+In: a task and the words of a user. Out: the text the language model reads, which is the default request of the task
+where the user said nothing, and whether its answer may hold a `[SEG]` (paper section 3.1: one interface for all).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from desa2va.processing.inputs import shown
+
+TASKS = ("auto", "segment", "chat", "caption", "gcg", "region")
+WORDED_TASKS = ("caption", "gcg", "region")  # asked in words of their own where the user gives none
+WORD_TASKS = ("chat", "caption", "region")  # answered in words alone, never with a [SEG]
+VISUAL_TASKS = ("segment", "caption", "gcg", "region")
+CAPTION_REQUESTS = {"image": "Describe the image.", "video": "Describe the video."}
+REGION_REQUEST = "What is region {}?"
+
+# A text that begins with one of these (after "please", "can you", ...) is a request; any other is a bare phrase.
+# fmt: off
+_REQUEST_OPENERS = frozenset((
+    "segment", "find", "show", "where", "what", "which", "who", "whose", "how", "why", "is", "are", "was", "were",
+    "do", "does", "did", "can", "could", "will", "would", "mark", "mask", "highlight", "outline", "locate", "detect",
+    "identify", "select", "point", "give", "describe", "tell", "track", "explain", "list", "name", "count", "cut",
+    "extract", "separate", "label", "draw", "answer", "look", "in", "there", "i", "please", "let", "return", "output",
+    "provide", "respond", "generate",
+))
+# fmt: on
+
+
+def check_tasks(task: str | Sequence[str]) -> list[str]:
+    """The tasks that are asked for, one or a list.
+
+    Raises:
+        ValueError: an unknown task, or none.
+    """
+    tasks = [task] if isinstance(task, str) or not isinstance(task, Sequence) else list(task)
+    for one in tasks:
+        if one not in TASKS:
+            raise ValueError(f"task={shown(one)} is unknown; choose one of {', '.join(TASKS)}")
+    if not tasks:
+        raise ValueError("task is an empty list; give one task, or one for each request")
+    return tasks
+
+
+def has_words(task: str | Sequence[str]) -> bool:
+    """Whether something is asked even where the user says nothing."""
+    return any(one in WORDED_TASKS for one in ([task] if isinstance(task, str) else task))
+
+
+def default_request(task: str, kind: str, gcg_instruction: str, region: int = 1) -> str:
+    """What one of `WORDED_TASKS` asks about an `"image"` or `"video"`, or about its marked region of this number."""
+    if task == "region":
+        return REGION_REQUEST.format(region)
+    return gcg_instruction if task == "gcg" else CAPTION_REQUESTS[kind]
+
+
+def apply_task(text: str, task: str, gcg_instruction: str) -> str:
+    """The text the language model reads.
+
+    `"segment"` wraps a bare phrase (`"the red car"`) as `"Please segment the red car."` and leaves requests and
+    questions as they are: texts that end with a question mark, begin with a verb of asking, or are not written in
+    Latin letters. `"gcg"` appends the instruction for grounded captions. The other tasks change nothing.
+    """
+    if task == "gcg":
+        return f"{text} {gcg_instruction}"
+    if task != "segment" or text.rstrip().endswith(("?", "？")):
+        return text
+    words = re.findall(r"[a-z']+", text.lower())
+    if not words or words[0] in _REQUEST_OPENERS:
+        return text
+    phrase = text.strip().rstrip(".")
+    if words[0] in ("the", "a", "an", "all", "every", "each"):
+        phrase = phrase[0].lower() + phrase[1:]
+    return f"Please segment {phrase}."
+
+
+__all__ = [
+    "CAPTION_REQUESTS",
+    "REGION_REQUEST",
+    "TASKS",
+    "VISUAL_TASKS",
+    "WORDED_TASKS",
+    "WORD_TASKS",
+    "apply_task",
+    "check_tasks",
+    "default_request",
+    "has_words",
+]
