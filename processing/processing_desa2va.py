@@ -52,8 +52,8 @@ GCG_INSTRUCTION = (
 )
 
 _NO_OUTLINES = (
-    "points, boxes and masks beside words are outlined for the language model, which Sa2VA's published models never saw; "
-    "those with InternVL take regions as predict_forward(mask_prompts=...), those with Qwen-VL none"
+    "points, boxes and masks beside words are outlined for the language model, and Sa2VA's published models never saw "
+    "outlines; those with InternVL take regions as predict_forward(mask_prompts=...), those with Qwen-VL none"
 )
 KEY_FRAMES = ("uniform", "first", "all")
 # Least and most. The most is what no use needs, so that a slip of the keyboard does not fill the memory.

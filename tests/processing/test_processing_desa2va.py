@@ -287,6 +287,21 @@ def test_tasks_change_the_text(tiny, picture):
     assert tiny(images=picture, task="gcg")["texts"] == [tiny.gcg_instruction]
 
 
+def test_published_models_refuse_outlines_they_never_saw(tiny, picture):
+    """Guards regions that such a model takes for a part of the picture, without a word."""
+    tiny.prompt_rule = "sa2va"
+    with pytest.raises(ValueError, match=r"Sa2VA's published models never saw outlines; .* predict_forward"):
+        tiny(images=picture, text="What is region 1?", boxes=[1, 1, 9, 9])
+    assert tiny(images=picture, boxes=[1, 1, 9, 9])["texts"] == [None]
+
+
+def test_regions_are_described_one_by_one(tiny, picture):
+    batch = tiny(images=picture, task="region", boxes=[[1, 1, 9, 9], [3, 3, 12, 12]])
+    assert batch["texts"] == ["What is region 1?", "What is region 2?"]
+    assert batch["task"] == ["region", "region"]
+    assert batch["image_index"].tolist() == [0, 0]  # one picture with both outlines, read once
+
+
 def test_videos_of_frames_know_their_key_frames(tiny, picture):
     frames = [np.roll(picture, index, axis=1) for index in range(9)]
     batch = tiny(videos=frames, text="it", num_key_frames=3)
