@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from desa2va.training.data.wording import SINGLE_ANSWER
+from desa2va.training.data.wording import SINGLE_ANSWER, bare_phrase
 
 from .scene import COLOR_NAMES, OCCLUDED_BELOW, SHAPES, SIZES, SceneObject
 
@@ -112,6 +112,8 @@ class Expression:
     def phrases(self) -> list[str]:
         """What was said of each target, without its article, e.g. "circle left of the red square"."""
         found, phrase = [], self.text.removeprefix("the ")
+        if self.earlier:
+            phrase = bare_phrase(self.earlier[0][0].removeprefix("Please segment "))
         for match in re.finditer(r"<p> (?:the |a )?(.*?) </p>|\[SEG\]", self.said):
             if match[1] is None:
                 found.append(phrase)

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from desa2va.training.data.refshapes.dataset import RefShapes
 from desa2va.training.data.refshapes.geometry import inside_shape
 from desa2va.training.data.refshapes.kinds import ALL_PICTURE_KINDS, VIDEO_ANSWER_KINDS
-from desa2va.training.data.refshapes.language import later_words, vocabulary_corpus
+from desa2va.training.data.refshapes.language import NUMBERS, later_words, vocabulary_corpus
 from desa2va.training.data.refshapes.scene import COLORS, RADII
 from desa2va.training.data.sample import SEG
 
@@ -203,7 +203,7 @@ def test_answers_hold_one_seg_per_target_and_questions_none():
 def test_corpus_holds_every_word_of_500_samples():
     """Guards the tokenizer built from the corpus: a word it lacks would be spelt in pieces."""
     have = {word for text in vocabulary_corpus() for word in WORD.findall(text)}
-    have |= {word for text in later_words() for word in (text, f" {text}")}
+    have |= {word for text in (*later_words(), *NUMBERS) for word in (text, f" {text}")}
     missing = {}
     pictures = RefShapes("train", "full", length=350, kinds=EVERYTHING, size=48)
     clips = {"length": 100, "video_fraction": 1.0, "size": 64, "num_frames": 3}

@@ -167,6 +167,7 @@ def test_labels_of_a_set_are_its_members():
     for labels in ("canonical", "expression"):
         for sample, conversation in conversations("turns", 10, labels=labels):
             assert len(conversation.labels) == len(conversation.masks) == len(conversation.targets)
+            assert not any(word in label for label in conversation.labels for word in ("Please", "?", "."))
             if labels == "canonical":
                 objects = sample.scene["objects"]
                 for label, target in zip(conversation.labels, conversation.targets, strict=True):
