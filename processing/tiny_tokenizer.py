@@ -114,8 +114,8 @@ def extend_tiny_tokenizer(tokenizer: PreTrainedTokenizerFast, words: list[str]) 
     texts = [tokenizer.convert_tokens_to_string([symbol]) for symbol in symbols]
     spelled = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
     first = max(known.values()) + 1
-    state = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["vocab"]
-    vocabulary = {**state, **{symbol: first + number for number, symbol in enumerate(symbols)}}
+    # Tokens that were added behind the vocabulary become part of it: when read again, they would move to its new end.
+    vocabulary = {**known, **{symbol: first + number for number, symbol in enumerate(symbols)}}
     tokenizer.backend_tokenizer.model = models.BPE(vocab=vocabulary, merges=[], ignore_merges=True)
     return {first + number: ids for number, ids in enumerate(spelled)}
 

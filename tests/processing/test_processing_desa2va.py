@@ -298,7 +298,7 @@ def test_published_models_refuse_outlines_they_never_saw(tiny, picture):
 def test_regions_are_described_one_by_one(tiny, picture):
     batch = tiny(images=picture, task="region", boxes=[[1, 1, 9, 9], [3, 3, 12, 12]])
     assert batch["texts"] == ["What is region 1?", "What is region 2?"]
-    assert batch["task"] == ["region", "region"]
+    assert batch["task"] == "region"
     assert batch["image_index"].tolist() == [0, 0]  # one picture with both outlines, read once
 
 

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 import torch
-from transformers import TextIteratorStreamer
+from transformers import LogitsProcessor, TextIteratorStreamer
 
 from desa2va.training.data.refshapes.dataset import RefShapes
 
@@ -66,14 +66,29 @@ def test_a_mixed_batch_answers_as_single_calls_do(shipped, scene):
             assert (one.mask() != other.mask()).mean() < 1e-3
 
 
-def test_grounded_phrases_span_the_words_before_their_masks(shipped, scene):
-    """Guards spans that slip when control tokens are taken out of the text."""
-    (result,) = ask(shipped, {"max_new_tokens": 64}, images=scene.frames[0], task="gcg")
-    assert result.objects
-    for entry in result.objects:
-        start, stop = entry.span
-        assert result.text[start:stop] == entry.phrase
-        assert f"<p> {entry.phrase} </p> [SEG]" in result.raw_text
+class Says(LogitsProcessor):
+    """Says the given tokens, one a step."""
+
+    def __init__(self, tokens):
+        self.tokens = list(tokens)
+
+    def __call__(self, input_ids, scores):
+        return torch.full_like(scores, -1e4).index_fill(1, torch.tensor([self.tokens.pop(0)]), 0.0)
+
+
+def test_grounded_phrases_span_the_words_before_their_masks(model, processor):
+    """Guards spans that slip when control tokens are taken out of the text, and phrases of another mask."""
+    answer = "<p> a red circle </p> [SEG], <p> two small stars </p> [SEG] [SEG]."
+    tokens = [*processor.assembler.encoder.answer(answer), processor.tokenizer.eos_token_id]
+    options = {"max_new_tokens": 64, "logits_processor": [Says(tokens)]}
+    (result,) = ask((model, processor), options, images=np.zeros((40, 64, 3), np.uint8), task="gcg")
+    assert result.text == "a red circle, two small stars."
+    phrases = ["a red circle", "two small stars", "two small stars"]
+    assert [entry.phrase for entry in result.objects] == phrases
+    assert [result.text[slice(*entry.span)] for entry in result.objects] == phrases
+    assert [entry.object_id for entry in result.objects] == [0, 1, 2]
+    stars = sum(entry.status == "ok" for entry in result.objects[1:])
+    assert ("the text says 'two small stars'" in result.reason) == (stars != 2)
     assert result.count == sum(entry.status == "ok" for entry in result.objects)
 
 
