@@ -35,8 +35,9 @@ def plain(dim, num_components, hidden=32, bound=3.0):
     return GaussianMixtureCLUB(dim, num_components, hidden=hidden, log_variance_bound=bound, standardize=False)
 
 
-@pytest.mark.parametrize("num_components", [1, 3])
-@pytest.mark.parametrize(("dim", "rho"), [(1, 0.6), (1, 0.9), (4, 0.3), (4, 0.6), (4, 0.9)])
+@pytest.mark.parametrize(
+    ("dim", "rho", "num_components"), [(1, 0.6, 3), (1, 0.9, 1), (4, 0.3, 1), (4, 0.6, 3), (4, 0.9, 1), (4, 0.9, 3)]
+)
 def test_correlated_gaussians(dim, rho, num_components):
     """Gaussians of correlation rho: I = -d/2 log(1 - rho^2), and CLUB with the true conditional d rho^2 / (1 - rho^2).
 
