@@ -1,13 +1,14 @@
 """Who answers and who scores does not change a report: over one benchmark of each family that scores masks."""
 
 import json
+import multiprocessing
 import zlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from desa2va.eval.benchmarks import grounded_pictures
+from desa2va.eval.benchmarks import grounded_pictures, scoring
 from desa2va.eval.benchmarks.names import open_benchmark
 from desa2va.eval.benchmarks.processes import Processes
 from desa2va.eval.benchmarks.questions import Answer
@@ -136,7 +137,7 @@ def shares_joined(run, plan, answers):
     return scores
 
 
-def test_workers_give_the_report_of_one_process(tmp_path):
+def test_workers_give_the_report_of_one_process(tmp_path, monkeypatch):
     """Real processes, which open the run by its names; an answer that does not fit is told by its sample there too."""
     WRITERS["ref_davis17-valid"](tmp_path)
     run = Run(open_benchmark("ref_davis17-valid"), tmp_path, tmp_path / "one", batch_size=2)
@@ -146,6 +147,8 @@ def test_workers_give_the_report_of_one_process(tmp_path):
     assert score_run(*finished_run(run), workers=2) == expected
     path = run.folder / "answers-00000.jsonl"
     path.write_text(path.read_text().replace(f"[{SIZE[0]}, {SIZE[1]}]", f"[{SIZE[1]}, {SIZE[0]}]", 1))
+    forked = multiprocessing.get_context("fork")  # the words of an error need no second import
+    monkeypatch.setattr(scoring.multiprocessing, "get_context", lambda method: forked)
     with pytest.raises(ValueError, match=r"sample bear/\d: object 0, frame 0"):
         score_run(*finished_run(run), workers=2)
 
