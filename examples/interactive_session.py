@@ -8,6 +8,8 @@ Prints encodings, processor seconds and peak memory; leaves three overlays and t
 import argparse
 import resource
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
@@ -16,12 +18,16 @@ import desa2va
 from desa2va.processing.files import output_folder
 
 
-def count_encodings(model) -> list[int]:
+@contextmanager
+def count_encodings(model) -> Iterator[list[int]]:
     """A list to which every call of SAM-2's image encoder adds its number of frames."""
     frames: list[int] = []
     encoder = model.segmenter.sam.vision_encoder
-    encoder.register_forward_pre_hook(lambda _, args: frames.append(len(args[0])))
-    return frames
+    hook = encoder.register_forward_pre_hook(lambda _, args: frames.append(len(args[0])))
+    try:
+        yield frames
+    finally:
+        hook.remove()
 
 
 def report(step: str, results: int, encoded: list[int], started: float) -> None:
@@ -32,7 +38,7 @@ def report(step: str, results: int, encoded: list[int], started: float) -> None:
     encoded.clear()
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Runs the five steps."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("video", help="a video file or a folder of frames")
@@ -41,11 +47,11 @@ def main() -> None:
     parser.add_argument("--frame", type=int, help="frame of the click and of the correction; the middle when omitted")
     parser.add_argument("--model", default="desa2va-tiny")
     parser.add_argument("--out", type=Path, default=Path("session_demo"))
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     model, processor = desa2va.load(args.model)
-    encoded = count_encodings(model)
 
     with (
+        count_encodings(model) as encoded,
         output_folder(args.out, replace=True, sources=[args.video]) as out,
         desa2va.DeSa2VASession(model, processor, args.video) as session,
     ):

@@ -18,15 +18,15 @@ SCALE = 2
 CAPTION = 40
 
 
-def panel(frame: np.ndarray, masks: list[np.ndarray], caption: str) -> Image.Image:
-    """One picture with its masks, enlarged, and the request below."""
+def panel(frame: np.ndarray, masks: list[np.ndarray], caption: str, height: int = CAPTION) -> Image.Image:
+    """One picture with its masks, enlarged, and the request below, on `height` pixels."""
     side = frame.shape[0] * SCALE
     enlarged = np.asarray(Image.fromarray(frame).resize((side, side), Image.Resampling.NEAREST))
     masks = [np.asarray(Image.fromarray(mask).resize((side, side), Image.Resampling.NEAREST)) for mask in masks]
     if masks:
         # Overlay colours drown in coloured shapes: everything that was not asked for is dimmed.
         enlarged = np.where(np.any(masks, axis=0)[..., None], enlarged, enlarged // 3)
-    canvas = Image.new("RGB", (side, side + CAPTION), "white")
+    canvas = Image.new("RGB", (side, side + height), "white")
     canvas.paste(Image.fromarray(overlay_masks(enlarged, masks, opacity=0.0)), (0, 0))
     words, lines = caption.split(), [""]
     for word in words:
