@@ -15,24 +15,25 @@ from desa2va.processing.files import overlay_masks
 from desa2va.training.data.refshapes import RefShapes
 
 SCALE = 2
-CAPTION = 40
+CAPTION = 40  # pixels below a picture, at least
+LINE = 18
 
 
-def panel(frame: np.ndarray, masks: list[np.ndarray], caption: str, height: int = CAPTION) -> Image.Image:
-    """One picture with its masks, enlarged, and the request below, on `height` pixels."""
+def panel(frame: np.ndarray, masks: list[np.ndarray], caption: str) -> Image.Image:
+    """One picture with its masks, enlarged, and the request below."""
     side = frame.shape[0] * SCALE
     enlarged = np.asarray(Image.fromarray(frame).resize((side, side), Image.Resampling.NEAREST))
     masks = [np.asarray(Image.fromarray(mask).resize((side, side), Image.Resampling.NEAREST)) for mask in masks]
     if masks:
         # Overlay colours drown in coloured shapes: everything that was not asked for is dimmed.
         enlarged = np.where(np.any(masks, axis=0)[..., None], enlarged, enlarged // 3)
-    canvas = Image.new("RGB", (side, side + height), "white")
-    canvas.paste(Image.fromarray(overlay_masks(enlarged, masks, opacity=0.0)), (0, 0))
     words, lines = caption.split(), [""]
     for word in words:
         if len(lines[-1]) + len(word) > 34:
             lines.append("")
         lines[-1] += f" {word}"
+    canvas = Image.new("RGB", (side, side + max(CAPTION, 4 + LINE * len(lines))), "white")
+    canvas.paste(Image.fromarray(overlay_masks(enlarged, masks, opacity=0.0)), (0, 0))
     font = ImageFont.load_default(size=14)
     ImageDraw.Draw(canvas).multiline_text(
         (4, side + 2), "\n".join(line.strip() for line in lines), fill="black", font=font
@@ -44,7 +45,7 @@ def row(panels: list[Image.Image]) -> Image.Image:
     """Panels side by side."""
     gap = 8
     width = sum(p.width for p in panels) + gap * (len(panels) - 1)
-    sheet = Image.new("RGB", (width, panels[0].height), "white")
+    sheet = Image.new("RGB", (width, max(p.height for p in panels)), "white")
     for number, one in enumerate(panels):
         sheet.paste(one, (number * (one.width + gap), 0))
     return sheet

@@ -14,8 +14,6 @@ import desa2va
 from desa2va.processing.inputs import draw_regions
 from desa2va.training.data.refshapes import RefShapes
 
-TALL = 96  # pixels of a caption of five lines
-
 
 def scene(kind: str, number: int = 0, video: bool = False):
     """The frames and the only conversation of a held-out sample."""
@@ -30,10 +28,10 @@ def asked(loaded, kind: str, task: str, number: int = 0) -> Image.Image:
     (frame, *_), talk = scene(kind, number)
     text = talk.turns[-1][0]
     inputs = processor(images=frame, text=None if task == "gcg" else text, task=task, masks=talk.regions)
-    result = processor.post_process(model.generate(**inputs, max_new_tokens=96), inputs)[0]
+    result = processor.post_process(model.generate(**inputs, max_new_tokens=64), inputs)[0]
     drawn = frame if talk.regions is None else draw_regions(frame, talk.regions)
     answer = "(no mask)" if result.status == "no_seg_token" and not result.text else result.text
-    return panel(drawn, [found.mask() for found in result.objects], f"{text} {answer}", TALL)
+    return panel(drawn, [found.mask() for found in result.objects], f"{text} | {answer}")
 
 
 def watched(loaded, kind: str) -> Image.Image:
@@ -46,7 +44,7 @@ def watched(loaded, kind: str) -> Image.Image:
         objects = results[number].objects
         states = ", ".join(f"{found.status} {found.object_score:.2f}" for found in objects) or "nothing marked"
         caption = talk.turns[-1][0] if number == 0 else ""
-        panels.append(panel(frames[number], [one.mask for one in objects], f"{number}: {states} {caption}", TALL))
+        panels.append(panel(frames[number], [one.mask for one in objects], f"{number}: {states} {caption}"))
     return row(panels)
 
 
@@ -54,7 +52,7 @@ def clicked(loaded) -> Image.Image:
     """A click on the middle of frame 0, then the click on frame 2 that was meant, and what memory makes of it."""
     frames, talk = scene("attribute", video=True)
     truth, last = np.argwhere(talk.masks[0, 2]), len(frames) - 1
-    y, x = truth[len(truth) // 2].tolist()
+    y, x = truth.mean(axis=0).round().astype(int).tolist()
     with desa2va.DeSa2VASession(*loaded, list(frames)) as session:
         (number,) = session.add(points=[(frames.shape[2] / 2, frames.shape[1] / 2)], frame=0)
         list(session.propagate())
@@ -75,7 +73,7 @@ def explained(loaded) -> Image.Image:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Draws them all; 64 colours each, which keeps the files small."""
+    """Draws them all; 256 colours each, which keeps the files small."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", default="desa2va-tiny")
     parser.add_argument("--out", type=Path, default=Path("docs/images/tasks"))
@@ -93,7 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
     figures |= {"video": watched(loaded, "motion"), "away": watched(loaded, "late")}
     figures |= {"clicks": clicked(loaded), "explain": explained(loaded)}
     for name, figure in figures.items():
-        figure.quantize(64).save(args.out / f"{name}.png", optimize=True)
+        figure.quantize(256).save(args.out / f"{name}.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ SCRIPTS = {
     "caption_with_masks": ([], "with masks:", ["caption.png"]),
     "describe_region": ([], "pixels of their masks:", ["regions.png"]),
     "find_all": ([], "'all triangles'", ["set_words.png", "set_like.png"]),
-    "watch_camera": ([], "frame 0 'the cross'", ["watched/00000.png"]),
+    "watch_camera": ([], "'the cross':", ["watched/00000.png"]),
     "explain_mask": ([], "gate ", ["why.png"]),
     "interactive_session": (
         [str(DEMO / "clip.mp4"), "the red object"],

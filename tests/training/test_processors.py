@@ -8,6 +8,11 @@ from desa2va.training.processors import preset_processor, switch_seg_design
 from desa2va.training.stage_model import with_fields
 
 
+def test_the_shipped_model_is_asked_in_the_words_it_learned(shipped):
+    """Its file held the default of large models: task="gcg" asked in unknown words, and no phrase came back."""
+    assert shipped[1].gcg_instruction == preset_processor("tiny", {}).gcg_instruction
+
+
 @pytest.mark.parametrize("design", ["repetitive", "unique"])
 def test_every_object_gets_one_token_per_frame(make_model, design):
     processor, model = preset_processor("tiny", {}), make_model()
