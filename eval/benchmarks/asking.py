@@ -58,10 +58,17 @@ class ModelAnswerer:
         }
 
     def __call__(self, questions: Sequence[Question], **options: Any) -> list[Answer]:
-        """Answers in the order of the questions.
+        """Answers in the order of the questions; see `results`."""
+        return [plain_answer(result) for result in self.results(questions, **options)]
+
+    def results(
+        self, questions: Sequence[Question], keep_logits: bool = False, **options: Any
+    ) -> list[SegmentationResult]:
+        """Results in the order of the questions.
 
         Args:
             questions: all about one record, or each about a picture of its own.
+            keep_logits: as in `DeSa2VAProcessor.post_process`.
             options: further arguments of the processor, e.g. `key_frames`.
 
         Raises:
@@ -71,7 +78,7 @@ class ModelAnswerer:
         arguments = {**opened_visual(questions), **manner(questions), **options}
         inputs = self.processor(text=texts, **arguments)
         outputs = self.model.generate(**inputs, max_new_tokens=MAX_NEW_TOKENS)
-        return [plain_answer(result) for result in self.processor.post_process(outputs, inputs)]
+        return self.processor.post_process(outputs, inputs, keep_logits=keep_logits)
 
 
 def plain_answer(result: SegmentationResult) -> Answer:

@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> dict[str, Any] | None:
         raise ValueError(f"--baseline {args.baseline} needs the truth, which is not public for {benchmark.name}")
     if args.baseline is not None and not benchmark.masks:
         raise ValueError(f"--baseline is about masks; {benchmark.name} scores words alone")
-    if args.baseline is not None and benchmark.asks is not None:
+    if args.baseline is not None and args.benchmark == ROBUSTNESS:
         raise ValueError(f"{benchmark.name} asks the model in its own ways; leave out --baseline")
     with joined_processes() as processes:
         # What is missing for a score is told before a model is loaded and hours are spent on answers.
@@ -99,10 +99,8 @@ def loaded_answerer(args: argparse.Namespace, processes: Processes) -> tuple[Ans
 
 def _answerer(benchmark: Benchmark, baseline: str | None, asked: ModelAnswerer) -> Answerer:
     """Who answers in the place of a model, or the model itself."""
-    if benchmark.asks is not None:
-        return benchmark.asks(asked)
     if baseline is None:
-        return asked
+        return asked if benchmark.asks is None else benchmark.asks(asked)
     if baseline == "key_frames":
         return OracleKeyFrames(asked)
     if baseline == "cascade":

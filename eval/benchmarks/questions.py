@@ -21,6 +21,8 @@ from desa2va.processing.files import check_code, decode_mask
 from desa2va.training.data.records import Code, Dialogue, Record
 from desa2va.training.data.sources import open_source
 
+from .units import share_out
+
 FAILED = "failed"
 WORDING = 'processor(task="segment"): "Please segment {}.", questions and requests as they are'
 
@@ -77,12 +79,15 @@ class Answer:
     Attributes:
         status: as in `SegmentationResult`, or `"failed"`: no answer came, which counts as an empty one.
         reason: why the status is not `"ok"`. text: the answer in words, with its `[SEG]`. objects: in order.
+        owned: where answers compete for pixels, for each frame the code of those that this one has, `None` where it
+            has none. `None` in all: that was not decided when the answer came.
     """
 
     status: str
     reason: str = ""
     text: str = ""
     objects: tuple[AnsweredObject, ...] = ()
+    owned: tuple[Code | None, ...] | None = None
 
     def mask(self, question: Question) -> np.ndarray:
         """Bool `(T, H, W)`: all objects united.
@@ -106,13 +111,20 @@ class Answer:
                 raise ValueError(
                     f"sample {question.id}: object {place} has masks and scores of {lengths} frames, not {num_frames}"
                 )
-            for frame, code in enumerate(entry.codes):
-                if code is None:
-                    continue
-                try:
-                    check_code(code, tuple(size))
-                except ValueError as error:
-                    raise ValueError(f"sample {question.id}: object {place}, frame {frame}: {error}") from error
+            _check_codes(entry.codes, tuple(size), f"sample {question.id}: object {place}")
+        if self.owned is not None:
+            if len(self.owned) != num_frames:
+                raise ValueError(f"sample {question.id}: 'owned' has {len(self.owned)} frames, not {num_frames}")
+            _check_codes(self.owned, tuple(size), f"sample {question.id}: 'owned'")
+
+
+def _check_codes(codes: Sequence[Code | None], size: tuple[int, int], where: str) -> None:
+    for frame, code in enumerate(codes):
+        if code is not None:
+            try:
+                check_code(code, size)
+            except ValueError as error:
+                raise ValueError(f"{where}, frame {frame}: {error}") from error
 
 
 class Scores(Protocol):
@@ -138,6 +150,8 @@ class Benchmark:
         masks: whether masks are scored; else words alone are.
         whole_records: a limit counts records and cuts none in two.
         asks: from a `ModelAnswerer` to who asks it in a way of its own; `None`: it is asked as it is.
+        rivals: that of `Dialogue.ids` by which questions about a record compete for its pixels: all with one value are
+            answered together. `None`: each question stands alone.
         unit: of the figures: `"fraction"`, `"percent"`, or `"points"` of the benchmark's own.
     """
 
@@ -153,6 +167,7 @@ class Benchmark:
     masks: bool = True
     whole_records: bool = False
     asks: Callable[[Any], Any] | None = None
+    rivals: str | None = None
     unit: str = "fraction"
 
     def records(self, root: Path) -> Sequence[Record]:
@@ -182,7 +197,8 @@ class Plan:
     """All questions of a run in their order, and the units in which they are answered.
 
     The questions about one video, or about one picture that several are asked about, share its encodings and come in
-    units of at most `batch_size`; pictures with one question each are answered `batch_size` at a time.
+    units of at most `batch_size`; pictures with one question each are answered `batch_size` at a time. Rivals come in
+    one unit, however many.
 
     Args:
         benchmark: whose. records: of its split. batch_size: most questions of a unit.
@@ -206,7 +222,7 @@ class Plan:
         self.benchmark, self.records, self.prompt, self.limit = benchmark, records, prompt, limit
         ids: dict[str, None] = {}
         digest = hashlib.sha256()
-        counts = []
+        groups = []
         for record in records:
             count = len(record.dialogues)
             if limit is not None and not benchmark.whole_records:
@@ -216,13 +232,13 @@ class Plan:
                     raise ValueError(f"{benchmark.name}: two samples are called {question.id} ({record.source})")
                 ids[question.id] = None
                 digest.update(_digested(question))
-            counts.append((count, record.is_video))
-            if limit is not None and (len(counts) if benchmark.whole_records else len(ids)) >= limit:
+            groups.append((self._groups(record, count), record.is_video))
+            if limit is not None and (len(groups) if benchmark.whole_records else len(ids)) >= limit:
                 break
         if not ids:
             raise ValueError(f"{benchmark.name}: there is nothing to ask")
         self.ids, self.data_sha256 = list(ids), digest.hexdigest()
-        self.units = list(_units(counts, batch_size))
+        self.units = list(share_out(groups, batch_size))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -241,6 +257,14 @@ class Plan:
         """Every unit with its questions."""
         return ((unit, self.questions(unit)) for unit in range(len(self.units)))
 
+    def _groups(self, record: Record, count: int) -> list[list[int]]:
+        """The places of a record's first questions, rivals in one group."""
+        named, groups = self.benchmark.rivals, {}
+        for place in range(count):
+            group = place if named is None else record.dialogues[place].ids[named]
+            groups.setdefault(group, []).append(place)
+        return list(groups.values())
+
     def _question(self, record: Record, place: int) -> Question:
         dialogue = record.dialogues[place]
         asked = dialogue.turns[0][0]
@@ -249,26 +273,6 @@ class Plan:
                 raise ValueError(f"{self.benchmark.name} asks in its own words; leave out the prompt")
             asked = self.prompt.replace("{}", str(dialogue.ids["text"]))
         return Question(self.benchmark.identify(record, place), record, dialogue, asked)
-
-
-def _units(counts: Sequence[tuple[int, bool]], batch_size: int) -> Iterator[tuple[tuple[int, int], ...]]:
-    """Record and dialogue of every question, unit by unit.
-
-    Args:
-        counts: for each record its number of questions, and whether it is a video. batch_size: most of a unit.
-    """
-    singles: list[tuple[int, int]] = []
-    for number, (count, is_video) in enumerate(counts):
-        if count == 1 and not is_video:
-            singles.append((number, 0))
-            if len(singles) == batch_size:
-                yield tuple(singles)
-                singles = []
-            continue
-        for first in range(0, count, batch_size):
-            yield tuple((number, place) for place in range(first, min(first + batch_size, count)))
-    if singles:
-        yield tuple(singles)
 
 
 def _digested(question: Question) -> bytes:

@@ -4,10 +4,12 @@ Enters: the name `ref_davis17-valid`. Leaves: what it asks and how it scores (pa
 
 * `expression`, of Sa2VA and VISA: every expression alone.
 * `four_annotators`, of ReferFormer: for each of the four the answers to its expressions compete for every pixel, the
-  index maps are scored by DAVIS' unsupervised protocol; the mean of the four. Its code takes, pixel by pixel, the
-  object with the highest probability of at least .5 (background .1, the first of equals). Masks are kept as codes, not
-  as probabilities: here a pixel that several objects claim goes to the one with the highest predicted IoU on that
-  frame, the first of equals. A pixel that one object claims, or none, has the same owner by both rules.
+  index maps are scored by DAVIS' unsupervised protocol; the mean of the four. A pixel goes to the object with the
+  highest probability of at least .5, the first of equals (`contest`, when the model answers); those shares are kept
+  beside the masks, which the first protocol scores. Answers that came as masks alone (baselines, an annotator some of
+  whose expressions failed) have no probabilities: there a pixel that several objects claim goes to the one with the
+  highest predicted IoU on that frame, the first of equals. `views_by_probability` says how many of the `views`, one
+  per video and annotator, were decided by the first rule.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from desa2va.eval.metrics.ref_davis import ANNOTATORS, RefDavis17
 from desa2va.processing.files import decode_mask
 from desa2va.training.data.readers import read_davis_maps
 
-from .questions import Answer, Benchmark, Question
+from .contest import ContestAnswerer, object_order
+from .questions import Answer, Benchmark, Question, unite
 from .referring_videos import PER_EXPRESSION, VideoScores
 
 Answered = list[tuple[Question, Answer]]
@@ -54,15 +57,20 @@ class DavisScores:
         Of a limited run the latter counts the videos that were asked about completely; it is `None` without any.
         """
         metric = RefDavis17("four_annotators")
+        decided = []
         for video, answered in self._videos.items():
             if len(answered) == len(answered[0][0].record.dialogues):
                 truth = self._truth(video, answered)
                 for annotator in range(ANNOTATORS):
                     own = [pair for pair in answered if pair[0].dialogue.ids["annotator"] == annotator]
-                    metric.add(video, annotator, [certainty(*pair) for pair in own], truth)
+                    own.sort(key=lambda pair: object_order(pair[0]))
+                    decided.append(all(answer.owned is not None for _, answer in own))
+                    shares = owned if decided[-1] else certainty
+                    metric.add(video, annotator, [shares(*pair) for pair in own], truth)
+        told = {"views": len(decided), "views_by_probability": sum(decided)}
         return {
             "expression": self._expressions.figures(),
-            "four_annotators": metric.compute() if len(metric) else None,
+            "four_annotators": {**metric.compute(), **told} if decided else None,
         }
 
     def _truth(self, video: str, answered: Answered) -> np.ndarray:
@@ -75,6 +83,11 @@ class DavisScores:
             maps[question.truth()] = int(question.dialogue.ids["obj_id"])
         ignored = answered[0][0].ignored()
         return maps if ignored is None else np.where(ignored, VOID, maps)
+
+
+def owned(question: Question, answer: Answer) -> np.ndarray:
+    """The pixels that were decided to be an answer's: bool `(T, H, W)`."""
+    return unite([answer.owned], question.shape)
 
 
 def certainty(question: Question, answer: Answer) -> np.ndarray:
@@ -97,9 +110,11 @@ def benchmark(name: str) -> Benchmark:
         split=split,
         protocol=f"expression (Sa2VA, VISA): {PER_EXPRESSION}; four_annotators (ReferFormer): index maps of each of "
         "four annotators by DAVIS' unsupervised protocol, mean of the four",
+        asks=ContestAnswerer,
+        rivals="annotator",
         id_names=("video", "exp_id"),
         scores=lambda root: DavisScores(lambda video, frames: read_davis_maps(root, split, video, frames)),
     )
 
 
-__all__ = ["DavisScores", "benchmark", "certainty"]
+__all__ = ["DavisScores", "benchmark", "certainty", "owned"]

@@ -41,13 +41,15 @@ def _cell(value: Any) -> str:
     return text if len(text) <= 4 * _LONGEST else f"{text[: 4 * _LONGEST]}..."
 
 
-def figures_table(report: OpenedReport) -> str:
-    """All figures, a column for each group."""
-    groups = report.groups()
-    names = dict.fromkeys(name for values in groups.values() for name in values)
-    rows = [[heading(name), *(values.get(name) for values in groups.values())] for name in names]
-    headings = ["figure", *(group.replace("_", " ") or "value" for group in groups)]
-    return table(headings, rows)
+def figures_tables(report: OpenedReport) -> str:
+    """All figures, a column for each group; see `OpenedReport.tables`."""
+    shown = []
+    for groups in report.tables():
+        names = dict.fromkeys(name for values in groups.values() for name in values)
+        rows = [[heading(name), *(values.get(name) for values in groups.values())] for name in names]
+        headings = ["figure", *(group.replace("_", " ") or "value" for group in groups)]
+        shown.append(table(headings, rows))
+    return "\n\n".join(shown)
 
 
 def comparison_table(comparison: Comparison) -> str:
@@ -82,7 +84,7 @@ def section(report: OpenedReport, comparison: Comparison, cases: Sequence[Case],
         f"## {_cell(report.title)}",
         f"{content['n']} samples, {len(content['failed'])} failed; statuses: {_cell(statuses)}.",
         f"Scored: {_cell(content.get('protocol'))}. Said: {_cell(content.get('prompt'))}.",
-        figures_table(report),
+        figures_tables(report),
         f"![scores]({plot})" if plot else "",
         "### Best, median and worst",
         cases_table(cases) if cases else f"No gallery: {_cell(why_none)}.",
@@ -94,4 +96,4 @@ def section(report: OpenedReport, comparison: Comparison, cases: Sequence[Case],
     return "\n\n".join(part for part in parts if part)
 
 
-__all__ = ["cases_table", "comparison_table", "figures_table", "section", "show", "table"]
+__all__ = ["cases_table", "comparison_table", "figures_tables", "section", "show", "table"]

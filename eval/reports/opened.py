@@ -14,7 +14,9 @@ from typing import Any
 from desa2va.eval.benchmarks.names import BENCHMARKS, ROBUSTNESS, open_benchmark
 from desa2va.processing.files import read_json
 
-SCORES = ("iou", "jf", "miou", "right", "right_official")
+JUDGED = "score"
+# By which samples are ranked, the first that they have, and its highest value.
+SCORES = {"iou": 1, "jf": 1, "miou": 1, "right": 1, "right_official": 1, JUDGED: 3}
 _NEEDED = {
     "figures": dict,
     "samples": list,
@@ -67,6 +69,11 @@ class OpenedReport:
         return next((name for name in SCORES if any(_is_number(sample.get(name)) for sample in self.samples)), None)
 
     @property
+    def highest(self) -> int:
+        """The highest value that `score` can have."""
+        return SCORES.get(self.score, 1)
+
+    @property
     def scores(self) -> dict[int, float]:
         """The score of every sample that has one, by its place among the samples."""
         named = self.score
@@ -91,6 +98,17 @@ class OpenedReport:
         found = {"": figures, **{name: values for name, values in figures.items() if isinstance(values, Mapping)}}
         plain = {group: _plain(values) for group, values in found.items()}
         return {group: values for group, values in plain.items() if set(values) - {"n"}}
+
+    def tables(self) -> list[dict[str, dict[str, Any]]]:
+        """`groups`, as they go into tables: one with those that a table has figures in common with."""
+        tables: list[dict[str, dict[str, Any]]] = []
+        for group, values in self.groups().items():
+            shared = (table for table in tables if any(set(own) & set(values) - {"n"} for own in table.values()))
+            table = next(shared, None)
+            if table is None:
+                tables.append(table := {})
+            table[group] = values
+        return tables
 
     def settings(self) -> Iterator[tuple[str, Any]]:
         """What it was measured with: names by dots, plain values."""
@@ -144,4 +162,4 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{name}", value
 
 
-__all__ = ["SCORES", "OpenedReport", "read_report"]
+__all__ = ["JUDGED", "SCORES", "OpenedReport", "read_report"]

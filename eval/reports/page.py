@@ -39,14 +39,12 @@ class Section:
     why_none: str = ""
 
     @property
-    def groups(self) -> dict[str, dict[str, Any]]:
-        """The figures by group."""
-        return self.report.groups()
-
-    @property
-    def names(self) -> dict[str, str]:
-        """The figures' names and how they are shown."""
-        return {name: heading(name) for values in self.groups.values() for name in values}
+    def tables(self) -> list[tuple[dict[str, dict[str, Any]], dict[str, str]]]:
+        """The figures by group, table by table, each with the figures' names and how they are shown."""
+        return [
+            (table, {name: heading(name) for values in table.values() for name in values})
+            for table in self.report.tables()
+        ]
 
     @property
     def notes(self) -> list[str]:
@@ -56,8 +54,8 @@ class Section:
     @property
     def histogram(self) -> Markup | None:
         """The distribution of scores; `None` where samples have none."""
-        name = self.report.score
-        return None if name is None else Markup(histogram_svg(list(self.report.scores.values()), name))
+        name, scores = self.report.score, list(self.report.scores.values())
+        return None if name is None else Markup(histogram_svg(scores, name, self.report.highest))
 
 
 def render_page(sections: Sequence[Section]) -> str:

@@ -21,18 +21,18 @@ BINS = 20
 _WIDTH, _HEIGHT, _BASE = 640, 190, 160
 
 
-def histogram(scores: Sequence[float]) -> np.ndarray:
-    """Samples by score: int `(20,)`, equal bins over [0, 1]; the last one holds 1."""
-    return np.histogram(np.clip(scores, 0, 1), bins=BINS, range=(0, 1))[0]
+def histogram(scores: Sequence[float], highest: float = 1) -> np.ndarray:
+    """Samples by score: int `(20,)`, equal bins over [0, `highest`]; the last one holds `highest`."""
+    return np.histogram(np.clip(scores, 0, highest), bins=BINS, range=(0, highest))[0]
 
 
-def histogram_svg(scores: Sequence[float], name: str) -> str:
+def histogram_svg(scores: Sequence[float], name: str, highest: float = 1) -> str:
     """The distribution of scores as an SVG element whose colours are those of the page.
 
     Args:
-        scores: of all samples, in [0, 1]. name: of the score.
+        scores: of all samples, from 0 to `highest`. name: of the score.
     """
-    counts = histogram(scores)
+    counts = histogram(scores, highest)
     step, top = _WIDTH / BINS, max(1, int(counts.max()))
     mean, median = float(np.mean(scores)), float(np.median(scores))
     parts = [
@@ -43,12 +43,13 @@ def histogram_svg(scores: Sequence[float], name: str) -> str:
         height = 140 * count / top
         parts.append(
             f'<rect x="{place * step + 1:.1f}" y="{_BASE - height:.1f}" width="{step - 2:.1f}" height="{height:.1f}">'
-            f"<title>{place / BINS:.2f} to {(place + 1) / BINS:.2f}: {count}</title></rect>"
+            f"<title>{highest * place / BINS:.2f} to {highest * (place + 1) / BINS:.2f}: {count}</title></rect>"
         )
-    parts.append(f'<line x1="{mean * _WIDTH:.1f}" x2="{mean * _WIDTH:.1f}" y1="14" y2="{_BASE}"/>')
+    middle = mean / highest * _WIDTH
+    parts.append(f'<line x1="{middle:.1f}" x2="{middle:.1f}" y1="14" y2="{_BASE}"/>')
     parts += [
         f'<text x="{x}" y="{_BASE + 20}" text-anchor="{anchor}">{label}</text>'
-        for x, anchor, label in ((0, "start", "0"), (_WIDTH / 2, "middle", "0.5"), (_WIDTH, "end", "1"))
+        for x, anchor, label in ((0, "start", 0), (_WIDTH / 2, "middle", highest / 2), (_WIDTH, "end", highest))
     ]
     return "".join([*parts, "</svg>"])
 
@@ -90,8 +91,8 @@ def _plot_scores(report: OpenedReport, axes: Any) -> None:
     if report.score is None:
         axes.set_axis_off()
         return
-    counts = histogram(list(report.scores.values()))
-    axes.bar(np.arange(BINS) / BINS, counts, width=1 / BINS, align="edge", edgecolor="white")
+    counts, width = histogram(list(report.scores.values()), report.highest), report.highest / BINS
+    axes.bar(width * np.arange(BINS), counts, width=width, align="edge", edgecolor="white")
     axes.set_xlabel(f"{report.score} of {len(report.scores)} samples")
     axes.set_ylabel("samples")
 

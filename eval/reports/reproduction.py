@@ -22,7 +22,7 @@ from desa2va.eval.benchmarks.processes import Processes
 from desa2va.eval.benchmarks.program import loaded_answerer
 from desa2va.eval.benchmarks.runner import Run
 
-from .opened import OpenedReport
+from .opened import JUDGED, OpenedReport
 
 TOLERANCE = 0.01  # of the mean absolute difference
 NOISE = 0.001  # no sample differs by more: last bits, however one-sided
@@ -90,6 +90,8 @@ def reproduce(
     benchmark, told = open_benchmark(report.benchmark), report.content["provenance"]
     if report.score is None or benchmark.scores is None:
         raise ValueError(f"{report.path}: its samples have no scores to compare with")
+    if report.score == JUDGED:
+        raise ValueError(f"{report.path}: its scores are a judge's, who is not part of this package")
     machine = told.get("machine") or {}
     data = data or Path(machine.get("data") or "data")
     chosen = (told.get("limit"), told.get("batch_size", 16), told.get("prompt"))

@@ -1,9 +1,12 @@
 """Ref-DAVIS17: both protocols by hand, in the converted layout; what an expression does not name; overlaps."""
 
+import json
+
 import numpy as np
 import pytest
 
-from tests.eval.benchmarks.layouts import answer_of
+from desa2va.eval import evaluate_desa2va
+from tests.eval.benchmarks.layouts import Oracle, answer_of
 from tests.training.data.readers.picture_layouts import SIZE, box_mask
 from tests.training.data.readers.video_layouts import dump, write_frames, write_indices
 
@@ -11,12 +14,12 @@ FRAMES = np.full((4, *SIZE, 3), 90, np.uint8)
 FIRST, SECOND = np.stack([box_mask(4, 4, 24, 24)] * 4), np.stack([box_mask(30, 10, 50, 40)] * 4)
 
 
-def write_davis(root, maps):
-    """Two objects, four expressions each, in the shape of Refer-YouTube-VOS."""
+def write_davis(root, maps, objects=2):
+    """Objects with four expressions each, in the shape of Refer-YouTube-VOS."""
     folder = root / "video_datas" / "davis17"
     names = write_frames(folder / "valid" / "JPEGImages" / "bear", FRAMES)
     write_indices(folder / "valid" / "Annotations" / "bear", maps.astype(np.uint8), names)
-    said = {str(k): {"exp": f"object {k // 4 + 1}", "obj_id": str(k // 4 + 1)} for k in range(8)}
+    said = {str(k): {"exp": f"object {k // 4 + 1}", "obj_id": str(k // 4 + 1)} for k in range(4 * objects)}
     words = {"videos": {"bear": {"frames": names, "expressions": said}}}
     dump(words, folder / "meta_expressions" / "valid" / "meta_expressions.json")
     return root
@@ -76,3 +79,33 @@ def test_a_video_asked_about_in_part_is_left_to_the_other_protocol(tmp_path, eva
     report = evaluate("ref_davis17-valid", root, found(*[(FIRST, SECOND)] * 4), limit=5)
     assert report["figures"]["four_annotators"] is None
     assert report["figures"]["expression"]["n"] == 5
+
+
+def test_the_first_of_equals_is_the_first_object(tmp_path, evaluate):
+    """Guards against the order of ids as text, in which expression 12, of the fourth object, comes before 4."""
+    root = write_davis(tmp_path / "data", 2 * FIRST + 4 * SECOND, objects=4)
+    known = {f"bear/{k}": FIRST | SECOND if k // 4 in (1, 3) else None for k in range(16)}
+    report = evaluate("ref_davis17-valid", root, known)
+    # The second object has everything: 400 of 1000 pixels right; the fourth nothing; nobody asked for two more.
+    figures = report["figures"]["four_annotators"]
+    assert figures["n"] == 8
+    assert figures["j"] == pytest.approx((600 / 1000 + 0) / 2)
+
+
+def test_an_annotator_is_asked_at_once(tmp_path, evaluate):
+    """Guards the contest against small batches: whatever its size, the objects of one annotator share a unit."""
+    root = write_davis(tmp_path / "data", FIRST + 2 * SECOND)
+    oracle = Oracle(found(*[(FIRST, SECOND)] * 4))
+    report = evaluate("ref_davis17-valid", root, oracle, batch_size=1)
+    assert oracle.asked == [[f"bear/{k}", f"bear/{4 + k}"] for k in range(4)]
+    assert report["figures"]["four_annotators"]["jf"] == 1
+
+
+def test_baselines_have_no_probabilities(tmp_path):
+    """The floor is measured as before, and the report says by which rule."""
+    root = write_davis(tmp_path / "data", FIRST + 2 * SECOND)
+    words = ["ref_davis17-valid", "--data", str(root), "--out", str(tmp_path / "whole"), "--baseline", "whole"]
+    assert evaluate_desa2va.main(words) == 0
+    figures = json.loads((tmp_path / "whole" / "report.json").read_text())["figures"]["four_annotators"]
+    assert (figures["views"], figures["views_by_probability"]) == (4, 0)
+    assert figures["j"] == pytest.approx(600 / (48 * 64) / 2)

@@ -7,7 +7,14 @@ from html.parser import HTMLParser
 import pytest
 
 from desa2va.cli import main
+from desa2va.eval.benchmarks.mmbench_video import benchmark as judged_benchmark
+from desa2va.eval.benchmarks.questions import Answer
+from desa2va.eval.benchmarks.runner import Run, answer_all, score_run
+from desa2va.eval.reports.opened import read_report
 from desa2va.eval.reports.plots import histogram, histogram_svg
+from desa2va.eval.reports.reproduction import reproduce
+from tests.eval.benchmarks.layouts import MODEL, Oracle
+from tests.eval.benchmarks.test_question_videos import write_mmbench_video
 from tests.eval.reports.conftest import PICTURES
 
 
@@ -100,5 +107,49 @@ def test_the_histogram_counts_every_sample():
     assert counts.sum() == 5
     assert (counts[0], counts[1], counts[10], counts[19]) == (2, 1, 1, 1)
     assert "mean 0.500, median 0.500" in histogram_svg([0.0, 0.5, 1.0], "iou")
+    counts = histogram([0, 1, 3, 3], 3)
+    assert (counts[0], counts[6], counts[19]) == (1, 1, 2)
+    drawn = histogram_svg([0, 1, 2, 3], "score", 3)
+    assert 'x1="320.0" x2="320.0"' in drawn
+    assert re.findall(r">([\d.]+)</text>", drawn) == ["0", "1.5", "3"]
     with pytest.raises(TypeError):
         histogram([None])
+
+
+def test_judged_answers_are_ranked_by_their_score(tmp_path):
+    """Guards a score of 0 to 3: it was no score at all, and would have been cut off at 1 in the distribution."""
+    data = tmp_path / "data"
+    write_mmbench_video(data)
+    run = Run(
+        judged_benchmark("mmbench_video-test", lambda question, truth, answer: len(answer)), data, tmp_path / "out"
+    )
+    plan = run.plan()
+    said = [Answer("ok", text=text) for text in ("", "xyz", "x")]
+    known = {str(index): answer for index, answer in enumerate(said)}
+    score_run(run, plan, answer_all(run, plan, Oracle(known), MODEL, {"model": "oracle", "data": str(data)}))
+    assert main(["report", str(run.folder), "--out", str(tmp_path / "page"), "--cases", "1"]) == 0
+    page = (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
+    assert re.findall(r"<strong>(score [\d.]+)</strong>", page) == ["score 3.000", "score 1.000", "score 0.000"]
+    assert "score of 3 samples: mean 1.333, median 1.000" in page
+    with pytest.raises(ValueError, match="a judge's"):
+        reproduce(read_report(run.folder), 1)
+
+
+def test_groups_without_a_figure_in_common_have_tables_of_their_own(run_folder, tmp_path):
+    """Guards against robustness' table: 14 groups and 13 figures, nearly all of them dashes."""
+    content = json.loads((run_folder[1] / "report.json").read_text())
+    content["figures"] = {
+        "wordings": {"agreement": 0.9, "n": 4},
+        "words": {"moved": 0.8, "n": 3},
+        "jpeg60": {"flips": 0.0, "agreement": 0.7, "n": 4},
+        "wide": {"error_px": 0.5, "mask_px": None, "n": 2},
+    }
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(content))
+    report = read_report(path)
+    assert [list(groups) for groups in report.tables()] == [["wordings", "jpeg60"], ["words"], ["wide"]]
+    assert main(["report", str(path), "--out", str(tmp_path / "page")]) == 0
+    text = (tmp_path / "page" / "report.md").read_text(encoding="utf-8")
+    assert "| figure | wordings | jpeg60 |\n|---|---|---|\n| agreement | 0.9000 | 0.7000 |" in text
+    page = (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
+    assert page.count('<th scope="col">figure</th>') == 3
