@@ -86,10 +86,22 @@ def enlarged(logits, size):
 
 
 def official(objects):
-    """ReferFormer's rule in numpy, at source resolution: per object logits `(T, h, w)` to numbers `(T, H, W)`."""
-    scores = np.stack([1 / (1 + np.exp(-enlarged(logits, SIZE))) for logits in objects]).astype(np.float32)
+    """ReferFormer's rule in numpy, at source resolution.
+
+    Args:
+        objects: per object logits `(T, h, w)`.
+
+    Returns:
+        Numbers `(T, H, W)`, and where they are beyond the rounding of single precision: the two best are apart, or
+        certain both.
+    """
+    logits = np.stack([enlarged(one, SIZE) for one in objects])
+    scores = (1 / (1 + np.exp(-logits))).astype(np.float32)
     scores[scores < 0.5] = 0
-    return np.concatenate([np.full_like(scores[:1], 0.1), scores]).argmax(axis=0)
+    scores = np.concatenate([np.full_like(scores[:1], 0.1), scores])
+    second, best = np.sort(scores, axis=0)[-2:]
+    clear = (best - second > 1e-6) | (np.sort(logits, axis=0)[-2] > 18)
+    return scores.argmax(axis=0), clear & (abs(logits) > 1e-4).all(axis=0)
 
 
 def test_the_surer_pixel_wins_not_the_better_mask(processor, tmp_path):
@@ -120,15 +132,16 @@ def test_equals_the_official_rule_at_source_resolution(processor, tmp_path, batc
     objects = [(5 * rng.standard_normal((NUM_FRAMES, 9, 12))).round(1) for _ in range(5)]
     for place, certain in ((1, 20.0), (3, 30.0)):
         objects[place][:, 2:6, 2:8] = certain
-    expected = official(objects)
+    expected, clear = official(objects)
+    assert clear.mean() > 0.98
     assert (expected[:, 16:28, 16:36] == 2).all()
     assert len(np.unique(expected)) == 6
     root = write_davis(tmp_path / "data", expected, objects=5)
     run, report = answered(
         processor, root, {n: [seen(logits)] for n, logits in enumerate(objects, 1)}, batch_size=batch_size
     )
-    assert np.array_equal(label_maps(run), expected)
-    assert report["figures"]["four_annotators"]["j"] == 1
+    assert np.array_equal(label_maps(run)[clear], expected[clear])
+    assert report["figures"]["four_annotators"]["j"] == pytest.approx(1, abs=0.02)
 
 
 def test_several_objects_of_one_answer_and_absent_ones(processor, tmp_path):
