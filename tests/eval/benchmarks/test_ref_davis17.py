@@ -82,14 +82,19 @@ def test_a_video_asked_about_in_part_is_left_to_the_other_protocol(tmp_path, eva
 
 
 def test_the_first_of_equals_is_the_first_object(tmp_path, evaluate):
-    """Guards against the order of ids as text, in which expression 12, of the fourth object, comes before 4."""
-    root = write_davis(tmp_path / "data", 2 * FIRST + 4 * SECOND, objects=4)
-    known = {f"bear/{k}": FIRST | SECOND if k // 4 in (1, 3) else None for k in range(16)}
-    report = evaluate("ref_davis17-valid", root, known)
-    # The second object has everything: 400 of 1000 pixels right; the fourth nothing; nobody asked for two more.
+    """Guards against the order of ids as text, in which expression 12, of the fourth object, comes before 4.
+
+    The second object's answer is right, the fourth's claims both, as sure: it is left with what is its own, so two of
+    four objects are whole. In the other order it had everything, (600 / 1000) / 4.
+    """
+    maps = 2 * FIRST + 4 * SECOND
+    maps[:, :3, 60:], maps[:, 45:, :4] = 1, 3
+    root = write_davis(tmp_path / "data", maps, objects=4)
+    claims = {1: FIRST, 3: FIRST | SECOND}
+    report = evaluate("ref_davis17-valid", root, {f"bear/{k}": claims.get(k // 4) for k in range(16)})
     figures = report["figures"]["four_annotators"]
-    assert figures["n"] == 8
-    assert figures["j"] == pytest.approx((600 / 1000 + 0) / 2)
+    assert figures["n"] == 16
+    assert figures["j"] == pytest.approx(2 / 4)
 
 
 def test_an_annotator_is_asked_at_once(tmp_path, evaluate):
