@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from desa2va.training.arguments import DeSa2VATrainingArguments, MaskLossArgumen
 from desa2va.training.data.collator import Collator
 from desa2va.training.data.refshapes import RefShapes
 from desa2va.training.data.sample import Sample
+from desa2va.training.feature_cache import FeatureCache
 from desa2va.training.label_states import LabelReader
 from desa2va.training.objectives.base import Objective
 from desa2va.training.phases import build_objective, free_parameters, trainable_prefixes
@@ -126,10 +128,12 @@ def _megabytes(batch: dict[str, Any]) -> float:
 def ragged_objects(picture: int, sam: int, batch_size: int = 5) -> dict[str, float]:
     """A step with 1 to 5 objects a sample, with each sample padded to five (its objects again), and with questions.
 
-    What SAM-2's encoder takes of it is the same for one object and for five.
+    What SAM-2's encoder takes of it is the same for one object and for five; `kept` are steps that read its features
+    from `data.feature_cache`.
     """
     processor = sized_processor(picture, sam)
-    step = stepper(sized_objective(processor, picture, sam))
+    objective = sized_objective(processor, picture, sam)
+    step = stepper(objective)
     options = {"size": max(picture, 128), "length": batch_size}
     full = RefShapes("train", level="easy", conversations=MOST_OBJECTS, **options)
     asked = RefShapes("train", level="full", conversations=3, kinds={"qa_color": 1.0}, **options)
@@ -144,9 +148,15 @@ def ragged_objects(picture: int, sam: int, batch_size: int = 5) -> dict[str, flo
     }
     figures = {name: processor_seconds(lambda batch=batch: step(batch), 3) for name, batch in batches.items()}
     encoder = figures["questions_every_frame"] - figures["questions"]
+    segmenter = objective.model.segmenter
+    with TemporaryDirectory() as folder:
+        segmenter.encode_frames = FeatureCache(segmenter, folder)
+        for name in ("ragged", "padded"):
+            figures[f"{name}_kept"] = processor_seconds(lambda batch=batches[name]: step(batch), 3)
     return {
         **figures,
         "padded_over_ragged": figures["padded"] / figures["ragged"],
+        "padded_over_ragged_kept": figures["padded_kept"] / figures["ragged_kept"],
         "without_encoder": (figures["padded"] - encoder) / (figures["ragged"] - encoder),
     }
 
