@@ -258,7 +258,7 @@ class DeSa2VAProcessor(ChatTemplateMixin, TrainingBatchMixin, FlatExportMixin, P
                 three ask in their own words where there is no text, `"region"` once for each region. See `apply_task`.
             messages: earlier turns (then `text` is the next), or a whole dialogue that ends with the user; or a list
                 of these. See `parse_messages`.
-            points: `(x, y)` or `(x, y, label)` in source pixels, see `parse_prompts`; with or without text.
+            points: `[(x, y), ...]` or `[(x, y, label), ...]` in source pixels (`parse_prompts`); with text or alone.
             boxes: `(x0, y0, x1, y1)` in source pixels.
             masks: bool `(H, W)` or `(O, H, W)` at source size.
             key_frames: `"uniform"`, `"first"`, `"all"` or frame indices; the processor's own by default. (`"auto"` is
