@@ -15,6 +15,7 @@ if not (_here / "modeling_desa2va").is_dir() and (_here.parent / "modeling_desa2
 
 _EXPORTS = {
     "DeSa2VAConfig": "desa2va.configuration.configuration_desa2va",
+    "DeSa2VAConversation": "desa2va.modeling_desa2va.conversation",
     "DeSa2VAModel": "desa2va.modeling_desa2va.modeling_desa2va",
     "DeSa2VAProcessor": "desa2va.processing.processing_desa2va",
     "DeSa2VASession": "desa2va.modeling_desa2va.session",

@@ -1,8 +1,10 @@
-"""`desa2va chat`: an answer in words about a picture or a video."""
+"""`desa2va chat`: a conversation in words about a picture or a video."""
 
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 from desa2va.argument_types import add_model_arguments, integer, named
@@ -11,18 +13,26 @@ from .common import add_command, input_kind, load_model
 
 _EXAMPLES = """
   desa2va chat photo.jpg "what colour is the square?"
-  desa2va chat clip.mp4 "how many circles are there?" --model my-model
-  desa2va chat photo.jpg "find the red circle" --task auto     the model may also point with [SEG]
+  desa2va chat photo.jpg "find the circles" "what colour is the second one?" --task auto     two turns
+  desa2va chat clip.mp4 - --model my-model          you write one line after the other
 """
 
 
 def add_parser(subparsers: Any) -> None:
     """Describe the command."""
-    parser = add_command(subparsers, "chat", "answer a question about a picture or a video", _EXAMPLES)
+    parser = add_command(subparsers, "chat", "talk about a picture or a video", _EXAMPLES)
     parser.add_argument("input", metavar="INPUT", help="a picture, a video, a folder of frames, or an address")
-    parser.add_argument("question", help="what to ask")
     parser.add_argument(
-        "--task", **named("chat", "auto"), default="chat", help="chat forbids masks; default: %(default)s"
+        "questions",
+        metavar="QUESTION",
+        nargs="+",
+        help="what to ask, turn after turn; - stands for lines of standard input",
+    )
+    parser.add_argument(
+        "--task",
+        **named("chat", "auto"),
+        default="chat",
+        help="chat forbids masks, with auto the model may also point with [SEG]; default: %(default)s",
     )
     parser.add_argument(
         "--max-new-tokens",
@@ -36,27 +46,33 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Ask and print the answer."""
+    """Ask turn after turn and print the answers."""
+    from desa2va.modeling_desa2va.conversation import DeSa2VAConversation
+
     kind = input_kind(args.input)
     model, processor = load_model(args)
-    print(answer(model, processor, args.input, args.question, kind, args.task, args.max_new_tokens))
+    with DeSa2VAConversation(model, processor, **{kind: args.input}) as talk:
+        for question in _turns(args.questions):
+            print(talk.ask(question, args.task, max_new_tokens=args.max_new_tokens).text, flush=True)
     return 0
 
 
-def answer(
-    model: Any, processor: Any, source: Any, question: str, kind: str, task: str = "chat", max_new_tokens: int = 128
-) -> str:
-    """Return the model's answer about one picture or video.
+def _turns(questions: list[str]) -> Iterator[str]:
+    """Yield questions, and lines in the place of `-`."""
+    for question in questions:
+        if question == "-":
+            yield from _lines()
+        else:
+            yield question
 
-    Args:
-        model: A `DeSa2VAModel`.
-        processor: Its `DeSa2VAProcessor`.
-        source: What the processor takes as a picture or a video.
-        question: The user's text.
-        kind: `"image"` or `"video"`.
-        task: `"chat"` or `"auto"`.
-        max_new_tokens: Longest answer.
-    """
-    inputs = processor(**{f"{kind}s": source}, text=question, task=task)
-    output = model.generate(**inputs, max_new_tokens=max_new_tokens)
-    return processor.post_process(output, inputs)[0].text
+
+def _lines() -> Iterator[str]:
+    """Yield the lines of standard input that hold words; a person is shown where to write."""
+    while True:
+        if sys.stdin.isatty():
+            print("> ", end="", flush=True)
+        line = sys.stdin.readline()
+        if not line:
+            return
+        if line.strip():
+            yield line.strip()

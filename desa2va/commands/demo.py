@@ -10,7 +10,6 @@ from typing import Any
 
 from desa2va.argument_types import add_model_arguments
 
-from .chat import answer
 from .common import add_command, load_model
 from .segment import open_video, print_results, print_summaries, segment_picture, write_results
 from .video_folder import VideoSettings, segment_video
@@ -35,6 +34,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo."""
+    from desa2va.modeling_desa2va.conversation import DeSa2VAConversation
     from desa2va.processing.files import output_folder
 
     prompts = json.loads((ASSETS / "demo" / "prompts.json").read_text(encoding="utf-8"))
@@ -56,7 +56,8 @@ def run(args: argparse.Namespace) -> int:
                 summaries = segment_video(model, processor, video, requests, folder / name, settings)
                 print_summaries(summaries, requests, len(video), video.height * video.width)
         question = prompts["scene"]["question"]
-        reply = answer(model, processor, str(ASSETS / "demo" / "scene.png"), question, "image")
+        with DeSa2VAConversation(model, processor, image=str(ASSETS / "demo" / "scene.png")) as talk:
+            reply = talk.ask(question, "chat", max_new_tokens=128).text
         chat = {"input": "scene.png", "question": question, "answer": reply}
         (folder / "chat.json").write_text(json.dumps(chat, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         print(f"scene.png, asked {question!r}: {reply}")

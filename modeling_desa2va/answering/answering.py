@@ -8,7 +8,7 @@ SAM-2 without any language.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Set
 from typing import Any
 
 import torch
@@ -104,6 +104,21 @@ class AnsweringMixin(LanguageAnswerMixin):
             return_branches,
             **inputs,
         )
+        return self.carry_answer(answer, shown)
+
+    @torch.no_grad()
+    def carry_answer(
+        self,
+        answer: KeyFrameAnswer,
+        shown: list[Visual],
+        encoder: Callable[[Visual], FrameEncoder] | None = None,
+    ) -> DeSa2VAGenerateOutput:
+        """The second half of `generate`: carries the answer on the key frames to all frames of all visuals.
+
+        Args:
+            answer: of `answer_key_frames`. shown: the visuals of its batch (`batch_visuals`).
+            encoder: gives the encoder of a visual's other frames; a lazy one of its own when omitted.
+        """
         count = len(answer.object_sequence)
         output = DeSa2VAGenerateOutput(
             sequences=answer.sequences,
@@ -121,9 +136,12 @@ class AnsweringMixin(LanguageAnswerMixin):
             logits=answer.logits,
             mask_options=self.mask_options(),
         )
+        size = self.segmenter.sam.prompt_encoder.mask_input_size
         for number, entry in enumerate(shown):
-            if answer.visuals[number].objects:
-                self._track(answer, number, entry, output)
+            if objects := answer.visuals[number].objects:
+                encode = encode_lazily(self.segmenter, entry.read) if encoder is None else encoder(entry)
+                frames = self.walk_visual(answer, number, entry.num_frames, encode)
+                collect_tracks(frames, len(objects), entry.num_frames, size).put_into(output, objects)
         return output
 
     @torch.no_grad()
@@ -143,7 +161,8 @@ class AnsweringMixin(LanguageAnswerMixin):
         """Answers every sequence of a batch and decodes every `[SEG]` on the key frames; nothing is tracked.
 
         Arguments and errors as in `generate`; prompts (`prompt_points`, ...) are not used here. `known` (for a batch
-        with one visual): encodings at hand, frame -> one row; key frames among them are not encoded again.
+        with one visual): encodings at hand, frame -> one row; key frames among them are not encoded again. Among the
+        inputs `read_tokens` (for one sequence): what was read of the conversation before, a `ReadTokens`.
         """
         self._check_mode(task, len(input_ids))
         shown = batch_visuals(visuals, sam_frame_visual)
@@ -175,12 +194,14 @@ class AnsweringMixin(LanguageAnswerMixin):
         num_frames: int | None,
         encode: FrameEncoder,
         strategy: str | None = None,
+        withdrawn: Set[int] = frozenset(),
     ) -> Generator[TrackedFrame, None, None]:
         """Carries the objects of visual `number`, which has some, to all its frames; one by one, see `walk_objects`.
 
         Args:
             answer: of the key frames. number: of the visual. num_frames: T, `None` for a live source.
             encode: its frames. strategy: the configuration's when omitted.
+            withdrawn: objects that are followed no more, see `TrackRequest`.
 
         Yields:
             `TrackedFrame`s, whose object numbers count within the visual. A picture is its own key frame.
@@ -196,6 +217,7 @@ class AnsweringMixin(LanguageAnswerMixin):
             key_masks=found.masks,
             key_features=found.features,
             further=found.known,
+            withdrawn=withdrawn,
             prompts=lambda frame: _visual_tokens(prompts, objects, time_between(frame, found.key_frames)),
             decode=lambda features, frame: self._decode_frame(
                 features, prompts, objects, time_between(frame, found.key_frames)
@@ -294,12 +316,6 @@ class AnsweringMixin(LanguageAnswerMixin):
             text, visual = prompts.at(pairs.object[piece], pairs.token[piece], pairs.time[piece])
             kept.append(self.decode_prompts(features, pairs.frame[piece], text, visual, levels=levels)[1])
         return _concatenate(kept)
-
-    def _track(self, answer: KeyFrameAnswer, number: int, shown: Visual, output: DeSa2VAGenerateOutput) -> None:
-        """All frames of one visual for its objects."""
-        objects, size = answer.visuals[number].objects, self.segmenter.sam.prompt_encoder.mask_input_size
-        frames = self.walk_visual(answer, number, shown.num_frames, encode_lazily(self.segmenter, shown.read))
-        collect_tracks(frames, len(objects), shown.num_frames, size).put_into(output, objects)
 
     def _decode_frame(
         self, features: ImageFeatures, prompts: Prompts, objects: torch.Tensor, time: float

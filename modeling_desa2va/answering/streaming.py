@@ -7,7 +7,7 @@ decoded, encoded, tracked and handed over.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from desa2va.configuration.integers import as_integer
+from desa2va.configuration.integers import as_integer, is_integer
 from desa2va.modeling_desa2va.devices import execution_device
+from desa2va.modeling_desa2va.language import generation_settings
 from desa2va.modeling_desa2va.outputs import KeyFrameAnswer
 from desa2va.modeling_desa2va.tracking import (
     NUM_PROMPTED,
@@ -29,57 +30,12 @@ from desa2va.modeling_desa2va.tracking import (
 from desa2va.processing.files import MaskOptions
 from desa2va.processing.inputs import FrameSource, LiveSource, is_live, open_visual, shown
 from desa2va.processing.processing_desa2va import DeSa2VAProcessor
-from desa2va.processing.results import FORCED, FrameResult, ObjectLabel, frame_result
+from desa2va.processing.results import FrameResult, ObjectLabel, frame_result
 
 from .answering import AnsweringMixin
+from .joined_requests import CurrentFrame, JoinedRequests, join_seen
 from .key_frame_choice import choose_key_frames
-
-_REASONS = {
-    "ok": "",
-    "no_seg_token": "the answer holds no [SEG]; the model marked no object",
-    "no_target": "its objects are judged absent on every frame so far",
-    "empty_mask": "an object is judged present, but no mask has a pixel so far",
-}
-
-
-@dataclass
-class StreamAnswer:
-    """What was said to one sentence, and what became of it so far.
-
-    Attributes:
-        number: of the sentence, from 0. request: the sentence itself.
-        text, raw_text, spans: the answer, see `ParsedAnswer`.
-        objects: numbers of its objects in the stream. seen: statuses its objects had on the frames so far.
-        forced: the model preferred not to mark anything; see `ObjectResult`.
-        status: `"no_seg_token"`: the answer marks no object; `"no_target"`: its objects are judged absent on every
-            frame so far; `"empty_mask"`: judged present, but without a pixel so far; `"ok"`.
-        reason: why the status is not `"ok"`, and that the objects were forced; empty otherwise.
-    """
-
-    number: int
-    request: str
-    text: str
-    raw_text: str
-    spans: list[tuple[int, int] | None]
-    objects: list[int] = field(default_factory=list)
-    seen: set[str] = field(default_factory=set, repr=False)
-    forced: bool = False
-
-    @property
-    def status(self) -> str:
-        """See above."""
-        if not self.objects:
-            return "no_seg_token"
-        return next((status for status in ("ok", "empty_mask") if status in self.seen), "no_target")
-
-    @property
-    def reason(self) -> str:
-        """See above."""
-        return "; ".join(part for part in (_REASONS[self.status], FORCED if self.forced else "") if part)
-
-    def update(self, result: FrameResult) -> None:
-        """Takes one more frame into account."""
-        self.seen |= {entry.status for entry in result.objects if entry.request == self.number}
+from .stream_answers import StreamAnswer, read_answers
 
 
 class VideoStream:
@@ -88,6 +44,7 @@ class VideoStream:
     Args:
         frames: yields the results. source: the video. answers: one per sentence.
         key_frames: frames the language model saw. num_frames: `None` for a camera.
+        job: what `frames` is made from.
 
     Attributes:
         source, answers, key_frames, num_frames: as above; the status of an answer follows the frames handed over.
@@ -100,8 +57,9 @@ class VideoStream:
         answers: list[StreamAnswer],
         key_frames: list[int],
         num_frames: int | None,
+        job: _Job,
     ) -> None:
-        self._frames = frames
+        self._frames, self._job = frames, job
         self.source, self.answers = source, answers
         self.key_frames, self.num_frames = key_frames, num_frames
 
@@ -114,9 +72,51 @@ class VideoStream:
             answer.update(result)
         return result
 
+    def add(self, text: str, task: str = "segment", max_new_tokens: int = 128, **generation: Any) -> StreamAnswer:
+        """One more request, from the next frame on.
+
+        The language model is asked about that frame, alone, and its objects are followed from there: they get the
+        masks of a stream that begins with this frame. What is followed already does not change, and numbers go on. On
+        the way back to frames before the first key frame it is not followed.
+
+        Args:
+            text: one sentence. task, max_new_tokens, generation: as for `stream`.
+
+        Returns:
+            The answer, which waits for the frame; also the last one of `answers`.
+
+        Raises:
+            ValueError: no frame is to come forward, a strategy that looks ahead, or what processor or `generate`
+                refuse.
+        """
+        job = self._job
+        job.check_joining(text, task, {"max_new_tokens": max_new_tokens, **generation})
+        answer = StreamAnswer(len(self.answers), text, since=None)
+        self.answers.append(answer)
+        job.requests.waiting.append((answer, task, {"max_new_tokens": max_new_tokens, **generation}))
+        return answer
+
+    def withdraw(self, number: int) -> None:
+        """Ends request `number` after the last frame: its objects are on no further one, and their memories are freed.
+
+        Other objects keep their numbers and masks, and its own are not used again.
+
+        Raises:
+            ValueError: there is no such request, or no longer.
+        """
+        going = [answer.number for answer in self.answers if not answer.withdrawn]
+        if not is_integer(number) or number not in going:
+            names = ", ".join(map(str, going)) or "none"
+            raise ValueError(f"there is no request {shown(number)}; the stream follows: {names}")
+        answer = self.answers[number]
+        answer.withdrawn = True
+        self._job.withdrawn.update(answer.objects)
+        self._job.requests.leave(number)
+
     def close(self) -> None:
         """Ends the stream: stops the reading thread and frees memories and features. Nothing is yielded any more."""
         self._frames.close()
+        self._job.end()  # a generator that was never begun has no end of its own
 
     def __enter__(self) -> VideoStream:
         return self
@@ -130,26 +130,67 @@ class _Job:
     """What the frames of a stream are made from.
 
     Attributes:
-        info: `VisualInfo` of the video. answer: of its key frames. labels: of the objects.
+        info: `VisualInfo` of the video. answer: of its key frames, `None` at the end. labels: of the objects.
         num_frames: `None` for a camera. strategy: of `walk_objects`. options: of the masks, complete.
         timestamp: frame number -> seconds.
-        images: source pictures of frames being worked on, by number; `None` where results hold none.
+        requests: those that joined. current: the frame it is at.
+        images: source pictures of frames being worked on, by number; `None` where nobody needs them.
+        keep_images: results hold them.
+        withdrawn: numbers of objects that are followed no more. closed: no further frame is handed over.
     """
 
     info: Any
-    answer: KeyFrameAnswer
+    answer: KeyFrameAnswer | None
     labels: list[ObjectLabel]
     num_frames: int | None
     strategy: str
     options: MaskOptions
     timestamp: Callable[[int], float]
+    requests: JoinedRequests
+    current: CurrentFrame
     images: dict[int, np.ndarray] | None = None
+    keep_images: bool = False
+    withdrawn: set[int] = field(default_factory=set)
+    closed: bool = False
 
     def result(self, seen: TrackedFrame) -> FrameResult:
-        """The result of one tracked frame."""
-        image = None if self.images is None else self.images.pop(seen.frame)
-        size = (self.info.height, self.info.width)
-        return frame_result(seen.frame, self.timestamp(seen.frame), size, seen, self.labels, self.options, image)
+        """The result of one tracked frame, with the objects of requests that joined."""
+        frame = seen.frame
+        if self.withdrawn:
+            kept = [row for row, number in enumerate(seen.objects) if number not in self.withdrawn]
+            rows = [seen[name][kept] for name in ("logits", "iou", "object_score")]
+            seen = TrackedFrame(frame, [seen.objects[row] for row in kept], *rows)
+        labels = [self.labels[number] for number in seen.objects]
+        further, further_labels = self.requests.follow(frame)
+        image = None if self.images is None else self.images.pop(frame, None)
+        return frame_result(
+            frame,
+            self.timestamp(frame),
+            (self.info.height, self.info.width),
+            join_seen([seen, *further]),
+            labels + further_labels,
+            self.options,
+            image if self.keep_images else None,
+        )
+
+    def end(self) -> None:
+        """Frees everything; no further frame is handed over."""
+        self.closed, self.answer, self.images = True, None, None
+        self.requests.close()
+        self.current.clear()
+
+    def check_joining(self, text: str, task: str, generation: dict[str, Any]) -> None:
+        """Raises `ValueError` where a request can not join; looks at everything, since it is asked later."""
+        if self.strategy == "memory":
+            raise ValueError("strategy 'memory' looks at frames ahead; requests join with 'consistent' or 'per_frame'")
+        newest = self.requests.newest
+        if self.closed or newest + 1 == self.num_frames:
+            raise ValueError(f"a request joins on a frame to come, and frame {newest} was the last one")
+        blank = np.zeros((self.info.height, self.info.width, 3), np.uint8)
+        if not isinstance(text, str):
+            raise ValueError(f"a request is one sentence, got {shown(text)}")
+        batch = self.requests.processor(videos=[[blank]], text=text, task=task)
+        generation_settings(self.requests.model.mllm, batch["input_ids"].shape[1], generation)
 
     def idle_frames(self, start: int) -> Iterator[int]:
         """Numbers of the frames from `start` to the end, on which nothing is to be followed."""
@@ -223,21 +264,27 @@ class StreamingMixin(AnsweringMixin):
         batch = processor(videos=[source], text=text, task=task, key_frames=key_frames, num_key_frames=count)
         answer = self.answer_key_frames(**batch, known=known, **generation)
         info = batch["visuals"][0]
-        answers, labels = _answers(answer, [text] if isinstance(text, str) else list(text), processor)
+        answers, labels = read_answers(answer, [text] if isinstance(text, str) else list(text), processor)
         live = not getattr(source, "ended", True)
+        num_frames = None if live else info.num_frames
+        images, at_hand = None, sorted({*info.key_frames, *answer.visuals[0].known})
+        if keep_images or live:  # a camera's frame can not be read once more for a request that joins
+            images = dict(zip(at_hand, source.read(at_hand), strict=True))
+        current = CurrentFrame(self.segmenter, info, images, answer.visuals[0])
         job = _Job(
             info,
             answer,
             labels,
-            num_frames=None if live else info.num_frames,
+            num_frames=num_frames,
             strategy=strategy,
             options=self.mask_options(options, strategy),
             timestamp=source.timestamp if live else info.timestamps.__getitem__,
+            requests=JoinedRequests(self, processor, current, num_frames, strategy, len(labels)),
+            current=current,
+            images=images,
+            keep_images=keep_images,
         )
-        if keep_images:
-            at_hand = sorted({*info.key_frames, *answer.visuals[0].known})
-            job.images = dict(zip(at_hand, source.read(at_hand), strict=True))
-        return VideoStream(self._stream(job), source, answers, list(info.key_frames), job.num_frames)
+        return VideoStream(self._stream(job), source, answers, list(info.key_frames), num_frames, job)
 
     def find_processor(self) -> Any:
         """The processor that belongs to the model: the attached one, else that of the model's folder or Hub id.
@@ -259,22 +306,32 @@ class StreamingMixin(AnsweringMixin):
     @torch.no_grad()
     def _stream(self, job: _Job) -> Iterator[FrameResult]:
         """The result of every frame."""
+        try:
+            with closing(self._seen_frames(job)) as frames:
+                for seen in frames:
+                    yield job.result(seen)
+        finally:
+            job.end()
+
+    def _seen_frames(self, job: _Job) -> Generator[TrackedFrame, None, None]:
+        """Every frame with the objects that were asked for at the start."""
         idle = 0
         if job.labels:
             # A camera's frame is answered before the next one comes.
             batch_size = 1 if job.num_frames is None else None
             encode = encode_lazily(self.segmenter, frame_reader(job.info, job.images), batch_size)
-            walk = self.walk_visual(job.answer, 0, job.num_frames, encode, job.strategy)
+            encode = job.current.noting(encode)
+            walk = self.walk_visual(job.answer, 0, job.num_frames, encode, job.strategy, job.withdrawn)
             with closing(walk):
                 for seen in walk:
                     idle = max(idle, seen.frame + 1)
-                    yield job.result(seen)
+                    yield seen
         if job.labels and job.num_frames is not None:
             return
         # Nothing is there to be followed: frames are handed over as they come, without encoding them.
         size, device = self.segmenter.sam.prompt_encoder.mask_input_size, execution_device(self.segmenter.sam)
         for number in job.idle_frames(idle):
-            yield job.result(absent_frame(number, len(job.labels), size, device))
+            yield absent_frame(number, len(job.labels), size, device)
 
 
 def _open(video: Any, key_frames: Any, count: int, strategy: str) -> tuple[FrameSource, Any]:
@@ -298,24 +355,4 @@ def _open(video: Any, key_frames: Any, count: int, strategy: str) -> tuple[Frame
     return source, "first"
 
 
-def _answers(
-    answer: KeyFrameAnswer, requests: list[str], processor: Any
-) -> tuple[list[StreamAnswer], list[ObjectLabel]]:
-    """What was said to each request, and the labels of all objects."""
-    parser = processor.answer_parser
-    parsed = [parser.parse(row) for row in answer.sequences.tolist()]
-    answers = [
-        StreamAnswer(number, request, said.text, said.raw_text, said.spans)
-        for number, (request, said) in enumerate(zip(requests, parsed, strict=True))
-    ]
-    labels = []
-    columns = answer.object_sequence.tolist(), answer.seg_probability.tolist(), answer.seg_forced.tolist()
-    for number, (sequence, probability, forced) in enumerate(zip(*columns, strict=True)):
-        said = answers[sequence]
-        labels.append(ObjectLabel(number, parsed[sequence].phrase(len(said.objects)), sequence, probability, forced))
-        said.objects.append(number)
-        said.forced |= forced
-    return answers, labels
-
-
-__all__ = ["StreamAnswer", "StreamingMixin", "VideoStream"]
+__all__ = ["StreamingMixin", "VideoStream"]

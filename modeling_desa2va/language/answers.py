@@ -93,20 +93,47 @@ class LanguageAnswerMixin(nn.Module):
     ) -> Answer:
         """Answers every sequence; those without a picture or video (`has_visual` (B,)) yield no object.
 
-        With `prompt_objects` among the inputs the `[SEG]` of the prompts are objects too, before the answers'.
+        With `prompt_objects` among the inputs the `[SEG]` of the prompts are objects too, before the answers'. With
+        `read_tokens` (`ReadTokens`) the one sequence goes on from what was read before, and adds itself to it.
         """
-        prompt_objects = inputs.pop("prompt_objects", False)
+        prompt_objects, read_tokens = inputs.pop("prompt_objects", False), inputs.pop("read_tokens", None)
         vision = {name: inputs.pop(name, None) for name in VISION_INPUTS}
         settings = generation_settings(self.mllm, input_ids.shape[1], inputs)
+        if settings.config.use_cache is False or settings.config.cache_implementation:
+            read_tokens = None  # the caller wants another cache, or none
         device = execution_device(self.get_input_embeddings())
         vision = {name: value.to(device) for name, value in vision.items() if value is not None}
-        language = self.language_inputs(input_ids.to(device), **vision)
+        input_ids = input_ids.to(device)
+        if read_tokens is not None and read_tokens.reuse(input_ids, self.config.mllm_config.image_token_id):
+            language = self._further_inputs(input_ids, vision)
+        else:
+            language = self.language_inputs(input_ids, **vision)
         language["attention_mask"] = None if attention_mask is None else attention_mask.to(device)
+        cache = {} if read_tokens is None else read_tokens.inputs()
         with shared_images(self.mllm, vision.get("image_grid_thw"), vision.get("image_index")):
-            answer = self._generate_answer(language, has_visual.to(device), task, settings)
+            answer, told = self._generate_answer({**language, **cache}, has_visual.to(device), task, settings)
             if prompt_objects:
-                self._add_prompt_objects(answer, input_ids.to(device), language)
+                self._add_prompt_objects(answer, input_ids, language)
+        if read_tokens is not None:
+            read_tokens.keep(input_ids[0].tolist() + told[0].tolist())
         return answer
+
+    def _further_inputs(self, input_ids: torch.Tensor, vision: dict[str, torch.Tensor]) -> dict[str, Any]:
+        """What is read of a conversation (B, N) whose pictures have been read: of these the places alone.
+
+        Given as in a first reading, ids or embeddings, since rules such as a repetition penalty see ids only. Qwen-VL
+        takes positions from the pictures it saw last, which may be another call's, so they are made here.
+        """
+        layers = self.mllm.model
+        if not hasattr(layers, "get_rope_index"):
+            shown = "num_tiles" in vision
+            return {"inputs_embeds": self.get_input_embeddings()(input_ids)} if shown else {"input_ids": input_ids}
+        counted = torch.arange(input_ids.shape[1], device=input_ids.device).expand(1, *input_ids.shape)
+        placed = counted.expand(3, -1, -1)
+        if "image_grid_thw" in vision:
+            grids, types = vision["image_grid_thw"][vision["image_index"]], vision["mm_token_type_ids"]
+            placed, _ = layers.get_rope_index(input_ids, mm_token_type_ids=types, image_grid_thw=grids)
+        return {"input_ids": input_ids, "position_ids": torch.cat([counted, placed.to(counted)])}
 
     def _add_prompt_objects(self, answer: Answer, input_ids: torch.Tensor, language: dict[str, Any]) -> None:
         """Puts the `[SEG]` of prompts (B, N) before those of the answers; costs a second reading of the prompts."""
@@ -124,7 +151,8 @@ class LanguageAnswerMixin(nn.Module):
 
     def _generate_answer(
         self, language: dict[str, Any], has_visual: torch.Tensor, task: str | list[str], settings: GenerationSettings
-    ) -> Answer:
+    ) -> tuple[Answer, torch.Tensor]:
+        """The answer, and all new ids (B, m), those too that were made for a state only."""
         config, limit, tokens = self.config, settings.max_new_tokens, self.config.seg_token_ids
         prompt_length = language["input_ids"].shape[1] if "input_ids" in language else 0
         stop = StopAfterStates(tokens, prompt_length, limit, settings.stopping_criteria)
@@ -143,12 +171,13 @@ class LanguageAnswerMixin(nn.Module):
                 streamer=None if settings.streamer is None else StreamerUntilEnd(settings.streamer, stop),
                 **settings.handed_on,
             )
-        sequences = _without_rest(said.sequences[:, prompt_length:], stop.ends, settings)
+        told = said.sequences[:, prompt_length:]
+        sequences = _without_rest(told, stop.ends, settings)
         answer = self._pick_up(sequences, control)
         count = sequences.shape[1]
         answer.scores = None if said.scores is None else said.scores[:count]
         answer.logits = None if said.logits is None else said.logits[:count]
-        return answer
+        return answer, told
 
     def _pick_up(self, sequences: torch.Tensor, control: SegmentationTokenControl) -> Answer:
         """What belongs to the objects among (B, n) new ids. States are one step late: see `record_last_states`."""

@@ -1,8 +1,18 @@
 """SAM-2's memory over a video: one frame's steps, the walk over all frames, strategies, image encodings."""
 
 from .encoder_batches import BatchedEncoder, join_features
-from .frame_encoding import FrameEncoder, Visual, batch_visuals, close_stream, encode_lazily, frame_reader, next_frame
+from .frame_encoding import (
+    FrameEncoder,
+    Visual,
+    batch_visuals,
+    close_stream,
+    encode_lazily,
+    frame_reader,
+    next_frame,
+    numbered,
+)
 from .frame_steps import FrameSteps, Observation, gate, propagate_training
+from .kept_encodings import KeptEncodings
 from .memory import (
     ABSENT_LOGIT,
     PROMPT_BIAS,
@@ -24,6 +34,7 @@ __all__ = [
     "FrameMemory",
     "FramePrompt",
     "FrameSteps",
+    "KeptEncodings",
     "MemoryBank",
     "MemoryTracker",
     "NUM_PROMPTED",
@@ -45,6 +56,7 @@ __all__ = [
     "gate",
     "join_features",
     "next_frame",
+    "numbered",
     "propagate_training",
     "resize_logits",
     "tracked_frame",

@@ -6,6 +6,7 @@ features of frames (METHOD section 6: every frame is encoded once).
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -124,10 +125,36 @@ def next_frame(stream: Iterator[ImageFeatures], frame: int, endless: bool = Fals
     return features
 
 
+def numbered(encode: FrameEncoder, frames: Iterable[int]) -> Iterator[tuple[int, ImageFeatures]]:
+    """What an encoder yields of `frames`, each with its number."""
+    asked: deque[int] = deque()
+
+    def noted() -> Iterator[int]:
+        for frame in frames:
+            asked.append(frame)
+            yield frame
+
+    stream = encode(noted())
+    try:
+        for features in stream:
+            yield asked.popleft(), features
+    finally:
+        close_stream(stream)
+
+
 def close_stream(stream: Any) -> None:
     """Ends a generator (and what it holds: threads, open files) now; other iterators have nothing to end."""
     if hasattr(stream, "close"):
         stream.close()
 
 
-__all__ = ["FrameEncoder", "Visual", "batch_visuals", "close_stream", "encode_lazily", "frame_reader", "next_frame"]
+__all__ = [
+    "FrameEncoder",
+    "Visual",
+    "batch_visuals",
+    "close_stream",
+    "encode_lazily",
+    "frame_reader",
+    "next_frame",
+    "numbered",
+]

@@ -7,6 +7,7 @@ and an object's result is the one transformers' inference session gives it when 
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -246,6 +247,19 @@ class MemoryBank:
                 self.tracked[frame].features = None
             if away > max(self.reach, self.pointer_span - 1):
                 del self.tracked[frame]
+
+    def drop(self, objects: Set[int]) -> None:
+        """Forgets some objects altogether."""
+        for store in (self.prompted, self.tracked):
+            for frame, entry in list(store.items()):
+                kept = [number for number in entry.row if number not in objects]
+                if len(kept) == len(entry.row):
+                    continue
+                del store[frame]
+                if kept:
+                    features = None if entry.features is None else entry.rows(entry.features, kept)
+                    rows = {number: row for row, number in enumerate(kept)}
+                    store[frame] = FrameMemory(rows, features, entry.rows(entry.pointers, kept))
 
     def groups(self, frame: int, objects: list[int], reverse: bool = False) -> list[tuple[list[int], tuple, tuple]]:
         """Groups of objects that remember the same frames, each with its memory and pointer `Reference`s.

@@ -7,7 +7,7 @@ Leaves: `TrackedFrame`s one by one (`walk_objects`), or `Tracks` (`track_objects
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Set
 from dataclasses import dataclass, field
 
 import torch
@@ -38,6 +38,8 @@ class TrackRequest:
             frames at hand, one row each.
         prompts: language tokens (O, K', C) on a frame, for `"memory"`; a tensor where all frames have the same.
             num_prompted: how many first frames they prompt there.
+        withdrawn: objects that are followed no more; may grow while the request is walked. What is yielded of them
+            means nothing, and their memories are freed.
         decode: decodes the language prompts of all O objects on the one frame given, by features and number, for
             `"per_frame"`.
     """
@@ -51,6 +53,7 @@ class TrackRequest:
     num_prompted: int = NUM_PROMPTED
     decode: Callable[[ImageFeatures, int], MaskPrediction] | None = None
     further: dict[int, ImageFeatures] = field(default_factory=dict)
+    withdrawn: Set[int] = frozenset()
 
     @property
     def num_objects(self) -> int:
@@ -142,6 +145,7 @@ def _walk_consistent(
         request.num_objects,
         direction="forward" if live else "both",
         known=request.known(),
+        withdrawn=request.withdrawn,
     )
     for seen in frames:
         yield _with_absent(segmenter, request, seen.frame, seen)
@@ -202,7 +206,13 @@ def _walk_memory(segmenter: DeSa2VASegmenter, request: TrackRequest) -> Generato
     prompts = {frame: [FramePrompt(objects, language=request.prompts_on(frame))] for frame in range(count)}
     tracker = MemoryTracker(segmenter, steps, memory_dtype=torch.bfloat16)
     return tracker.walk(
-        request.encode, prompts, request.num_frames, len(objects), direction="forward", known=request.known()
+        request.encode,
+        prompts,
+        request.num_frames,
+        len(objects),
+        direction="forward",
+        known=request.known(),
+        withdrawn=request.withdrawn,
     )
 
 

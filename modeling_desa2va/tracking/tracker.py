@@ -9,11 +9,12 @@ memory is bounded, whatever the length of the video.
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Set
 from dataclasses import dataclass, field
 
 import torch
 
+from desa2va.modeling_desa2va.devices import execution_device
 from desa2va.modeling_desa2va.outputs import ImageFeatures, MaskPrediction
 from desa2va.modeling_desa2va.segmenter import DeSa2VASegmenter
 
@@ -21,7 +22,7 @@ from .encoder_batches import join_features
 from .frame_encoding import FrameEncoder, close_stream, next_frame
 from .frame_steps import FrameSteps, Observation
 from .memory import MemoryBank
-from .tracks import TrackedFrame, Tracks, collect_tracks, join_frame, tracked_frame
+from .tracks import TrackedFrame, Tracks, absent_frame, collect_tracks, join_frame, tracked_frame
 
 # Prompted frames that are held and decoded together; as many as Sa2VA's Algorithm 1 prompts.
 FRAMES_AT_ONCE = 5
@@ -69,6 +70,8 @@ class _Walk:
         held: what the prompted frames showed, until the walk passes them. kept: features to be used later.
         last: whether it is walked backwards, and number, of the last frame on which objects are followed: no frame
             looks back at it. `None` where none is followed at all.
+        withdrawn: objects that are followed no more; may grow. They still count for which frames are encoded, since
+            the encoder has been asked for some in advance.
     """
 
     prompts: dict[int, list[FramePrompt]]
@@ -78,6 +81,7 @@ class _Walk:
     held: dict[int, list[TrackedFrame]] = field(default_factory=dict)
     kept: dict[int, ImageFeatures] = field(default_factory=dict)
     last: tuple[bool, int] | None = None
+    withdrawn: Set[int] = frozenset()
 
     def followed(self, frame: int) -> list[int]:
         """Objects that nothing prompts on `frame`."""
@@ -111,6 +115,7 @@ class MemoryTracker:
         num_objects: int,
         direction: str = "both",
         known: dict[int, ImageFeatures] | None = None,
+        withdrawn: Set[int] = frozenset(),
     ) -> Generator[TrackedFrame, None, None]:
         """Tracks O objects through T frames and yields every frame when it is done.
 
@@ -123,6 +128,7 @@ class MemoryTracker:
             direction: `"forward"` from the first prompted frame, `"backward"` from the last one, or `"both"`: forward
                 from the first, then backward from the one before it.
             known: features already at hand, one row each; used instead of encoding these frames again.
+            withdrawn: see `TrackRequest`; frames lack these objects, or show them as they were prompted.
 
         Yields:
             Each frame of the walk once, in walking order, with all objects that are prompted anywhere; nothing without
@@ -134,7 +140,7 @@ class MemoryTracker:
                 with another direction than `"forward"`.
         """
         _check_prompts(prompts, num_frames, num_objects, direction)
-        return self._walk(encode, prompts, num_frames, direction, known or {})
+        return self._walk(encode, prompts, num_frames, direction, known or {}, withdrawn)
 
     def track(
         self,
@@ -160,6 +166,7 @@ class MemoryTracker:
         num_frames: int | None,
         direction: str,
         known: dict[int, ImageFeatures],
+        withdrawn: Set[int],
     ) -> Generator[TrackedFrame, None, None]:
         if not prompts:
             return
@@ -167,7 +174,7 @@ class MemoryTracker:
         returns = direction == "both" and start > 0
         bank = MemoryBank(self.sam, num_frames, start if returns else None, self.memory_dtype)
         objects = sorted({number for prompt in sum(prompts.values(), []) for number in prompt.objects})
-        walk = _Walk(prompts, objects, encode, bank)
+        walk = _Walk(prompts, objects, encode, bank, withdrawn=withdrawn)
         again = start if returns and walk.followed(start) else None
         forward = range(start, sys.maxsize if num_frames is None else num_frames) if direction != "backward" else ()
         first_back = start if direction == "backward" or again is not None else start - 1
@@ -233,17 +240,20 @@ class MemoryTracker:
         try:
             for frame in frames:
                 walk.bank.forget(frame)
+                if walk.withdrawn:
+                    walk.bank.drop(walk.withdrawn)
                 parts = walk.held.get(frame, []) if frame == again else walk.held.pop(frame, [])
                 objects = walk.followed(frame)
                 if objects:
                     features = walk.kept[frame] if frame in kept else next_frame(stream, frame, endless)
                     if features is None:
                         return
-                    parts = [*parts, self._follow_one(walk, features, frame, objects, reverse)]
+                    if going := [number for number in objects if number not in walk.withdrawn]:
+                        parts = [*parts, self._follow_one(walk, features, frame, going, reverse)]
                     if frame != again:
                         walk.kept.pop(frame, None)
                 if frame != again:
-                    yield join_frame(parts)
+                    yield join_frame(parts) if parts else self._nothing(frame)
         finally:
             close_stream(stream)
 
@@ -255,6 +265,10 @@ class MemoryTracker:
         if (reverse, frame) != walk.last:
             self.steps.remember(features, rows, observation, walk.bank, frame, objects)
         return self._seen(frame, objects, observation)
+
+    def _nothing(self, frame: int) -> TrackedFrame:
+        """A frame on which no object is left."""
+        return absent_frame(frame, 0, self.sam.prompt_encoder.mask_input_size, execution_device(self.sam))
 
     def _seen(
         self,

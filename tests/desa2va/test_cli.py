@@ -1,5 +1,6 @@
 """The command line: help that teaches, errors of one line, outputs that are complete or absent."""
 
+import io
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from PIL import Image
 
 from desa2va.cli import COMMANDS, build_parser, main
 from desa2va.commands import common, doctor, segment
+from desa2va.modeling_desa2va.conversation import DeSa2VAConversation
 from desa2va.processing.inputs import video_decoding
 
 NAMES = (
@@ -208,6 +210,25 @@ def test_chat_prints_an_answer_without_masks(saved_model, picture, capsys):
     printed = capsys.readouterr().out
     assert printed.endswith("\n")
     assert "[SEG]" not in printed
+
+
+def test_chat_goes_on_with_arguments_or_lines(saved_model, picture, capsys, monkeypatch):
+    """Several questions are turns of one conversation, not questions asked for the first time."""
+    words = ["chat", str(picture), "--model", str(saved_model), "--device", "cpu", "--max-new-tokens", "6"]
+    asked = []
+    ask = DeSa2VAConversation.ask
+
+    def listen(talk, text, task, **generation):
+        asked.append((len(talk.messages), text, task))
+        return ask(talk, text, task, **generation)
+
+    monkeypatch.setattr(DeSa2VAConversation, "ask", listen)
+    assert main([*words, "--task", "auto", "find the red circle", "what colour is it?"]) == 0
+    assert asked == [(0, "find the red circle", "auto"), (2, "what colour is it?", "auto")]
+    assert capsys.readouterr().out.count("\n") >= 2
+    monkeypatch.setattr("sys.stdin", io.StringIO("is it red?\n\n is it blue? \n"))
+    assert main([*words, "-"]) == 0
+    assert asked[2:] == [(0, "is it red?", "chat"), (2, "is it blue?", "chat")]
 
 
 def test_export_command_writes_a_folder(saved_model, tmp_path, capsys):

@@ -22,7 +22,7 @@ FLOORS = [
     ["modeling_desa2va.language", "modeling_desa2va.tracking"],
     ["modeling_desa2va.answering"],
     ["modeling_desa2va.modeling_desa2va"],
-    ["modeling_desa2va.session", "modeling_desa2va.conversion"],
+    ["modeling_desa2va.session", "modeling_desa2va.conversation", "modeling_desa2va.conversion"],
     ["auto", "card", "model_checks", "model_files"],
     ["published", "adapters"],
     ["hub"],

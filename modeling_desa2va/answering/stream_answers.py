@@ -1,0 +1,98 @@
+"""What was said to the requests of a stream, and what became of it so far.
+
+Enters: the language pass on key frames, then results frame by frame. Leaves: `StreamAnswer`s, whose status follows the
+frames that were handed over, and the labels of all objects (METHOD section 6).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from desa2va.modeling_desa2va.outputs import KeyFrameAnswer
+from desa2va.processing.results import FORCED, FrameResult, ObjectLabel
+
+_REASONS = {
+    "waiting": "the request is asked on the next frame",
+    "withdrawn": "the request was withdrawn",
+    "ok": "",
+    "no_seg_token": "the answer holds no [SEG]; the model marked no object",
+    "no_target": "its objects are judged absent on every frame so far",
+    "empty_mask": "an object is judged present, but no mask has a pixel so far",
+}
+
+
+@dataclass
+class StreamAnswer:
+    """What was said to one sentence, and what became of it so far.
+
+    Attributes:
+        number: of the sentence, from 0. request: the sentence itself.
+        text, raw_text, spans: the answer, see `ParsedAnswer`.
+        objects: numbers of its objects in the stream. seen: statuses its objects had on the frames so far.
+        forced: the model preferred not to mark anything; see `ObjectResult`.
+        since: first frame of a request that joined the stream, `None` until it comes; 0 of the others.
+        withdrawn: the request has left the stream.
+        status: `"waiting"`: not asked yet; `"withdrawn"`; `"no_seg_token"`: the answer marks no object;
+            `"no_target"`: its objects are judged absent on every frame so far; `"empty_mask"`: judged present, but
+            without a pixel so far; `"ok"`.
+        reason: why the status is not `"ok"`, and that the objects were forced; empty otherwise.
+    """
+
+    number: int
+    request: str
+    text: str = ""
+    raw_text: str = ""
+    spans: list[tuple[int, int] | None] = field(default_factory=list)
+    objects: list[int] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set, repr=False)
+    forced: bool = False
+    since: int | None = 0
+    withdrawn: bool = False
+
+    @property
+    def status(self) -> str:
+        """See above."""
+        if self.withdrawn or self.since is None:
+            return "withdrawn" if self.withdrawn else "waiting"
+        if not self.objects:
+            return "no_seg_token"
+        return next((status for status in ("ok", "empty_mask") if status in self.seen), "no_target")
+
+    @property
+    def reason(self) -> str:
+        """See above."""
+        return "; ".join(part for part in (_REASONS[self.status], FORCED if self.forced else "") if part)
+
+    def take(self, said: StreamAnswer, since: int) -> None:
+        """Takes over what was said on frame `since`."""
+        self.text, self.raw_text, self.spans = said.text, said.raw_text, said.spans
+        self.objects, self.forced, self.since = said.objects, said.forced, since
+
+    def update(self, result: FrameResult) -> None:
+        """Takes one more frame into account."""
+        self.seen |= {entry.status for entry in result.objects if entry.request == self.number}
+
+
+def read_answers(
+    answer: KeyFrameAnswer, requests: list[str], processor: Any, first_number: int = 0, first_object: int = 0
+) -> tuple[list[StreamAnswer], list[ObjectLabel]]:
+    """What was said to each request, and the labels of all objects, numbered from `first_number`, `first_object`."""
+    parser = processor.answer_parser
+    parsed = [parser.parse(row) for row in answer.sequences.tolist()]
+    answers = [
+        StreamAnswer(number, request, said.text, said.raw_text, said.spans)
+        for number, (request, said) in enumerate(zip(requests, parsed, strict=True), first_number)
+    ]
+    labels = []
+    columns = answer.object_sequence.tolist(), answer.seg_probability.tolist(), answer.seg_forced.tolist()
+    for number, (sequence, probability, forced) in enumerate(zip(*columns, strict=True), first_object):
+        said = answers[sequence]
+        phrase = parsed[sequence].phrase(len(said.objects))
+        labels.append(ObjectLabel(number, phrase, said.number, probability, forced))
+        said.objects.append(number)
+        said.forced |= forced
+    return answers, labels
+
+
+__all__ = ["StreamAnswer", "read_answers"]
