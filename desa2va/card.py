@@ -47,7 +47,8 @@ METRICS = {
 }
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
 _LIBRARIES = ("torch", "transformers", "accelerate", "peft", "safetensors", "tokenizers")
-_SHOWN_APART = ("phases", "curves", "base_models", "limitations", "versions")
+_SHOWN_APART = ("name", "license", "configuration", "manifest", "figures", "phases", "curves", "base_models")
+_SHOWN_APART += ("limitations", "versions")
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -58,6 +59,11 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold a JSON object, found a {type(content).__name__}")
     return content
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """What the training of a saved model says of itself; nothing where it says nothing."""
+    return _read_json(folder / SUMMARY_FILE)
 
 
 def _show(value: Any) -> str:
@@ -213,6 +219,9 @@ def render(folder: str | os.PathLike, name: str | None = None) -> str:
             limitations=summary.get("limitations", []),
             recipe={key: value for key, value in summary.items() if key not in _SHOWN_APART},
             phases=_table(_phase_rows(summary.get("phases", []))),
+            manifest=_table(summary.get("manifest", [])),
+            figures=_table([{"figure": key, "value": value} for key, value in summary.get("figures", {}).items()]),
+            configuration=summary.get("configuration", {}),
             pictures=pictures,
             reports={heading: _report_tables(report) for heading, report in named_reports(evaluation).items()},
             versions=summary.get("versions") or _versions(),
@@ -292,6 +301,7 @@ __all__ = [
     "index_results",
     "named_reports",
     "read_metadata",
+    "read_summary",
     "render",
     "write_adapter_card",
     "write_card",

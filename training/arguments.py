@@ -154,6 +154,9 @@ class DeSa2VATrainingArguments(TrainingArguments):
         orthogonality_center: Eq. 7 on centred features (a linear HSIC). Off, as printed.
         preprocess_device: SAM-2's large resize and normalisation happen on the device, from the frames' bytes, and not
             in the data workers. Off: on a CPU there is nothing to gain.
+        overlay_samples: validation samples that every validation of phases 2 and 3 draws, see `training/overlays.py`.
+        early_stopping_patience, early_stopping_threshold: validations in a row that may be no better than the best, by
+            more than the threshold, before the training ends; `None` never ends one early.
     """
 
     phase: str = "decoupling"
@@ -200,6 +203,9 @@ class DeSa2VATrainingArguments(TrainingArguments):
     queue_size: int = 512
     orthogonality_center: bool = False
     preprocess_device: bool = False
+    overlay_samples: int = 4
+    early_stopping_patience: int | None = None
+    early_stopping_threshold: float = 0.0
     remove_unused_columns: bool = False
     report_to: Any = "none"
 
@@ -227,6 +233,7 @@ class DeSa2VATrainingArguments(TrainingArguments):
         if negative:
             raise ValueError(f"loss weights must not be negative, got {negative}")
         self._check_auxiliary()
+        self._check_early_stopping()
 
     def _check_auxiliary(self) -> None:
         self.adversarial_schedule()
@@ -249,6 +256,18 @@ class DeSa2VATrainingArguments(TrainingArguments):
                 raise ValueError(f"{name}={value!r} must be at least {least}")
         if not self.club_log_variance_bound > 0:
             raise ValueError(f"club_log_variance_bound={self.club_log_variance_bound!r} must be positive")
+
+    def _check_early_stopping(self) -> None:
+        patience = self.early_stopping_patience
+        if patience is None:
+            return
+        if patience < 1:
+            raise ValueError(f"early_stopping_patience={patience!r} must be at least 1")
+        if not self.load_best_model_at_end:
+            raise ValueError(
+                "early_stopping_patience needs load_best_model_at_end=true, else the model is the one that got worse"
+            )
+        self.restore_callback_states_from_checkpoint = True  # patience that was used up before an interruption
 
     def adversarial_schedule(self) -> AdversarialSchedule:
         """Strength of the adversarial gradient by step."""

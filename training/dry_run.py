@@ -110,6 +110,7 @@ def _plain(stage: dict[str, Any]) -> dict[str, Any]:
     """A stage without what needs weights or writes: warm start, logs, evaluation, checkpoints."""
     config = copy.deepcopy(stage)
     without = {"warm_start": [], "report_to": "none", "eval_strategy": "no", "load_best_model_at_end": False}
+    without |= {"early_stopping_patience": None}
     config["training"] = config.get("training", {}) | without | {"save_strategy": "no", "disable_tqdm": True}
     if not torch.cuda.is_available():
         config["training"] |= {"use_cpu": True, "dataloader_num_workers": 0}

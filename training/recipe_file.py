@@ -23,7 +23,7 @@ from .data.build import option_fields
 from .field_check import check_fields, check_mapping, check_value, declared_fields, unknown_key
 
 CONFIG_FOLDER = Path(__file__).resolve().parent / "configs"
-SECTIONS = ("model", "data", "mask_loss", "training")
+SECTIONS = ("model", "data", "mask_loss", "training", "score")
 # What stands beside the sections, in a recipe and in a stage of it.
 SCALARS = {"output_dir": str | PathLike, "init_from": str | PathLike | None, "name": str, "seed": int}
 # How `init_from` is read where it names published weights; as in `desa2va.load`.
@@ -31,6 +31,7 @@ PUBLISHED = {"sam2": str | PathLike | None, "init_desa2va": bool}
 SCALARS |= PUBLISHED
 RECIPE_KEYS = (*SECTIONS, *SCALARS, "stages")
 STAGE_KEYS = (*SECTIONS, *(key for key in SCALARS if key != "output_dir"), "config", "start_from")
+SCORE = {"benchmark": str, "data": str, "limit": int, "batch_size": int, "prompt": str}
 PART = {"dataset": str, "options": dict, "share": float, "repeats": float}
 # Arguments of transformers that this program sets itself, and what to do instead.
 OWN = {
@@ -161,6 +162,7 @@ def _check_part(config: Any, known: tuple[str, ...], where: str) -> dict[str, An
     """A recipe without its stages, or a stage."""
     config = check_mapping(config, where)
     checks = {"model": _check_model, "data": _check_data, "mask_loss": _check_mask_loss, "training": _check_training}
+    checks |= {"score": _check_score}
     scalars = {**SCALARS, "config": str, "start_from": str}
     for key, value in config.items():
         if key not in known:
@@ -202,6 +204,14 @@ def _check_training(values: Any, where: str) -> dict[str, Any]:
             values[name] = "no"
     checked = check_fields(values, declared_fields(DeSa2VATrainingArguments), where)
     check_fields(checked.get("weights", {}), dict.fromkeys(LOSS_TERMS, float), f"{where}.weights")
+    return checked
+
+
+def _check_score(values: Any, where: str) -> dict[str, Any]:
+    checked = check_fields(values, SCORE, where)
+    for name in ("limit", "batch_size"):
+        if checked.get(name, 1) < 1:
+            raise ValueError(f"{where}.{name} must be at least 1, got {checked[name]!r}")
     return checked
 
 

@@ -29,6 +29,8 @@ from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 from desa2va.program import run_program
 
 from .arguments import DataArguments, DeSa2VATrainingArguments, MaskLossArguments
+from .best_model import OpenScorer, early_stopping, make_scorer, stopped_early
+from .card_facts import SUMMARY_FILE, CardFacts
 from .checkpoints import STATE_FILE, checkpoint_step, move_files, newest_checkpoint, writing
 from .data.build import build_dataset, build_validation
 from .data.collator import Collator
@@ -47,6 +49,7 @@ from .phases import build_objective, free_parameters, moves_language, trainable_
 from .processors import switch_seg_design
 from .quantized_base import in_full_precision, is_in_four_bits
 from .recipe_file import apply_overrides, check_config, check_stage, read_config, resolve_stages
+from .run_log import end_reports
 from .sharding import is_sharded, whole_state
 from .stage_model import (
     LOADING,
@@ -66,8 +69,11 @@ logger = logging.getLogger(__name__)
 STAGE_FILE = "stage.json"
 
 
-def run_recipe(config: dict[str, Any]) -> Path:
+def run_recipe(config: dict[str, Any], open_scorer: OpenScorer | None = None) -> Path:
     """Runs the stages of a recipe, or a single stage. Returns the folder of the last model.
+
+    Args:
+        config: the configuration. open_scorer: makes a scorer of section `score` and a stage's folder.
 
     Raises:
         ValueError: a key nobody reads, in any stage; no stage was begun then. BlockingIOError: another process trains
@@ -75,12 +81,12 @@ def run_recipe(config: dict[str, Any]) -> Path:
     """
     stages = resolve_stages(check_config(config, "configuration"))
     if "stages" not in config:
-        return run_stage(stages[0])
+        return run_stage(stages[0], open_scorer)
     with folder_lock(config.get("output_dir", "runs/desa2va")):
-        return [run_stage(stage) for stage in stages][-1]
+        return [run_stage(stage, open_scorer) for stage in stages][-1]
 
 
-def run_stage(config: dict[str, Any]) -> Path:
+def run_stage(config: dict[str, Any], open_scorer: OpenScorer | None = None) -> Path:
     """Trains one stage, or returns at once where it is finished. Returns the folder of its model.
 
     Raises:
@@ -92,7 +98,7 @@ def run_stage(config: dict[str, Any]) -> Path:
         if (folder / STAGE_FILE).is_file():
             logger.info("%s is finished, skipping it", folder)
         else:
-            _train_stage(config, folder)
+            _train_stage(config, folder, open_scorer)
     return folder
 
 
@@ -110,11 +116,16 @@ class _Prepared:
     learning: list[str]
     objective: Objective
     checkpoint: str | None
+    card: CardFacts | None
     trainer: DeSa2VATrainer
 
 
 def _prepare(
-    config: dict[str, Any], folder: Path, begun: tuple[DeSa2VAModel, Any] | None = None, dataset: Any = None
+    config: dict[str, Any],
+    folder: Path,
+    begun: tuple[DeSa2VAModel, Any] | None = None,
+    dataset: Any = None,
+    open_scorer: OpenScorer | None = None,
 ) -> _Prepared:
     """Everything before the first step; `begun` and `dataset` in place of what the configuration names."""
     seed = int(config.get("seed", 0))
@@ -130,8 +141,9 @@ def _prepare(
     model.to(arguments.device)
     validation = build_validation(data) if dataset is None else None
     dataset = build_dataset(data, arguments) if dataset is None else dataset
-    if validation is None and arguments.eval_strategy != "no":
-        raise ValueError(f"training.eval_strategy={arguments.eval_strategy.value} needs data.validation")
+    scorer = make_scorer(config, folder, open_scorer) if begun is None else None
+    if validation is None and scorer is None and arguments.eval_strategy != "no":
+        raise ValueError(f"training.eval_strategy={arguments.eval_strategy.value} needs data.validation or score")
     for part in filter(None, (dataset, validation)):
         check_lengths(part, processor)
     with arguments.main_process_first(local=False):
@@ -142,6 +154,7 @@ def _prepare(
         keep_features(model.segmenter, data.feature_cache, list(filter(None, (dataset, validation))))
     objective = build_objective(model, arguments, mask_loss, processor, reader)
     load_heads(objective, source)
+    card = CardFacts(config, dataset, validation) if begun is None else None
     trainer = DeSa2VATrainer(
         model=objective,
         args=arguments,
@@ -150,10 +163,11 @@ def _prepare(
         train_dataset=dataset,
         eval_dataset=validation,
         data_collator=Collator(processor, objective.every_frame, arguments.preprocess_device),
-        callbacks=[TrainingMonitor()],
+        scorer=None if scorer is None else lambda trained: scorer(trained, processor),
+        callbacks=[TrainingMonitor(), *filter(None, [card]), *early_stopping(arguments)],
     )
     return _Prepared(
-        config, arguments, model, processor, start, reader, adapters, learning, objective, checkpoint, trainer
+        config, arguments, model, processor, start, reader, adapters, learning, objective, checkpoint, card, trainer
     )
 
 
@@ -186,12 +200,12 @@ def train_steps(
     trainer.train()
 
 
-def _train_stage(config: dict[str, Any], folder: Path) -> None:
-    stage = _prepare(config, folder)
+def _train_stage(config: dict[str, Any], folder: Path, open_scorer: OpenScorer | None) -> None:
+    stage = _prepare(config, folder, open_scorer=open_scorer)
     trainer = stage.trainer
     started, cpu_started = time.time(), time.process_time()
     result = trainer.train(resume_from_checkpoint=stage.checkpoint)
-    if trainer.state.global_step < trainer.state.max_steps:
+    if trainer.state.global_step < trainer.state.max_steps and not stopped_early(trainer):
         raise InterruptedError(
             f"{folder}: stopped after step {trainer.state.global_step} of {trainer.state.max_steps}; repeat the "
             "command to go on"
@@ -203,6 +217,7 @@ def _train_stage(config: dict[str, Any], folder: Path) -> None:
     }
     if trainer.eval_dataset is not None:
         facts["validation"] = trainer.evaluate()
+    end_reports(trainer)
     facts["learning_parameters"] = len(stage.learning)
     if stage.reader is not None:
         stage.reader.seen.gather()
@@ -284,7 +299,8 @@ def _merge(stage: _Prepared) -> dict[str, float | None]:
 def training_arguments(config: dict[str, Any], folder: Path, seed: int) -> DeSa2VATrainingArguments:
     """Section `training` as arguments, with the stage's folder and seed."""
     return DeSa2VATrainingArguments(
-        **{"output_dir": str(folder), "seed": seed, "data_seed": seed, **config.get("training", {})}
+        **{"output_dir": str(folder), "run_name": folder.name, "seed": seed, "data_seed": seed}
+        | config.get("training", {})
     )
 
 
@@ -325,7 +341,9 @@ def _finish(folder: Path, stage: _Prepared, facts: dict[str, Any], result: Any) 
         stage.adapters = in_full_precision(model, stage.adapters, stage.arguments, stage.start, stored.mllm)
     adapter = keep_adapter(model, stage.adapters, stage.start)
     record = _record(stage, facts | _merge(stage), result)
+    summary = json.dumps(stage.card.summary(trainer.args, trainer.state, record), indent=2) + "\n"
     with writing(folder, "the model") as place:
+        (place / SUMMARY_FILE).write_text(summary, encoding="utf-8")
         model.save_pretrained(place)
         stage.processor.save_pretrained(place)
         if adapter is not None:
@@ -358,8 +376,8 @@ def _record(stage: _Prepared, facts: dict[str, Any], result: Any) -> dict[str, A
     }
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Command line: CONFIG, then any number of `section.key=value`."""
+def main(arguments: list[str] | None = None, open_scorer: OpenScorer | None = None) -> int:
+    """Command line: CONFIG, then any number of `section.key=value`; see `run_recipe`."""
     parser = argparse.ArgumentParser(prog="desa2va train", description=__doc__)
     parser.add_argument("config", help="a YAML file, or the name of a packaged configuration such as tiny")
     parser.add_argument(
@@ -380,7 +398,7 @@ def main(arguments: list[str] | None = None) -> int:
         with told_plainly():
             folder = Path(config.get("output_dir", "runs/desa2va")) / "dry_run"
             return 0 if dry_run(resolve_stages(config), folder, options.steps) else 1
-    run_recipe(config)
+    run_recipe(config, open_scorer)
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     return 0

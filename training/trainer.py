@@ -13,7 +13,7 @@ import json
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import torch
 import torch.distributed as dist
 from torch.utils.data import DataLoader
 from transformers import TrainerCallback, TrainerControl, TrainerState
-from transformers.trainer_utils import IntervalStrategy, TrainOutput
+from transformers.trainer_utils import EvalLoopOutput, IntervalStrategy, TrainOutput
 
 from .arguments import DeSa2VATrainingArguments
 from .checkpoints import CheckpointTrainer, checkpoint_step
@@ -34,6 +34,8 @@ from .disentangling import AuxiliaryNetworks
 from .label_states import LabelReader
 from .objectives.base import Objective
 from .optimizers import build_optimizer
+from .overlays import draw_overlays, fixed_samples, report_picture
+from .run_log import JsonLog, StepClock
 from .state_file import find_state, read_state, write_state
 
 logger = logging.getLogger(__name__)
@@ -87,6 +89,7 @@ class DeSa2VATrainer(CheckpointTrainer):
 
     Args:
         model: the objective, whose `model` is trained. args: arguments. auxiliary: discriminators and CLUB, or `None`.
+        scorer: from the model to figures that every validation adds as `eval_score_*`; called by every process.
         kwargs: the rest of `Trainer`'s.
     """
 
@@ -95,11 +98,19 @@ class DeSa2VATrainer(CheckpointTrainer):
         model: Objective,
         args: DeSa2VATrainingArguments,
         auxiliary: AuxiliaryNetworks | None = None,
+        scorer: Callable[[Any], dict[str, float]] | None = None,
         **kwargs: Any,
     ) -> None:
+        self._scorer, self._shown = scorer, None
+        if scorer is not None and kwargs.get("eval_dataset") is None:
+            kwargs["eval_dataset"] = []  # a validation of scores alone
         super().__init__(model=model, args=args, **kwargs)
+        if scorer is not None and self.is_fsdp_enabled:
+            raise ValueError("score needs the whole model in every process, which FSDP divides: train with DDP")
         self._epochs = DataEpochs()
-        self.add_callback(self._epochs)
+        self._clock = StepClock()
+        for callback in (self._epochs, self._clock, JsonLog()):
+            self.add_callback(callback)
         # Terms are means already; see `get_batch_samples` for the exact mean over an accumulation window.
         self.model_accepts_loss_kwargs = False
         self.auxiliary = auxiliary.to(args.device) if auxiliary is not None else None
@@ -172,7 +183,9 @@ class DeSa2VATrainer(CheckpointTrainer):
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
         """Stock batches of one accumulation window, each with the share it has in the window's exact mean."""
-        batches, num_items = super().get_batch_samples(*args, **kwargs)
+        with self._clock.awaited():
+            batches, num_items = super().get_batch_samples(*args, **kwargs)
+        self._clock.count(sum(_num_samples(batch) for batch in batches))
         processes = dist.get_world_size() if dist.is_initialized() else 1
         if len(batches) * processes > 1:
             counts = torch.tensor([_counts(batch) for batch in batches], dtype=torch.float64)
@@ -281,6 +294,7 @@ class DeSa2VATrainer(CheckpointTrainer):
         """Stock log plus the mean of every term and metric since the last one, over all processes."""
         if "loss" in logs and self._logged:
             means = {name: sum(values) / len(values) for name, values in self._logged.items()}
+            means |= self._clock.figures(self.args.world_size)
             self._logged = defaultdict(list)
             if dist.is_initialized() and dist.get_world_size() > 1:
                 means = self._mean_over_processes(means)
@@ -307,13 +321,34 @@ class DeSa2VATrainer(CheckpointTrainer):
         """
         self._validated = defaultdict(lambda: [0.0, 0.0])
         with self._drawing(self.args.seed):
-            output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
+            if self.eval_dataset == []:
+                output = EvalLoopOutput(None, None, {}, 0)
+            else:
+                output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
+            scores = self._scorer(self.accelerator.unwrap_model(self.model).model) if self._scorer else {}
+        self._draw_overlays()
         means = self._validated_means()
         weights = self.args.weights
         total = sum(weight * means.get(f"loss_{name}", 0.0) for name, weight in weights.items())
         output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in sorted(means.items())})
-        output.metrics[f"{metric_key_prefix}_loss"] = total
+        output.metrics.update({f"{metric_key_prefix}_score_{name}": value for name, value in scores.items()})
+        if means:
+            output.metrics[f"{metric_key_prefix}_loss"] = total
         return output
+
+    def _draw_overlays(self) -> None:
+        """`overlays/step_N.png` of the first validation samples, by the first process."""
+        wanted = self.args.phase in ("decoupling", "fusion") and not self.is_fsdp_enabled  # no process has it whole
+        if not wanted or not self.is_world_process_zero():
+            return
+        if self._shown is None:
+            self._shown = fixed_samples(self.eval_dataset, self.args.overlay_samples)
+        if self._shown:
+            path = Path(self.args.output_dir, "overlays", f"step_{self.state.global_step}.png")
+            objective = self.accelerator.unwrap_model(self.model)
+            with self.compute_loss_context_manager():
+                draw_overlays(objective, self._shown, lambda of: self._prepare_inputs(self.data_collator(of)), path)
+            report_picture(self, path)
 
     def prediction_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> tuple[Any, None, None]:
         """Adds what one batch says to the sums of a validation. Returns its loss and nothing else."""
@@ -376,6 +411,11 @@ class DeSa2VATrainer(CheckpointTrainer):
 
     def _reader(self) -> LabelReader | None:
         return self.accelerator.unwrap_model(self.model).label_reader
+
+
+def _num_samples(batch: dict[str, Any]) -> int:
+    """Samples of one batch: those a `Collator` names; without one every sequence counts."""
+    return len(batch.get("samples", batch["labels"]))
 
 
 def _counts(batch: dict[str, Any]) -> tuple[int, int, int, int]:

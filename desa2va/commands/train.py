@@ -1,4 +1,4 @@
-"""`desa2va train`: the same program as `accelerate launch -m desa2va.training.train`."""
+"""`desa2va train`: the program of `accelerate launch -m desa2va.training.train`, with scores while it trains."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Hand everything to the training program."""
+    from desa2va.eval.training_scores import BenchmarkScorer
     from desa2va.training.train import main
 
-    return main([word for word in args.rest if word != "--overrides"])
+    return main([word for word in args.rest if word != "--overrides"], BenchmarkScorer)

@@ -49,7 +49,9 @@ _FAMILIES = {
     "revos": ("revos-valid",),
     "grounded_pictures": ("gcg-val", "gcg-test"),
     "ref_davis17": ("ref_davis17-valid",),
-    "refshapes_pictures": ("refshapes-easy-test", "refshapes-standard-test", "refshapes-full-test"),
+    "refshapes_pictures": tuple(
+        f"refshapes-{level}-{split}" for split in ("test", "validation") for level in ("easy", "standard", "full")
+    ),
 }
 BENCHMARKS = {name: family for family, names in _FAMILIES.items() for name in names}
 ROBUSTNESS = "robustness"

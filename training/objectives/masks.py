@@ -139,13 +139,13 @@ class DecouplingObjective(Objective):
                 ("fused_mask", decoded.fused if decoded.text is not None else None, targets),
                 ("text_mask", decoded.text, taught),
             ):
-                if part is None or truth is None or not self.weights.get(name, 0):
+                if part is None:
                     continue
-                loss = self.mask_loss_arguments(part.logits[present], truth[present], count)
-                terms[name] = terms.get(name, 0.0) + share * loss
-                if decoded is output.passes[-1] and len(present):
-                    quality = mask_iou(part.logits.detach()[present], targets[present])
-                    metrics[name.replace("_mask", "_iou")] = quality.mean() if len(quality) else quality.sum()
+                if truth is not None and self.weights.get(name, 0):
+                    loss = self.mask_loss_arguments(part.logits[present], truth[present], count)
+                    terms[name] = terms.get(name, 0.0) + share * loss
+                if decoded is output.passes[-1] and len(quality := mask_iou(part.logits.detach(), targets)[present]):
+                    metrics[name.replace("_mask", "_iou")] = quality.mean()
         if self.memory is not None:
             terms["orthogonality"] = self._orthogonality(output)
         decoders = [part for decoded in output.passes for part in self._scored(decoded)]
