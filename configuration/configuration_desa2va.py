@@ -32,6 +32,9 @@ CHOICES = {
 INTEGERS = {"num_reprompts": (0, 16), "num_seg_frames": (1, 64), "num_key_frames": (1, 1024)}
 SWITCHES = ("reprompt_guard", "multimask_output")
 THRESHOLDS = ("mask_threshold", "object_score_threshold")
+# Of `target_calibration`: what the logistic score weighs, in its order, and all it consists of.
+TARGET_EVIDENCE = ("mark_probability", "object_score", "iou_score")
+TARGET_CALIBRATION = (*TARGET_EVIDENCE, "bias", "threshold")
 _LARGEST, _MOST_LAYERS = 2**32, 1024  # of any number in a nested configuration, and of those that count its layers
 
 
@@ -66,6 +69,9 @@ class DeSa2VAConfig(PreTrainedConfig):
         mask_threshold (`float`): logit above which a pixel belongs to a mask: in what conditions the tracker, and in
             every result that is not told otherwise.
         object_score_threshold (`float`): logit above which an object is present on a frame; likewise.
+        target_calibration (`dict[str, float]`, *optional*): when a request counts as having a target: weights of
+            `TARGET_EVIDENCE` (logits), `bias`, and the `threshold` in [0, 1] that their logistic sum has to reach.
+            None: every answer with a `[SEG]` does. `desa2va calibrate` fits it.
 
     Raises:
         ValueError: a field outside its set or range; the message names field, value and what is allowed.
@@ -96,6 +102,7 @@ class DeSa2VAConfig(PreTrainedConfig):
         seg_states: str = "normed",
         projection_rank: int | None = None,
         projection_hidden: int | None = None,
+        target_calibration: dict[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
         self.mllm_config = _language_config(mllm_config)
@@ -118,6 +125,7 @@ class DeSa2VAConfig(PreTrainedConfig):
         self.seg_states = seg_states
         self.projection_rank = projection_rank
         self.projection_hidden = projection_hidden
+        self.target_calibration = target_calibration
         # peft reads this field of the composite to keep tied embeddings tied (HF issue with nested configurations).
         kwargs["tie_word_embeddings"] = bool(getattr(self.mllm_config, "tie_word_embeddings", False))
         super().__init__(**kwargs)
@@ -137,11 +145,27 @@ class DeSa2VAConfig(PreTrainedConfig):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name}={getattr(self, name)!r:.40} must be true or false")
         for name in THRESHOLDS:
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or isinstance(value, bool) or not -1024 <= value <= 1024:
-                raise ValueError(f"{name}={value!r:.40} must be a finite number, a logit from -1024 to 1024")
+            if not _is_logit(getattr(self, name)):
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r:.40} must be a finite number, a logit from -1024 to 1024"
+                )
+        self._check_calibration()
         self._check_projections()
         self._check_tokens()
+
+    def _check_calibration(self) -> None:
+        """All numbers of the calibration are there, and its threshold is one of a probability."""
+        given = self.target_calibration
+        if given is None:
+            return
+        if not isinstance(given, dict) or sorted(map(str, given)) != sorted(TARGET_CALIBRATION):
+            raise ValueError(f"target_calibration={given!r:.80} must hold {', '.join(TARGET_CALIBRATION)}, or be null")
+        for name, value in given.items():
+            if not _is_logit(value):
+                raise ValueError(f"target_calibration: {name}={value!r:.40} must be a number from -1024 to 1024")
+        if not 0 <= given["threshold"] <= 1:
+            raise ValueError(f"target_calibration: threshold={given['threshold']!r:.40} must be in [0, 1]")
+        self.target_calibration = {name: float(given[name]) for name in TARGET_CALIBRATION}
 
     def _check_projections(self) -> None:
         """Widths of the projections' inner layers."""
@@ -194,6 +218,10 @@ class DeSa2VAConfig(PreTrainedConfig):
     def mask_size(self) -> int:
         """Side `h = w` of SAM-2's low-resolution mask logits, pixels."""
         return 4 * self.sam_config.image_size // self.sam_config.prompt_encoder_config.patch_size
+
+
+def _is_logit(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and -1024 <= value <= 1024
 
 
 def _language_config(value: PreTrainedConfig | dict[str, Any] | None) -> PreTrainedConfig:
@@ -250,4 +278,4 @@ def _named(name: str) -> Iterator[None]:
         raise ValueError(f"{name} can not be read ({type(error).__name__}: {error})") from error
 
 
-__all__ = ["DeSa2VAConfig"]
+__all__ = ["TARGET_EVIDENCE", "DeSa2VAConfig"]

@@ -21,6 +21,7 @@ COMMANDS = (
     "train",
     "data",
     "evaluate",
+    "calibrate",
     "report",
     "reproduce",
     "probe",
@@ -44,6 +45,7 @@ your own model:
   desa2va data refshapes --out shapes --limit 1000     write a procedural data set
   desa2va train CONFIG --overrides seed=1              train (the same program under `accelerate launch`)
   desa2va eval refshapes --model DIR --json scores.json
+  desa2va calibrate DATA --model DIR                   when nothing fits: score and threshold, on your own data
   desa2va report RUN --out DIR                         its figures and its best and worst cases as a page
   desa2va reproduce RUN --limit 100                    is the report still true?
   desa2va probe --model DIR --figure probe.png         what do the two prompts tell, what do they share?

@@ -110,6 +110,12 @@ def truth_of(record: Record, dialogue: Dialogue) -> np.ndarray:
     return record.masks(dialogue).any(axis=0)
 
 
+def shown_visual(record: Record) -> dict[str, Any]:
+    """The visual of a record, as arguments of the processor."""
+    source: Any = list(record.paths) if record.of_pictures else record.paths[0]
+    return {"videos": [source]} if record.is_video else {"images": record.paths[0]}
+
+
 def predict(
     model: Any, processor: Any, record: Record, max_new_tokens: int = 128
 ) -> tuple[list[np.ndarray], list[Any]]:
@@ -117,9 +123,9 @@ def predict(
 
     All objects of an answer are united. The texts share one encoding of the visual.
     """
-    source: Any = list(record.paths) if record.of_pictures else record.paths[0]
-    visual = {"videos": [source]} if record.is_video else {"images": record.paths[0]}
-    inputs = processor(**visual, text=[dialogue.turns[0][0] for dialogue in expressions(record)], task="auto")
+    inputs = processor(
+        **shown_visual(record), text=[dialogue.turns[0][0] for dialogue in expressions(record)], task="auto"
+    )
     with evaluation_mode(model):
         outputs = model.generate(**inputs, max_new_tokens=max_new_tokens)
     results = processor.post_process(outputs, inputs)
@@ -210,4 +216,4 @@ if __name__ == "__main__":
     sys.exit(run_program("desa2va.eval.finetune", main))
 
 
-__all__ = ["evaluate", "main", "predict"]
+__all__ = ["evaluate", "expressions", "main", "predict", "shown_visual", "truth_of"]

@@ -122,6 +122,7 @@ class VisualAnswer:
         features: SAM-2's encoding of the key frames, K rows; `None` where no object of the batch needed it.
         masks: (objects, K, h, w) logits and scores there, not emptied by the object score; `None` without objects.
         known: encodings of further frames that are at hand, one row each.
+        conditioning: (objects, K) bool, which masks may condition the tracker; all where it is `None`.
     """
 
     key_frames: list[int]
@@ -129,6 +130,7 @@ class VisualAnswer:
     features: ImageFeatures | None = None
     masks: ClipPrediction | None = None
     known: dict[int, ImageFeatures] = field(default_factory=dict)
+    conditioning: torch.Tensor | None = None
 
 
 @dataclass
@@ -140,14 +142,17 @@ class KeyFrameAnswer:
         seg_probability: (O,) probability of the object's first `[SEG]`. seg_forced: (O,) bool, see
             `DeSa2VAGenerateOutput`.
         visuals: one entry per visual. prompts: of the O objects; `None` without any.
+        mark_probability: (O,) of the answer up to and with the object's first `[SEG]`.
         text_logits, visual_logits, fused_logits, gates: see `DeSa2VAGenerateOutput`.
         scores, logits: of the new tokens, on request; see `DeSa2VAGenerateOutput`.
+        target_evidence, target_score, agreement: likewise.
     """
 
     sequences: torch.Tensor
     object_sequence: torch.Tensor
     seg_probability: torch.Tensor
     seg_forced: torch.Tensor
+    mark_probability: torch.Tensor
     visuals: list[VisualAnswer] = field(default_factory=list)
     prompts: Prompts | None = None
     text_logits: list[torch.Tensor] | None = None
@@ -156,6 +161,9 @@ class KeyFrameAnswer:
     gates: list[torch.Tensor] | None = None
     scores: tuple[torch.Tensor, ...] | None = None
     logits: tuple[torch.Tensor, ...] | None = None
+    target_evidence: torch.Tensor | None = None
+    target_score: torch.Tensor | None = None
+    agreement: list[torch.Tensor] | None = None
 
 
 @dataclass
@@ -176,6 +184,11 @@ class DeSa2VAGenerateOutput(ModelOutput):
         scores, logits: n tensors (B, vocabulary) with `output_scores=True`, `output_logits=True`: what each new token
             was chosen from, after and before all processing; else `None`.
         mask_options: complete; how results make masks of the logits unless they are told otherwise.
+        target_evidence: (B, 3) what speaks for a target of the request, see `target_evidence`; 0 where nothing was
+            marked. target_score: (B,) the probability in [0, 1] that it has one, 0 where nothing was marked; `None`
+            for a model that was not calibrated.
+        agreement: O tensors (K,): probability in [0, 1] that the model, asked back, agrees with its mask at each of
+            the K key frames; NaN where there is none to ask about. With `verify=True`, else `None`.
     """
 
     sequences: torch.Tensor | None = None
@@ -192,6 +205,9 @@ class DeSa2VAGenerateOutput(ModelOutput):
     scores: tuple[torch.Tensor, ...] | None = None
     logits: tuple[torch.Tensor, ...] | None = None
     mask_options: MaskOptions | None = None
+    target_evidence: torch.Tensor | None = None
+    target_score: torch.Tensor | None = None
+    agreement: list[torch.Tensor] | None = None
 
 
 __all__ = [

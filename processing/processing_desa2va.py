@@ -25,8 +25,10 @@ from .batch import (
     CallOptions,
     ChatEncoder,
     ChatTemplateMixin,
+    Check,
     DeSa2VABatch,
     TrainingBatchMixin,
+    ask_back,
     check_aspect_ratio,
     default_labels,
     describe_visuals,
@@ -384,6 +386,10 @@ class DeSa2VAProcessor(ChatTemplateMixin, TrainingBatchMixin, FlatExportMixin, P
         asked = [request.text for request in requests]
         batch = self.assembler.assemble(plan, training=False)
         return DeSa2VABatch({**batch, **self._stops(), "visuals": visuals, "task": tasks, "texts": asked})
+
+    def checks(self, visuals: list[Any], checks: list[Check]) -> tuple[dict[str, torch.Tensor], list[int], list[int]]:
+        """Questions back about outlined regions: see `ask_back`."""
+        return ask_back(self.assembler, visuals, checks, self.max_tiles)
 
     def _stops(self) -> dict[str, Any]:
         """Arguments of `generate` that end an answer at `stop_strings`."""

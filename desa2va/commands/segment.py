@@ -232,7 +232,8 @@ def merge(results: list[SegmentationResult], requests: list[str]) -> Segmentatio
             objects.append(replace(entry, object_id=len(objects), phrase=entry.phrase or request, span=span))
     first = next((result for result in results if result.status == "ok"), results[0])
     texts = {name: "\n".join(getattr(result, name) for result in results) for name in ("text", "raw_text")}
-    return replace(first, objects=objects, **texts)
+    score = first.target_score if len(results) == 1 else None  # one number for several requests tells nothing
+    return replace(first, objects=objects, target_score=score, **texts)
 
 
 def write_results(results: list[SegmentationResult], requests: list[str], folder: Path) -> None:

@@ -126,19 +126,21 @@ def finished_frames(folder: Path) -> int:
 
 
 def write_answers(path: Path, requests: list[str], summaries: list[Any]) -> None:
-    """Write for each request its answer, status, reason, whether it was forced, and its objects, counted through.
+    """Write for each request its answer, status, reason, whether it was forced, its target score where the model is
+    calibrated, and its objects, counted through.
 
     Args:
         path: The file.
         requests: The user's texts.
-        summaries: For each request anything with `text`, `status`, `reason`, `forced` and `objects`.
+        summaries: For each request anything with `text`, `status`, `reason`, `forced`, `target_score` and `objects`.
     """
     answers, first = [], 0
     for summary, request in zip(summaries, requests, strict=True):
         numbers = list(range(first, first + len(summary.objects)))
         first += len(numbers)
         answer = {"request": request, "answer": summary.text, "status": summary.status, "reason": summary.reason}
-        answers.append({**answer, "forced": summary.forced, "objects": numbers})
+        score = {} if summary.target_score is None else {"target_score": summary.target_score}
+        answers.append({**answer, "forced": summary.forced, **score, "objects": numbers})
     path.write_text(json.dumps(answers, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -163,6 +165,7 @@ def _write_result(
         "num_frames": len(video),
         "fps": video.fps,
         "name": video.name,
+        "target_score": shown.target_score if len(summaries) == 1 else None,
     }
     write_result(records, path, head, spans)
 

@@ -4,6 +4,7 @@ from .key_frame_choice import choose_key_frames
 from .predict_forward import PredictForwardMixin
 from .refinement import refine_result, refine_small_objects
 from .streaming import StreamingMixin
+from .target_scores import target_scores
 
 __all__ = [
     "PredictForwardMixin",
@@ -11,4 +12,5 @@ __all__ = [
     "choose_key_frames",
     "refine_result",
     "refine_small_objects",
+    "target_scores",
 ]

@@ -43,8 +43,13 @@ from desa2va.processing.batch import check_tasks
 from desa2va.processing.files import MaskOptions
 
 from .click_answers import PROMPT_INPUTS, follow_clicks
+from .target_scores import judge_targets
+from .verification import verify_masks
 
 DECODE_BATCH = 64
+# Of the answer on the key frames, what the output holds as it is.
+_KEPT = ("sequences", "object_sequence", "seg_probability", "seg_forced", "scores", "logits")
+_KEPT += ("text_logits", "visual_logits", "fused_logits", "gates", "target_evidence", "target_score", "agreement")
 
 
 class AnsweringMixin(LanguageAnswerMixin):
@@ -61,6 +66,7 @@ class AnsweringMixin(LanguageAnswerMixin):
         visuals: list[Any] | None = None,
         task: str | list[str] = "auto",
         return_branches: bool = False,
+        verify: bool = False,
         **inputs: Any,
     ) -> DeSa2VAGenerateOutput:
         """Answers every sequence of a batch and decodes every `[SEG]` of the answers on all frames.
@@ -73,6 +79,7 @@ class AnsweringMixin(LanguageAnswerMixin):
                 `"region"` (forbidden), `"gcg"`; or a list with one for each sequence. A sequence without a visual
                 (`sequence_visual` -1) yields no object, whatever it says.
             return_branches: also return the text, visual and fused masks on key frames, and the gates.
+            verify: ask the model back whether each mask shows what was meant: see `verify_masks`.
             inputs: the language model's vision inputs, prompts (`prompt_points`, ...), and generation arguments
                 (`max_new_tokens`, 512 when omitted; `do_sample`, `generation_config`, `streamer`,
                 `stopping_criteria`, `logits_processor`, `output_scores`, ...): see `generation_settings`.
@@ -86,6 +93,8 @@ class AnsweringMixin(LanguageAnswerMixin):
         self._check_mode(task, 0 if input_ids is None else len(input_ids))
         shown = batch_visuals(visuals, sam_frame_visual)
         if input_ids is None:
+            if verify:
+                raise ValueError("verify=True asks whether a mask shows what was said; with clicks alone nothing was")
             clicks = {name: inputs.pop(name) for name in PROMPT_INPUTS if name in inputs}
             # Nothing is said, but a misspelt argument is none here either.
             inputs = {name: value for name, value in inputs.items() if name not in ("texts", *VISION_INPUTS)}
@@ -102,6 +111,7 @@ class AnsweringMixin(LanguageAnswerMixin):
             visuals,
             task,
             return_branches,
+            verify=verify,
             **inputs,
         )
         return self.carry_answer(answer, shown)
@@ -121,19 +131,10 @@ class AnsweringMixin(LanguageAnswerMixin):
         """
         count = len(answer.object_sequence)
         output = DeSa2VAGenerateOutput(
-            sequences=answer.sequences,
-            object_sequence=answer.object_sequence,
-            seg_probability=answer.seg_probability,
-            seg_forced=answer.seg_forced,
+            **{name: getattr(answer, name) for name in _KEPT},
             track_logits=[torch.zeros(0)] * count,
             track_iou=[torch.zeros(0)] * count,
             track_object_score=[torch.zeros(0)] * count,
-            text_logits=answer.text_logits,
-            visual_logits=answer.visual_logits,
-            fused_logits=answer.fused_logits,
-            gates=answer.gates,
-            scores=answer.scores,
-            logits=answer.logits,
             mask_options=self.mask_options(),
         )
         size = self.segmenter.sam.prompt_encoder.mask_input_size
@@ -156,6 +157,8 @@ class AnsweringMixin(LanguageAnswerMixin):
         task: str | list[str] = "auto",
         return_branches: bool = False,
         known: dict[int, ImageFeatures] | None = None,
+        verify: bool = False,
+        processor: Any = None,
         **inputs: Any,
     ) -> KeyFrameAnswer:
         """Answers every sequence of a batch and decodes every `[SEG]` on the key frames; nothing is tracked.
@@ -163,25 +166,30 @@ class AnsweringMixin(LanguageAnswerMixin):
         Arguments and errors as in `generate`; prompts (`prompt_points`, ...) are not used here. `known` (for a batch
         with one visual): encodings at hand, frame -> one row; key frames among them are not encoded again. Among the
         inputs `read_tokens` (for one sequence): what was read of the conversation before, a `ReadTokens`.
+        `processor`: puts the questions of `verify`; the model's own when omitted.
         """
         self._check_mode(task, len(input_ids))
         shown = batch_visuals(visuals, sam_frame_visual)
+        texts = inputs.get("texts")
+        if verify:
+            if visuals is None or texts is None:
+                raise ValueError("verify=True asks about the source picture; give the whole batch: generate(**inputs)")
+            processor = self.find_processor() if processor is None else processor
+            processor.checks(visuals, [])
         inputs = {name: value for name, value in inputs.items() if name not in ("texts", *PROMPT_INPUTS)}
         visual_of = -torch.ones(len(input_ids)) if sam_pixel_values is None else sequence_visual
         spoken = self._answer(input_ids, attention_mask, visual_of >= 0, task, inputs)
         if not len(spoken.object_sequence):
-            return KeyFrameAnswer(
-                spoken.sequences,
-                spoken.object_sequence.cpu(),
-                spoken.seg_probability,
-                spoken.seg_forced,
-                [VisualAnswer(entry.key_frames) for entry in shown],
-                scores=spoken.scores,
-                logits=spoken.logits,
-            )
+            answer = _unmarked(spoken)
+            answer.visuals = [VisualAnswer(entry.key_frames) for entry in shown]
+            judge_targets(answer, self.config.target_calibration)
+            return answer
         answer = self._segment(
             spoken, sam_pixel_values, sam_frame_visual, sequence_visual, shown, return_branches, known
         )
+        judge_targets(answer, self.config.target_calibration)
+        if verify:
+            verify_masks(self, processor, answer, visuals, texts)
         if known:
             (found,) = answer.visuals
             found.known = {frame: row for frame, row in known.items() if frame not in found.key_frames}
@@ -218,6 +226,7 @@ class AnsweringMixin(LanguageAnswerMixin):
             key_features=found.features,
             further=found.known,
             withdrawn=withdrawn,
+            conditioning=found.conditioning,
             prompts=lambda frame: _visual_tokens(prompts, objects, time_between(frame, found.key_frames)),
             decode=lambda features, frame: self._decode_frame(
                 features, prompts, objects, time_between(frame, found.key_frames)
@@ -247,7 +256,8 @@ class AnsweringMixin(LanguageAnswerMixin):
         """
         peer = (self.config.track_strategy if strategy is None else strategy) == "memory"
         thresholds = self.config.mask_threshold, self.config.object_score_threshold
-        configured = MaskOptions(*thresholds, empty_absent=not peer, two_step_resize=peer)
+        calibrated = (self.config.target_calibration or {}).get("threshold", 0.0)
+        configured = MaskOptions(*thresholds, empty_absent=not peer, two_step_resize=peer, target_threshold=calibrated)
         return (MaskOptions() if options is None else options).completed(configured)
 
     def _check_mode(self, task: str | list[str], count: int) -> None:
@@ -280,15 +290,8 @@ class AnsweringMixin(LanguageAnswerMixin):
         )
         kept = self._decode_pairs(features, pairs, prompts)
         owner = sequence_visual.to(device)[sequence]
-        answer = KeyFrameAnswer(
-            spoken.sequences,
-            spoken.object_sequence.cpu(),
-            spoken.seg_probability,
-            spoken.seg_forced,
-            prompts=prompts,
-            scores=spoken.scores,
-            logits=spoken.logits,
-        )
+        answer = _unmarked(spoken)
+        answer.prompts = prompts
         if return_branches:
             answer.visual_logits = _per_object(kept.visual.logits, pairs.object, len(sequence))
             answer.fused_logits = _per_object(kept.fused.logits, pairs.object, len(sequence))
@@ -325,6 +328,19 @@ class AnsweringMixin(LanguageAnswerMixin):
         last = torch.full_like(objects, prompts.visual.shape[1] - 1)
         text, visual = prompts.at(objects, last, torch.full_like(objects, time, dtype=torch.float32))
         return self.decode_prompts(features, rows, text, visual)[1].fused
+
+
+def _unmarked(spoken: Answer) -> KeyFrameAnswer:
+    """What was said, before anything of it is looked for."""
+    return KeyFrameAnswer(
+        spoken.sequences,
+        spoken.object_sequence.cpu(),
+        spoken.seg_probability,
+        spoken.seg_forced,
+        spoken.mark_probability,
+        scores=spoken.scores,
+        logits=spoken.logits,
+    )
 
 
 def _concatenate(parts: list[Any]) -> Any:

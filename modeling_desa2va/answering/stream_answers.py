@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from desa2va.modeling_desa2va.outputs import KeyFrameAnswer
-from desa2va.processing.results import FORCED, FrameResult, ObjectLabel
+from desa2va.processing.results import FORCED, FrameResult, ObjectLabel, highest
 
 _REASONS = {
     "waiting": "the request is asked on the next frame",
@@ -33,6 +33,8 @@ class StreamAnswer:
         forced: the model preferred not to mark anything; see `ObjectResult`.
         since: first frame of a request that joined the stream, `None` until it comes; 0 of the others.
         withdrawn: the request has left the stream.
+        target_score: of a calibrated model; see `SegmentationResult`. target_threshold: of the frames so far, below
+            which the request counts as having no target.
         status: `"waiting"`: not asked yet; `"withdrawn"`; `"no_seg_token"`: the answer marks no object;
             `"no_target"`: its objects are judged absent on every frame so far; `"empty_mask"`: judged present, but
             without a pixel so far; `"ok"`.
@@ -49,6 +51,8 @@ class StreamAnswer:
     forced: bool = False
     since: int | None = 0
     withdrawn: bool = False
+    target_score: float | None = None
+    target_threshold: float = 0.0
 
     @property
     def status(self) -> str:
@@ -62,16 +66,21 @@ class StreamAnswer:
     @property
     def reason(self) -> str:
         """See above."""
-        return "; ".join(part for part in (_REASONS[self.status], FORCED if self.forced else "") if part)
+        reason = _REASONS[self.status]
+        if self.status == "no_target" and self.target_score is not None and self.target_score < self.target_threshold:
+            reason = f"its target score {self.target_score:.3f} is below the threshold {self.target_threshold:.3f}"
+        return "; ".join(part for part in (reason, FORCED if self.forced else "") if part)
 
     def take(self, said: StreamAnswer, since: int) -> None:
         """Takes over what was said on frame `since`."""
         self.text, self.raw_text, self.spans = said.text, said.raw_text, said.spans
         self.objects, self.forced, self.since = said.objects, said.forced, since
+        self.target_score = said.target_score
 
     def update(self, result: FrameResult) -> None:
         """Takes one more frame into account."""
         self.seen |= {entry.status for entry in result.objects if entry.request == self.number}
+        self.target_threshold = result.options.target_threshold
 
 
 def read_answers(
@@ -84,12 +93,17 @@ def read_answers(
         StreamAnswer(number, request, said.text, said.raw_text, said.spans)
         for number, (request, said) in enumerate(zip(requests, parsed, strict=True), first_number)
     ]
+    if answer.target_score is not None:
+        for said, score in zip(answers, answer.target_score.tolist(), strict=True):
+            said.target_score = score
     labels = []
     columns = answer.object_sequence.tolist(), answer.seg_probability.tolist(), answer.seg_forced.tolist()
-    for number, (sequence, probability, forced) in enumerate(zip(*columns, strict=True), first_object):
+    agreement = [None] * len(answer.object_sequence) if answer.agreement is None else answer.agreement
+    columns = *columns, [highest(values) for values in agreement]
+    for number, (sequence, probability, forced, agreed) in enumerate(zip(*columns, strict=True), first_object):
         said = answers[sequence]
         phrase = parsed[sequence].phrase(len(said.objects))
-        labels.append(ObjectLabel(number, phrase, said.number, probability, forced))
+        labels.append(ObjectLabel(number, phrase, said.number, probability, forced, said.target_score, agreed))
         said.objects.append(number)
         said.forced |= forced
     return answers, labels

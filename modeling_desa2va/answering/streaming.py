@@ -220,6 +220,7 @@ class StreamingMixin(AnsweringMixin):
         max_new_tokens: int = 128,
         options: MaskOptions | None = None,
         keep_images: bool = False,
+        verify: bool = False,
         **generation: Any,
     ) -> VideoStream:
         """Answers about a video and tracks what the answers mark, frame by frame.
@@ -246,6 +247,7 @@ class StreamingMixin(AnsweringMixin):
             options: thresholds and clean-up of the masks; the configuration's where they leave a choice. They decide
                 what becomes of what was tracked; what is tracked follows the configuration, as in `generate`.
             keep_images: put the source picture into every result, e.g. for overlays.
+            verify: as in `generate`; the best verified key frame of each object conditions the tracker.
 
         Raises:
             ValueError: anything that can not be meant, and no processor to be found.
@@ -262,7 +264,8 @@ class StreamingMixin(AnsweringMixin):
             choice = choose_key_frames(self, processor, source, text, count, task=task, **generation)
             key_frames, known = choice.key_frames, choice.known
         batch = processor(videos=[source], text=text, task=task, key_frames=key_frames, num_key_frames=count)
-        answer = self.answer_key_frames(**batch, known=known, **generation)
+        asking = {"verify": verify, "processor": processor}
+        answer = self.answer_key_frames(**batch, known=known, **asking, **generation)
         info = batch["visuals"][0]
         answers, labels = read_answers(answer, [text] if isinstance(text, str) else list(text), processor)
         live = not getattr(source, "ended", True)

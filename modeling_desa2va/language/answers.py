@@ -29,7 +29,9 @@ class Answer:
 
     Attributes:
         sequences: (B, n) new ids. object_sequence: (O,). seg_states: (O, S, D). seg_probability: (O,).
-        seg_forced: (O,) bool; see `DeSa2VAGenerateOutput`, as `scores` and `logits`.
+        seg_forced: (O,) bool; see `DeSa2VAGenerateOutput`, as `scores` and `logits`. mark_probability: (O,) of the
+            answer up to and with the object's first `[SEG]`: unlike `seg_probability` it knows whether the model was
+            about to say that there is none.
     """
 
     sequences: torch.Tensor
@@ -37,6 +39,7 @@ class Answer:
     seg_states: torch.Tensor
     seg_probability: torch.Tensor
     seg_forced: torch.Tensor
+    mark_probability: torch.Tensor
     scores: tuple[torch.Tensor, ...] | None = None
     logits: tuple[torch.Tensor, ...] | None = None
 
@@ -147,6 +150,7 @@ class LanguageAnswerMixin(nn.Module):
         answer.object_sequence = owners[order]
         answer.seg_states = torch.cat([asked, answer.seg_states])[order]
         answer.seg_probability = torch.cat([given[0], answer.seg_probability])[order.cpu()]
+        answer.mark_probability = torch.cat([given[0], answer.mark_probability])[order.cpu()]
         answer.seg_forced = torch.cat([given[1], answer.seg_forced])[order.cpu()]
 
     def _generate_answer(
@@ -189,12 +193,14 @@ class LanguageAnswerMixin(nn.Module):
         rows, columns = complete.nonzero(as_tuple=True)
         groups = columns.reshape(-1, size)
         owners = rows[::size]
+        seg_probability = _at(control.probabilities, groups[:, 0], owners).cpu()
         return Answer(
             sequences=sequences,
             object_sequence=owners,
             seg_states=_at(control.states, groups + 1, owners[:, None]),
-            seg_probability=_at(control.probabilities, groups[:, 0], owners).cpu(),
+            seg_probability=seg_probability,
             seg_forced=_at(control.forced, groups[:, 0], owners).cpu(),
+            mark_probability=_at(control.said, groups[:, 0], owners).cpu().exp() * seg_probability,
         )
 
 

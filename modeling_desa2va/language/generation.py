@@ -80,6 +80,7 @@ class SegmentationTokenControl(LogitsProcessor):
     Attributes:
         states, probabilities, forced: for each step (B, D) the state, (B,) the probability of a segmentation token,
             and (B,) whether one was chosen in place of what the model preferred.
+        said: for each step (B,) the log-probability of all that was said before it.
 
     A group that has begun is always completed: the model cannot leave an object with a part of its tokens.
     """
@@ -104,6 +105,8 @@ class SegmentationTokenControl(LogitsProcessor):
         self.states: list[torch.Tensor] = []
         self.probabilities: list[torch.Tensor] = []
         self.forced: list[torch.Tensor] = []
+        self.said: list[torch.Tensor] = []
+        self.expected: torch.Tensor | None = None
         self.step = 0
         self.count: torch.Tensor | None = None
 
@@ -111,7 +114,8 @@ class SegmentationTokenControl(LogitsProcessor):
         """Scores (B, vocabulary) -> scores with the segmentation tokens ruled."""
         ids = torch.tensor(self.seg_token_ids, device=scores.device)
         self.states.append(self.recorder.newest)
-        self.probabilities.append(torch.softmax(scores.float(), dim=-1)[:, ids].sum(dim=-1))
+        self._record_said(input_ids, scores)
+        self.probabilities.append(self.expected[:, ids].exp().sum(dim=-1))
         if self.count is None:
             self.count = torch.zeros(len(scores), dtype=torch.long, device=scores.device)
         elif input_ids.shape[1]:
@@ -126,6 +130,15 @@ class SegmentationTokenControl(LogitsProcessor):
         silent = self._of_tasks(scores, WORD_TASKS)
         scores = torch.where(silent[:, None], scores.index_fill(1, ids, float("-inf")), scores)
         return self._complete_groups(self._only(scores, forced, self.seg_token_ids[0]))
+
+    def _record_said(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> None:
+        """Adds the token chosen last to what was said, and keeps what is expected next, (B, vocabulary)."""
+        if self.expected is None:
+            self.said.append(torch.zeros(len(scores), device=scores.device))
+        else:
+            chosen = self.expected.gather(1, input_ids[:, -1:].to(self.expected.device))[:, 0]
+            self.said.append(self.said[-1] + chosen.to(scores.device))
+        self.expected = torch.log_softmax(scores.float(), dim=-1)
 
     def _forced_rows(self, scores: torch.Tensor) -> torch.Tensor:
         """In `segment` (B,) rows that would end without `[SEG]`, or have no other place left and prefer another."""

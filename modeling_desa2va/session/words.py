@@ -14,7 +14,7 @@ from desa2va.modeling_desa2va.answering import choose_key_frames
 from desa2va.modeling_desa2va.outputs import ImageFeatures, MaskPrediction
 from desa2va.modeling_desa2va.tracking import resize_logits
 from desa2va.processing.files import encode_mask
-from desa2va.processing.results import FORCED
+from desa2va.processing.results import FORCED, is_refused, object_status
 
 from .store import GivenPrompt
 
@@ -33,6 +33,7 @@ class SessionAnswer:
             else empty.
         object_ids: the objects that were added.
         forced: the model preferred not to mark anything; see `ObjectResult`.
+        target_score: of a calibrated model; see `SegmentationResult`. Below its threshold nothing is added.
     """
 
     text: str
@@ -41,6 +42,7 @@ class SessionAnswer:
     reason: str = ""
     object_ids: list[int] = field(default_factory=list)
     forced: bool = False
+    target_score: float | None = None
 
 
 @dataclass
@@ -82,6 +84,14 @@ def ask_for_objects(
     answer = model.answer_key_frames(**batch, known=known, max_new_tokens=MAX_NEW_TOKENS)
     parsed = processor.answer_parser.parse(answer.sequences[0].tolist())
     seen = answer.visuals[0]
+    features = _encodings(seen)
+    reply = SessionAnswer(parsed.text, parsed.raw_text, "ok", forced=bool(answer.seg_forced.any()))
+    if answer.target_score is not None:
+        reply.target_score = float(answer.target_score[0])
+    options = model.mask_options()
+    if seen.objects and is_refused(reply.target_score, options):
+        reply.status, reply.reason = object_status(False, False, (0.0, 0), options, reply.forced, reply.target_score)
+        return reply, [], features
     thresholds = model.config.mask_threshold, model.config.object_score_threshold
     found, missing = [], []
     for row in range(len(seen.objects)):
@@ -93,7 +103,6 @@ def ask_for_objects(
         else:
             best = float(seen.masks.object_score[row].max())
             missing.append((phrase or f"object {row}", best, best > thresholds[1]))
-    reply = SessionAnswer(parsed.text, parsed.raw_text, "ok")
     if not seen.objects:
         reply.status, reply.reason = "no_seg_token", "the answer holds no [SEG]; the model marked no object"
     elif missing:
@@ -104,14 +113,16 @@ def ask_for_objects(
             f"{name} has no mask on the key frames {frames} (highest object score {best:.2f}, a logit)"
             for name, best, _ in missing
         )
-    if answer.seg_forced.any():
-        reply.forced, reply.reason = True, "; ".join(part for part in (reply.reason, FORCED) if part)
-    features = (
-        {}
-        if seen.features is None
-        else {frame: seen.features.select(slice(row, row + 1)) for row, frame in enumerate(seen.key_frames)}
-    )
+    if reply.forced:
+        reply.reason = "; ".join(part for part in (reply.reason, FORCED) if part)
     return reply, found, features
+
+
+def _encodings(seen: Any) -> dict[int, ImageFeatures]:
+    """The encodings of the key frames, one row each."""
+    if seen.features is None:
+        return {}
+    return {frame: seen.features.select(slice(row, row + 1)) for row, frame in enumerate(seen.key_frames)}
 
 
 def _visible(

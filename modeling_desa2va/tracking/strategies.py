@@ -42,6 +42,7 @@ class TrackRequest:
             means nothing, and their memories are freed.
         decode: decodes the language prompts of all O objects on the one frame given, by features and number, for
             `"per_frame"`.
+        conditioning: (O, K) bool, which key masks may condition the tracker of `"consistent"`; all when omitted.
     """
 
     num_frames: int | None
@@ -54,6 +55,7 @@ class TrackRequest:
     decode: Callable[[ImageFeatures, int], MaskPrediction] | None = None
     further: dict[int, ImageFeatures] = field(default_factory=dict)
     withdrawn: Set[int] = frozenset()
+    conditioning: torch.Tensor | None = None
 
     @property
     def num_objects(self) -> int:
@@ -160,6 +162,8 @@ def _present_masks(
         logits = request.key_masks.logits[:, column].float()
         inside = resize_logits(logits, segmenter.sam.image_size) > mask_threshold
         present = (request.key_masks.object_score[:, column] > object_score_threshold) & inside.flatten(1).any(1)
+        if request.conditioning is not None:
+            present &= request.conditioning[:, column].to(present.device)
         objects = present.nonzero()[:, 0].tolist()
         if objects:
             answer = request.answer(column, objects)

@@ -14,12 +14,14 @@ from .tasks import TASKS, WORD_TASKS, apply_task, check_tasks, has_words
 from .training_batch import TrainingBatchMixin
 from .training_plan import plan_training
 from .user_request import DeSa2VABatch, VisualInfo, open_visuals, plan_requests
+from .verification import VERIFY_REQUEST, Check, answer_ids, ask_back, asked_phrase
 
 __all__ = [
     "BatchAssembler",
     "BatchPlan",
     "CallOptions",
     "ChatEncoder",
+    "Check",
     "ChatTemplateMixin",
     "DeSa2VABatch",
     "FRAME_LABELS",
@@ -27,9 +29,13 @@ __all__ = [
     "PLACEHOLDERS",
     "TASKS",
     "TrainingBatchMixin",
+    "VERIFY_REQUEST",
     "VisualInfo",
     "WORD_TASKS",
+    "answer_ids",
     "apply_task",
+    "ask_back",
+    "asked_phrase",
     "check_aspect_ratio",
     "check_tasks",
     "default_labels",

@@ -37,6 +37,7 @@ class MaskOptions:
         empty_absent: an object that is not on a frame has an empty mask there. Sa2VA (strategy `"memory"`) draws it.
         two_step_resize: logits are resized to SAM-2's input size first, then to the source, as in Sa2VA (strategy
             `"memory"`); otherwise at once, which keeps more of an outline.
+        target_threshold: a request whose `target_score` is below has no target, whatever its masks; 0 asks for none.
 
     Raises:
         ValueError: a negative area, or a threshold that is not a number.
@@ -51,6 +52,7 @@ class MaskOptions:
     keep_logits: bool = False
     empty_absent: bool | None = None
     two_step_resize: bool | None = None
+    target_threshold: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("mask_threshold", "object_score_threshold"):
@@ -62,6 +64,12 @@ class MaskOptions:
                     f"{name}={value!r}: a logit from {-MAX_LOGIT} to {MAX_LOGIT}, or None for the model's own"
                 )
             object.__setattr__(self, name, float(value))
+        if self.target_threshold is not None:
+            if isinstance(self.target_threshold, str) or not 0 <= float(self.target_threshold) <= 1:
+                raise ValueError(
+                    f"target_threshold={self.target_threshold!r}: a probability, or None for the model's own"
+                )
+            object.__setattr__(self, "target_threshold", float(self.target_threshold))
         for name in ("max_hole_area", "max_speckle_area"):
             area = as_integer(getattr(self, name), name)
             if area < 0:
@@ -75,7 +83,7 @@ class MaskOptions:
         return replace(self, **{name: getattr(known, name) for name in gaps})
 
 
-_SAM2 = MaskOptions(0.0, 0.0, empty_absent=True, two_step_resize=False)
+_SAM2 = MaskOptions(0.0, 0.0, empty_absent=True, two_step_resize=False, target_threshold=0.0)
 
 
 def clean_mask(mask: np.ndarray, max_hole_area: int = 0, max_speckle_area: int = 0) -> np.ndarray:

@@ -9,7 +9,7 @@ from .frame_records import FrameRecords, read_frame_results
 from .frame_results import FrameObject, FrameResult, ObjectLabel, frame_result
 from .result_building import build_results
 from .results import ObjectResult, SegmentationResult
-from .statuses import FORCED
+from .statuses import FORCED, highest, is_refused, object_status
 
 __all__ = [
     "FORCED",
@@ -26,6 +26,9 @@ __all__ = [
     "collect_frames",
     "count_remarks",
     "frame_result",
+    "highest",
+    "is_refused",
+    "object_status",
     "read_frame_results",
     "summarise",
     "write_coco",

@@ -51,6 +51,7 @@ def collect_frames(
         result = SegmentationResult(answer.text, answer.raw_text, mine, *answer_status(statuses))
         result.height, result.width, result.num_frames = video.height, video.width, len(video)
         result.fps, result.name, result.source, result.options = video.fps, video.name, video, options
+        result.target_score = getattr(answer, "target_score", None)
         results.append(result)
     return results
 
@@ -90,7 +91,8 @@ def _object_of_frames(row: list[FrameObject | None], video: FrameSource, options
     present = any(entry is not None and entry.status != "no_target" for entry in row)
     best = max(range(len(row)), key=scores.__getitem__)
     drawn = any(mask_area(code) for code in codes)
-    status, reason = object_status(present, drawn, (presence_logit(scores[best]), best), options, first.forced)
+    best_of = presence_logit(scores[best]), best
+    status, reason = object_status(present, drawn, best_of, options, first.forced, first.target_score)
     kept = [entry.logits for entry in row if entry is not None and entry.logits is not None]
     return ObjectResult(
         object_id=first.object_id,
@@ -105,6 +107,7 @@ def _object_of_frames(row: list[FrameObject | None], video: FrameSource, options
         logits=torch.stack(kept) if len(kept) == len(row) else None,
         forced=first.forced,
         two_step=options.two_step_resize,
+        agreement=first.agreement,
     )
 
 

@@ -55,6 +55,11 @@ class RequestSummary:
         """Whether any object is there only because it was forced; see `ObjectResult`."""
         return any(entry.forced for entry in self.objects)
 
+    @property
+    def target_score(self) -> float | None:
+        """See `SegmentationResult`; `None` also where nothing was marked."""
+        return self.objects[0].target_score if self.objects else None
+
 
 def summarise(records: FrameRecords, answers: Sequence[ParsedAnswer]) -> list[RequestSummary]:
     """One summary per request.
@@ -162,6 +167,7 @@ def _write_object(file: TextIO, records: FrameRecords, summary: ObjectSummary, s
         "span": span,
         "seg_probability": summary.seg_probability,
         "forced": summary.forced,
+        "agreement": summary.agreement,
     }
     file.write(json.dumps(head, ensure_ascii=False)[:-1])
     columns = {"codes": "code", "iou_scores": "iou_score", "object_scores": "object_score", "boxes": "box"}

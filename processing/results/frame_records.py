@@ -29,7 +29,8 @@ class ObjectSummary:
     """One object over the frames seen so far.
 
     Attributes:
-        object_id: its number, as `phrase`, `request`, `seg_probability` and `forced` taken from its first frame.
+        object_id: its number, as `phrase`, `request`, `seg_probability`, `forced`, `target_score` and `agreement`
+            taken from its first frame.
         num_frames: frames with a mask.
         largest: the object where its mask is largest; of equal ones on the lowest frame.
         largest_frame: number of that frame.
@@ -47,6 +48,8 @@ class ObjectSummary:
     present: bool = False
     best_score: tuple[float, int] = (-1.0, 0)
     forced: bool = False
+    target_score: float | None = None
+    agreement: float | None = None
 
     def add(self, entry: FrameObject, frame: int) -> None:
         """Takes one more frame into account."""
@@ -62,7 +65,7 @@ class ObjectSummary:
     def status(self, options: MaskOptions) -> tuple[str, str]:
         """Status and reason of the object, as in `ObjectResult`, with the options its frames were made with."""
         best = presence_logit(self.best_score[0]), self.best_score[1]
-        return object_status(self.present, self.num_frames > 0, best, options, self.forced)
+        return object_status(self.present, self.num_frames > 0, best, options, self.forced, self.target_score)
 
 
 class FrameRecords:
@@ -123,7 +126,7 @@ class FrameRecords:
             known = self.objects.get(entry.object_id)
             if known is None:
                 known = ObjectSummary(entry.object_id, entry.phrase, entry.request, entry.seg_probability)
-                known.forced = entry.forced
+                known.forced, known.target_score, known.agreement = entry.forced, entry.target_score, entry.agreement
                 self.objects[entry.object_id] = known
             known.add(entry, result.frame)
 

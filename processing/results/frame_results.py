@@ -18,6 +18,7 @@ from desa2va.processing.files import (
     Code,
     MaskOptions,
     decode_mask,
+    encode_mask,
     frame_codes,
     mask_area,
     mask_box,
@@ -34,7 +35,7 @@ from .exchange import (
     yolo_lines,
 )
 from .result_checks import check_code_size, check_numbers, check_probabilities, check_status, refuse_nan
-from .statuses import frame_status
+from .statuses import frame_status, is_refused
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class ObjectLabel:
         request: number of the request (sentence) it answers.
         seg_probability: probability the language model gave to its `[SEG]`, in [0, 1]; 1 without language.
         forced: the model preferred another token; see `ObjectResult`.
+        target_score: of its request; see `SegmentationResult`. agreement: see `ObjectResult`.
     """
 
     object_id: int
@@ -54,6 +56,8 @@ class ObjectLabel:
     request: int = 0
     seg_probability: float = 1.0
     forced: bool = False
+    target_score: float | None = None
+    agreement: float | None = None
 
 
 @dataclass
@@ -61,13 +65,13 @@ class FrameObject:
     """One object on one frame.
 
     Attributes:
-        object_id: see `ObjectLabel`, as `phrase`, `request`, `seg_probability` and `forced`.
+        object_id: see `ObjectLabel`, as `phrase`, `request`, `seg_probability`, `forced`, `target_score`, `agreement`.
         code: its mask as COCO run-length code at source size.
         iou_score: predicted IoU of the mask, in [0, 1]; of the mask before it was emptied where the object is absent.
         object_score: probability that the object is visible, in [0, 1]: the sigmoid of the logit that
             `object_score_threshold` is compared with.
-        status: `"ok"`: a pixel; without any, `"no_target"`: absent by its object score, or `"empty_mask"`: judged
-            present.
+        status: `"ok"`: a pixel; without any, `"no_target"`: absent by its object score, or its request is judged to
+            have no target; or `"empty_mask"`: judged present.
         logits: low-resolution logits float32 `(h, w)` on the CPU, if asked for, also where absent; never saved.
         two_step: how they are resized, see `MaskOptions`; never saved.
     """
@@ -83,6 +87,8 @@ class FrameObject:
     logits: torch.Tensor | None = field(default=None, repr=False)
     forced: bool = False
     two_step: bool = field(default=False, repr=False, compare=False)
+    target_score: float | None = None
+    agreement: float | None = None
 
     @property
     def mask(self) -> np.ndarray:
@@ -247,7 +253,8 @@ class FrameResult:
             if entry.request < 0:
                 raise ValueError(f"{where} answers request {entry.request}")
             check_code_size(entry.code, (self.height, self.width), where)
-            check_probabilities(where, entry.object_score, entry.seg_probability)
+            given = [value for value in (entry.target_score, entry.agreement) if value is not None]
+            check_probabilities(where, entry.object_score, entry.seg_probability, *given)
 
 
 def frame_result(
@@ -281,8 +288,13 @@ def frame_result(
     ious = torch.as_tensor(prediction.iou).float()
     for values, kind in ((logits, "mask"), (ious, "predicted IoU"), (scores, "score")):
         refuse_nan(values, kind, f"frame {frame}")
-    present = (scores > options.object_score_threshold).tolist()
-    codes = frame_codes(logits, present, size, options)
+    asked = torch.tensor([not is_refused(label.target_score, options) for label in labels], dtype=torch.bool)
+    present = ((scores > options.object_score_threshold) & asked).tolist()
+    codes = [encode_mask(np.zeros(size, bool))] * len(labels)
+    chosen = asked.nonzero()[:, 0].tolist()  # the others claim no pixel either
+    drawn = frame_codes(logits[chosen], [present[row] for row in chosen], size, options)
+    for row, code in zip(chosen, drawn, strict=True):
+        codes[row] = code
     kept = list(logits.cpu()) if options.keep_logits else [None] * len(labels)
     columns = zip(labels, codes, present, ious.tolist(), scores.double().sigmoid().tolist(), kept, strict=True)
     objects = [
@@ -298,6 +310,8 @@ def frame_result(
             logits=low,
             forced=label.forced,
             two_step=options.two_step_resize,
+            target_score=label.target_score,
+            agreement=label.agreement,
         )
         for label, code, here, iou, score, low in columns
     ]

@@ -9,16 +9,24 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
-from desa2va.processing.files import MaskOptions, frame_codes, logits_to_codes, mask_area, mask_iou
+from desa2va.processing.files import (
+    MaskOptions,
+    encode_mask,
+    frame_codes,
+    logits_to_codes,
+    mask_area,
+    mask_iou,
+)
 
 from .answer_text import AnswerParser, ParsedAnswer
 from .counts import count_remarks
 from .explanation import BranchLogits
 from .result_checks import refuse_nan
 from .results import ObjectResult, SegmentationResult
-from .statuses import answer_status, object_status
+from .statuses import answer_status, highest, is_refused, object_status
 
 _NO_VISUAL = "the request is about no picture or video; nothing can be marked"
 
@@ -28,8 +36,8 @@ def build_results(outputs: Any, inputs: Any, parser: AnswerParser, options: Mask
 
     Args:
         outputs: `DeSa2VAGenerateOutput` (`sequences`, `object_sequence`, `seg_probability`, `track_logits`,
-            `track_iou`, `track_object_score`, and where present `seg_forced`, at the key frames `text_logits` and
-            `visual_logits`, and `mask_options`, which say what `options` leave open).
+            `track_iou`, `track_object_score`, and where present `seg_forced`, `target_score`, at the key frames
+            `text_logits` and `visual_logits`, and `mask_options`, which say what `options` leave open).
         inputs: the `DeSa2VABatch` the outputs were generated from.
         parser: reads the answers.
         options: thresholds and what is done to the masks. Masks of single branches are thresholded only.
@@ -54,9 +62,10 @@ def build_results(outputs: Any, inputs: Any, parser: AnswerParser, options: Mask
     ]
     owners = torch.as_tensor(outputs.object_sequence).tolist()
     shown = [inputs["visuals"][visual_of[sequence]] for sequence in owners]
-    codes = _masks_of_visuals(outputs, shown, options)
+    scores = _target_scores(outputs, results)
+    codes = _masks_of_visuals(outputs, shown, options, [is_refused(scores[row], options) for row in owners])
     for index, sequence in enumerate(owners):
-        entry = _object_result(outputs, index, shown[index], codes[index], options)
+        entry = _object_result(outputs, index, shown[index], codes[index], options, scores[sequence])
         result, answer = results[sequence], answers[sequence]
         entry.object_id = len(result.objects)
         entry.phrase = answer.phrase(entry.object_id)
@@ -81,8 +90,18 @@ def _empty_result(answer: ParsedAnswer, info: Any) -> SegmentationResult:
     return result
 
 
-def _masks_of_visuals(outputs: Any, shown: list[Any], options: MaskOptions) -> list[list[dict[str, Any]]]:
-    """COCO codes of every object of the batch on every frame of the visual it is on.
+def _target_scores(outputs: Any, results: list[SegmentationResult]) -> list[float | None]:
+    """The target score of every request, which its result is told."""
+    given = getattr(outputs, "target_score", None)
+    for place, result in enumerate(results):
+        result.target_score = None if given is None else float(given[place])
+    return [result.target_score for result in results]
+
+
+def _masks_of_visuals(
+    outputs: Any, shown: list[Any], options: MaskOptions, refused: list[bool]
+) -> list[list[dict[str, Any]]]:
+    """COCO codes of every object of the batch on every frame of the visual it is on; empty ones of those `refused`.
 
     Raises:
         ValueError: logits of another number of frames than the visual has, or NaN among them.
@@ -97,8 +116,14 @@ def _masks_of_visuals(outputs: Any, shown: list[Any], options: MaskOptions) -> l
         for name, kind in (("track_logits", "mask"), ("track_iou", "predicted IoU"), ("track_object_score", "score")):
             refuse_nan(torch.as_tensor(getattr(outputs, name)[index]), kind, where)
         together.setdefault(id(info), []).append(index)
-    for objects in together.values():
-        info = shown[objects[0]]
+    for everything in together.values():
+        info = shown[everything[0]]
+        objects = [index for index in everything if not refused[index]]  # the others claim no pixel either
+        empty = encode_mask(np.zeros((info.height, info.width), bool))
+        for index in set(everything) - set(objects):
+            codes[index] = [empty] * info.num_frames
+        if not objects:
+            continue
         for t in range(info.num_frames):
             logits = torch.stack([outputs.track_logits[index][t] for index in objects])
             present = [
@@ -111,7 +136,12 @@ def _masks_of_visuals(outputs: Any, shown: list[Any], options: MaskOptions) -> l
 
 
 def _object_result(
-    outputs: Any, index: int, info: Any, codes: list[dict[str, Any]], options: MaskOptions
+    outputs: Any,
+    index: int,
+    info: Any,
+    codes: list[dict[str, Any]],
+    options: MaskOptions,
+    target_score: float | None,
 ) -> ObjectResult:
     """Object `index` of the batch; its number and phrase are filled in later."""
     scores = torch.as_tensor(outputs.track_object_score[index]).float().cpu()
@@ -119,7 +149,7 @@ def _object_result(
     present, drawn = bool(scores[best] > options.object_score_threshold), any(mask_area(code) for code in codes)
     given = getattr(outputs, "seg_forced", None)
     forced = given is not None and bool(given[index])
-    status, reason = object_status(present, drawn, (float(scores[best]), best), options, forced)
+    status, reason = object_status(present, drawn, (float(scores[best]), best), options, forced, target_score)
     entry = ObjectResult(
         object_id=0,
         status=status,
@@ -133,6 +163,7 @@ def _object_result(
         logits=outputs.track_logits[index].detach().float().cpu() if options.keep_logits else None,
         forced=forced,
         two_step=options.two_step_resize,
+        agreement=None if getattr(outputs, "agreement", None) is None else highest(outputs.agreement[index]),
     )
     _add_branches(entry, outputs, index, info, options)
     return entry

@@ -22,7 +22,8 @@ def check_result(result: Any) -> None:
     for entry in result.objects:
         where = f"object {entry.object_id}"
         check_status(entry.status, where)
-        check_probabilities(where, entry.seg_probability, *entry.object_scores)
+        agreement = () if entry.agreement is None else (entry.agreement,)
+        check_probabilities(where, entry.seg_probability, *entry.object_scores, *agreement)
         lists = (entry.codes, entry.iou_scores, entry.object_scores)
         if any(len(values) != result.num_frames for values in lists):
             counts = ", ".join(str(len(values)) for values in lists)
@@ -37,6 +38,7 @@ def check_result(result: Any) -> None:
         if entry.span is not None and not 0 <= entry.span[0] <= entry.span[1] <= len(result.text):
             raise ValueError(f"{where} has the span {list(entry.span)} of a text of {len(result.text)} characters")
     check_status(result.status, "the result")
+    check_probabilities("the result", *(() if result.target_score is None else (result.target_score,)))
 
 
 def check_status(status: str, where: str) -> None:

@@ -6,6 +6,7 @@ METHOD section 6: every object and frame carries mask, predicted IoU and object 
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -33,7 +34,7 @@ from .exchange import class_names, mask_rings, write_yolo
 from .explanation import BranchLogits, Explanation, explain_objects
 from .frame_results import FrameObject, FrameResult
 from .result_checks import check_result
-from .statuses import frame_status, presence_logit
+from .statuses import frame_status, is_refused, presence_logit
 
 _UNSAVED = ("logits", "two_step", "branches")  # fields of an object
 
@@ -62,6 +63,8 @@ class ObjectResult:
         logits: low-resolution logits float32 `(T, h, w)` if asked for, also where the object is absent; never saved.
         forced: the model preferred another token to the `[SEG]`, which `task="segment"` put there all the same. The
             mask is what the model's state shows, the status what became of it.
+        agreement: probability in [0, 1] that the model, asked back about its outlined mask, agrees; the highest of the
+            key frames. `None` unless asked (`generate(..., verify=True)`), and where there was no mask to ask about.
         two_step: how logits are resized, see `MaskOptions`; never saved.
         branches: what the decoders said on the key frames, if asked for (`return_branches=True`); never saved.
     """
@@ -83,6 +86,7 @@ class ObjectResult:
     forced: bool = False
     two_step: bool = field(default=False, repr=False, compare=False)
     branches: BranchLogits | None = field(default=None, repr=False, compare=False)
+    agreement: float | None = None
 
     def mask(self, t: int = 0) -> np.ndarray:
         """Bool `(H_src, W_src)` of frame `t`."""
@@ -143,6 +147,8 @@ class SegmentationResult:
         name: of the picture or video.
         source: its frames, for overlays; never saved.
         options: complete; the thresholds and rules by which logits became masks.
+        target_score: probability in [0, 1] that the request has a target, 0 where nothing was marked; below
+            `options.target_threshold` the status is `"no_target"`. `None` of a model that was not calibrated.
     """
 
     text: str
@@ -157,6 +163,7 @@ class SegmentationResult:
     name: str = ""
     source: Any = field(default=None, repr=False)
     options: MaskOptions = field(default_factory=lambda: MaskOptions().completed())
+    target_score: float | None = None
 
     @property
     def count(self) -> int:
@@ -176,7 +183,7 @@ class SegmentationResult:
         """
         if not 0 <= t < self.num_frames:
             raise IndexError(f"frame {t} does not exist; {self.name or 'the result'} has {self.num_frames} frames")
-        threshold = self.options.object_score_threshold
+        threshold = math.inf if is_refused(self.target_score, self.options) else self.options.object_score_threshold
         objects = [
             FrameObject(
                 object_id=entry.object_id,
@@ -188,6 +195,8 @@ class SegmentationResult:
                 seg_probability=entry.seg_probability,
                 forced=entry.forced,
                 two_step=entry.two_step,
+                target_score=self.target_score,
+                agreement=entry.agreement,
             )
             for entry in self.objects
         ]

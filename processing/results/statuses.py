@@ -7,6 +7,7 @@ section 6: a blank mask is never handed over without a word. `result_checks.STAT
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from desa2va.processing.files import MaskOptions
 
@@ -30,8 +31,23 @@ def answer_status(objects: list[tuple[int, str, str]], in_words: bool = True) ->
     return status, "; ".join(f"object {number}: {reason}" for number, reason in told if reason)
 
 
+def is_refused(target_score: float | None, options: MaskOptions) -> bool:
+    """Whether a request counts as having no target.
+
+    Args:
+        target_score: of the request, in [0, 1]; `None` of a model that was not calibrated, which refuses nothing.
+        options: complete; hold the threshold.
+    """
+    return target_score is not None and target_score < options.target_threshold
+
+
 def object_status(
-    present: bool, drawn: bool, best: tuple[float, int], options: MaskOptions, forced: bool = False
+    present: bool,
+    drawn: bool,
+    best: tuple[float, int],
+    options: MaskOptions,
+    forced: bool = False,
+    target_score: float | None = None,
 ) -> tuple[str, str]:
     """Status and reason of one object.
 
@@ -41,8 +57,13 @@ def object_status(
         best: its highest object score, a logit, and the frame that has it.
         options: complete; whose thresholds the reason names.
         forced: see `ObjectResult`.
+        target_score: see `is_refused`; of the object's request.
     """
-    status, reason = _mask_status(present, drawn, best, options)
+    if is_refused(target_score, options):
+        status = "no_target"
+        reason = f"the request's target score {target_score:.3f} is below the threshold {options.target_threshold:.3f}"
+    else:
+        status, reason = _mask_status(present, drawn, best, options)
     return status, "; ".join(part for part in (reason, FORCED if forced else "") if part)
 
 
@@ -58,6 +79,12 @@ def _mask_status(present: bool, drawn: bool, best: tuple[float, int], options: M
     )
 
 
+def highest(values: Iterable[float] | None) -> float | None:
+    """The highest number, for the agreement of an object over its key frames; `None` where there is none."""
+    known = [] if values is None else [float(value) for value in values if not math.isnan(value)]
+    return max(known, default=None)
+
+
 def frame_status(drawn: bool, present: bool) -> str:
     """Status of one object on one frame: whether its mask has a pixel, and whether its object score says present."""
     return "ok" if drawn else "empty_mask" if present else "no_target"
@@ -68,4 +95,4 @@ def presence_logit(score: float) -> float:
     return math.log(score / (1 - score)) if 0 < score < 1 else math.copysign(math.inf, score - 0.5)
 
 
-__all__ = ["FORCED", "answer_status", "frame_status", "object_status", "presence_logit"]
+__all__ = ["FORCED", "answer_status", "frame_status", "highest", "is_refused", "object_status", "presence_logit"]

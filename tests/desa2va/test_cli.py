@@ -24,6 +24,7 @@ NAMES = (
     "data",
     "eval",
     "report",
+    "calibrate",
     "reproduce",
     "probe",
     "ablate",

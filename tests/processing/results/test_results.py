@@ -219,7 +219,7 @@ def test_logits_at_source_size(tiny, two_texts):
 def test_thresholds_travel_with_the_outputs(tiny, two_texts, tmp_path):
     """Without a model at hand `post_process` knows no configuration but the one its outputs carry."""
     answers, logits = ["It is [SEG].", "No."], [blob(slice(0, 4), slice(0, 8))]
-    made = MaskOptions(3.0, -5.0, empty_absent=True, two_step_resize=False)
+    made = MaskOptions(3.0, -5.0, empty_absent=True, two_step_resize=False, target_threshold=0.0)
     outputs = outputs_for(tiny, answers, [0], logits, [[-0.44]], mask_options=made)
     result = tiny.post_process(outputs, two_texts)[0]
     assert (result.status, result.options) == ("ok", made)

@@ -20,7 +20,7 @@ from .sets import example_expressions, set_expressions
 EVENTS = ("late", "occlusion")
 SEGMENT_KINDS = ("attribute", "relation", "superlative", "negation", "look_alike", "multiple", "no_target", "set")
 PICTURE_ANSWER_KINDS = ("qa_color", "qa_count", "qa_exist", "qa_where", "caption", "caption_plain", "region")
-PICTURE_ANSWER_KINDS += ("example", "turns")
+PICTURE_ANSWER_KINDS += ("example", "turns", "verify")
 # Kinds of their own, so that pictures and videos drawn with one list of kinds stay what they were.
 VIDEO_ANSWER_KINDS = ("video_caption", "video_caption_plain", "video_region")
 ANSWER_KINDS = (*PICTURE_ANSWER_KINDS, *VIDEO_ANSWER_KINDS)
@@ -69,6 +69,7 @@ def expressions_of(
         "set": partial(set_expressions, rng, objects),
         "example": partial(example_expressions, rng, objects),
         "turns": partial(turn_expressions, objects, scale),
+        "verify": partial(questions.verify_expressions, rng, objects),
     }
     expressions = list(builders[kind]())
     if kind == "late":

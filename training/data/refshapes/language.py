@@ -26,6 +26,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from desa2va.processing.batch import VERIFY_REQUEST
 from desa2va.training.data.wording import SINGLE_ANSWER, bare_phrase
 
 from .scene import COLOR_NAMES, OCCLUDED_BELOW, SHAPES, SIZES, SceneObject
@@ -331,6 +332,7 @@ __all__ = [
     "SEGMENT_TEMPLATES",
     "SINGLE_ANSWER",
     "SUPERLATIVES",
+    "VERIFY_REQUEST",
     "VIDEO_CAPTION_REQUEST",
     "Expression",
     "attribute_expressions",

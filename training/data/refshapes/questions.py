@@ -1,7 +1,7 @@
 """RefShapes, part four: questions answered in words, captions and region prompts.
 
 Objects of a scene enter, expressions of the kinds `qa_color`, `qa_count`, `qa_exist`, `qa_where`, `caption`,
-`caption_plain` and `region` leave; their text is the user's whole turn.
+`caption_plain`, `region` and `verify` leave; their text is the user's whole turn.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from .language import (
     PLAIN_CAPTION_REQUEST,
     PLAIN_VIDEO_CAPTION_REQUEST,
     REGION_REQUEST,
+    VERIFY_REQUEST,
     VIDEO_CAPTION_REQUEST,
     Expression,
     attribute_expressions,
@@ -108,6 +109,24 @@ def region_expressions(objects: Sequence[SceneObject], video: bool = False) -> I
         yield Expression(kind, REGION_REQUEST, (), f"a {item.label}", region=index)
 
 
+def verify_expressions(rng: np.random.Generator, objects: Sequence[SceneObject]) -> Iterator[Expression]:
+    """Ask "Is region 1 the red circle?", as often "yes" as "no".
+
+    "Yes" outlines the only object that fits. "No" outlines another one, or asks, as often, for what no object is.
+    """
+    singles = list(attribute_expressions(objects))
+    true = singles[int(rng.integers(len(singles)))]
+    target = true.targets[0]
+    if rng.random() < 0.5:
+        yield Expression("verify", VERIFY_REQUEST.format(true.text), (), "yes", region=target, anchors=(target,))
+        return
+    others = [index for index in range(len(objects)) if index != target]
+    shown = others[int(rng.integers(len(others)))]
+    absent = [expression.text for expression in no_target_expressions(objects)]
+    text = absent[int(rng.integers(len(absent)))] if rng.random() < 0.5 else true.text
+    yield Expression("verify", VERIFY_REQUEST.format(text), (), "no", region=shown, anchors=(shown,))
+
+
 def with_article(phrase: str) -> str:
     """The phrase after "a" or "an"."""
     return f"an {phrase}" if phrase[0] in "aeiou" else f"a {phrase}"
@@ -127,5 +146,6 @@ __all__ = [
     "place_questions",
     "plain_caption_expression",
     "region_expressions",
+    "verify_expressions",
     "with_article",
 ]

@@ -196,7 +196,7 @@ def test_answers_hold_one_seg_per_target_and_questions_none():
                 assert phrases == answer.count("</p>") in (0, len(conversation.targets))
             if conversation.kind.startswith("qa_") or conversation.kind in ("no_target", "caption_plain", "region"):
                 assert not len(conversation.masks)
-            assert (conversation.regions is not None) == (conversation.kind in ("region", "example"))
+            assert (conversation.regions is not None) == (conversation.kind in ("region", "example", "verify"))
     assert kinds == set(ALL_PICTURE_KINDS)
 
 

@@ -162,6 +162,24 @@ def test_answers_in_words_are_true():
     assert 0.3 < sum(yes) / len(yes) < 0.7
 
 
+def test_a_check_is_true_of_the_outlined_object_as_often_as_not():
+    """Guards a "yes" about a neighbour, a "no" about what is outlined, and an answer that can be guessed."""
+    answers, absent = [], 0
+    for sample in RefShapes("train", "full", length=150, conversations=2, kinds={"verify": 1.0}, size=64):
+        objects = sample.scene["objects"]
+        for conversation in sample.conversations:
+            ((user, answer),) = conversation.turns
+            (label,) = {int(value) for value in sample.scene["instance_map"][0][conversation.regions[0]]}
+            meant = plain(user.removeprefix("Is region 1 ").rstrip("?"), objects)
+            assert len(meant) <= 1, f"{sample.name}: {user!r}"
+            assert answer == ("yes" if meant == [label - 1] else "no"), f"{sample.name}: {user!r}"
+            assert not len(conversation.masks)
+            answers.append(answer == "yes")
+            absent += not meant
+    assert 0.42 < sum(answers) / len(answers) < 0.58
+    assert absent > 0.15 * len(answers)
+
+
 def test_caption_lists_all_objects_from_left_to_right():
     """Guards captions that drop an object or pair phrases with the wrong masks."""
     for sample in RefShapes("train", "full", length=20, conversations=1, kinds={"caption": 1.0}):
