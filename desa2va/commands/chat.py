@@ -12,8 +12,8 @@ from desa2va.argument_types import add_model_arguments, integer, named
 from .common import add_command, input_kind, load_model
 
 _EXAMPLES = """
-  desa2va chat photo.jpg "what colour is the square?"
-  desa2va chat photo.jpg "find the circles" "what colour is the second one?" --task auto     two turns
+  desa2va chat photo.jpg "what color is the square?"
+  desa2va chat photo.jpg "find the circles" "what color is the second one?" --task auto     two turns
   desa2va chat clip.mp4 - --model my-model          you write one line after the other
 """
 
