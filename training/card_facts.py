@@ -193,7 +193,7 @@ def public_yaml(config: Any) -> str:
 
 def hardware(device: torch.device) -> str:
     """The kind of processor."""
-    if device.type == "cuda":
+    if device.type == "cuda" and torch.cuda.is_available():
         return torch.cuda.get_device_name(device)
     return platform.processor() or platform.machine()
 

@@ -71,7 +71,7 @@ class JsonLog(TrainerCallback):
     def on_train_begin(
         self, args: DeSa2VATrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """The history as it is, in place of what was there."""
+        """The history as it is, in place of what was there; a run that is ended early has the file too."""
         self._written = 0
         self.on_log(args, state, control)
 
@@ -81,7 +81,7 @@ class JsonLog(TrainerCallback):
         """What is new in the history."""
         new, mode = state.log_history[self._written :], "a" if self._written else "w"
         self._written += len(new)
-        if state.is_world_process_zero and new:
+        if state.is_world_process_zero and (new or mode == "w"):
             path = Path(args.output_dir, LOG_FILE)
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open(mode, encoding="utf-8") as file:

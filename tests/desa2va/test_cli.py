@@ -114,10 +114,10 @@ def test_unknown_arguments_are_refused(capsys):
 
 
 def test_train_gets_its_arguments_unchanged(monkeypatch):
-    """`desa2va train` and `accelerate launch -m desa2va.training.train` must be the same program."""
+    """`desa2va train` and `accelerate launch -m desa2va.training.train` must be the same program, but for scores."""
     seen = []
     fake = types.ModuleType("desa2va.training.train")
-    fake.main = seen.append
+    fake.main = lambda words, scorer: seen.append(words) or 0
     monkeypatch.setitem(sys.modules, "desa2va.training.train", fake)
     assert main(["train", "tiny", "--overrides", "seed=3", "training.max_steps=2"]) == 0
     assert seen == [["tiny", "seed=3", "training.max_steps=2"]]

@@ -19,6 +19,7 @@ import desa2va.processing.results as results_wing
 from desa2va import hub
 from desa2va.cli import main
 from desa2va.commands import demo, segment, video_folder
+from desa2va.modeling_desa2va.conversation import DeSa2VAConversation
 from desa2va.processing.files import file_targets, folder_targets
 from desa2va.processing.results import read_frame_results
 
@@ -111,7 +112,7 @@ def commands(saved_model, loaded, picture, frames, tmp_path, monkeypatch):
         "picture": (["segment", picture, "it", *segmenting], (video_folder, "write_answers"), 200),
         "video": (["segment", frames, "it", *segmenting], (results_wing, "write_frame_png"), 200),
         "export": (["export", tmp_path / "a" / "out", *model], (hub, "write_card"), 100_000),
-        "demo": (["demo", "--out", tmp_path / "a" / "out", "--replace", *model], (demo, "answer"), 500),
+        "demo": (["demo", "--out", tmp_path / "a" / "out", "--replace", *model], (DeSa2VAConversation, "ask"), 500),
         "data": (["data", "refshapes", *shapes], (folder_targets, "_finish"), 200),
         "eval": (["eval", "refshapes", *scoring], (file_targets, "move_file"), 20),
     }

@@ -5,13 +5,13 @@ Run as a program with a folder; prints one JSON. One process forks all ranks, so
 
 import json
 import os
-import socket
 import sys
 from pathlib import Path
 
 import datasets
 import numpy as np
 import torch
+from free_port import free_port
 from PIL import Image
 from torch import nn
 
@@ -83,9 +83,7 @@ def trained(data, folder, steps, workers, resume=None):
 
 def both(work):
     """`work()` in two processes; what each returned."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     children = []
     for rank in (0, 1):
         source, target = os.pipe()

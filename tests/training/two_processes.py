@@ -6,13 +6,13 @@ Run as a program with a folder; prints one JSON. One process forks all ranks, so
 import json
 import os
 import signal
-import socket
 import sys
 import traceback
 from pathlib import Path
 
 import torch
 import transformers
+from free_port import free_port
 from packaging import version
 
 from desa2va.training import label_refit, train
@@ -63,9 +63,7 @@ CONFIG = {
 
 def pair(folder, training, prepare=lambda: None, config=CONFIG):
     """Trains a stage in two processes; exit codes. When the first has died the second is killed: it waits for it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     children = []
     for rank in (0, 1):
         child = os.fork()
