@@ -18,6 +18,8 @@ from tests.built_once import built_once
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+if hasattr(os, "register_at_fork"):  # see `tests/training/fork_server.py`
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 re._MAXCACHE = 10_000  # transformers compiles a pattern for every weight at every load, more than are remembered
 
 

@@ -13,10 +13,14 @@ import sys
 import traceback
 from pathlib import Path
 
+import torch
+
 from desa2va.flat_export import collect_flat_sources
 from desa2va.training import train  # noqa: F401  (what it brings along is all that matters here)
 
 re._MAXCACHE = 10_000  # see `tests/conftest.py`
+# A child makes torch's pool of threads anew. The threads that load a model would race for it: "Invalid thread pool!".
+os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def forked(program, folder, out, errors):

@@ -110,5 +110,5 @@ def test_a_threshold_is_a_logit(value):
 def test_what_is_left_open_comes_from_the_model():
     asked, configured = MaskOptions(object_score_threshold=np.float32(2)), MaskOptions(0.5, -5.0, empty_absent=False)
     complete = asked.completed(configured)
-    assert complete == MaskOptions(0.5, 2.0, empty_absent=False, two_step_resize=False)
+    assert complete == MaskOptions(0.5, 2.0, empty_absent=False, two_step_resize=False, target_threshold=0.0)
     assert type(complete.object_score_threshold) is float
