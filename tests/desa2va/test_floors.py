@@ -12,7 +12,7 @@ ROOMS = ("configuration", "processing", "modeling_desa2va", "training", "eval")
 
 # From the ground up. A module belongs to the longest name that begins its own; names of one floor are strangers.
 FLOORS = [
-    ["errors"],
+    ["errors", "openai_client"],
     ["argument_types", "flat_export", "program"],
     ["configuration"],
     ["processing.inputs", "processing.files"],
