@@ -78,9 +78,11 @@ class GroundingObjective(Objective):
         if seg.any():
             targets = _targets(samples).to(states.device)
             terms["grounding"] = self._grounding(states[seg], targets, metrics)
-            terms["attention"] = self._attention(output.attentions, seg, places, batch["mask_labels"], metrics)
-        terms["word"] = self._words(shown.pooler_output, samples)
-        cells = factor_maps(samples, self.grid, majority=True).flatten(2).to(states.device)
+            first = places & (places.cumsum(1) <= shown.pooler_output.shape[1])
+            terms["attention"] = self._attention(output.attentions, seg, first, batch["mask_labels"], metrics)
+        frames = _shown_frames(batch["sequence_visual"], batch["image_index"], samples)
+        terms["word"] = self._words(shown.pooler_output, samples, frames)
+        cells = factor_maps(samples, self.grid, majority=True)[:, frames].flatten(2).to(states.device)
         terms["dense"], metrics["shape_accuracy"] = self.reader(shown.last_hidden_state[:, 1:].transpose(1, 2), cells)
         return {"terms": terms, "metrics": metrics}
 
@@ -106,7 +108,9 @@ class GroundingObjective(Objective):
         mask_labels: list[torch.Tensor],
         metrics: dict,
     ) -> torch.Tensor:
-        """Minus the log of the attention mass that lies on the image tokens the target covers."""
+        """Minus the log of the attention mass on the image tokens that the target covers; `places` (B, N) are those of
+        the first frame.
+        """
         rows, columns = seg.nonzero(as_tuple=True)
         count = int(places[rows[0]].sum())
         side = int(count**0.5)
@@ -122,13 +126,25 @@ class GroundingObjective(Objective):
             metrics["seg_looks"] = mass.detach().mean()
         return loss
 
-    def _words(self, tokens: torch.Tensor, samples: list[Sample]) -> torch.Tensor:
+    def _words(self, tokens: torch.Tensor, samples: list[Sample], frames: list[int]) -> torch.Tensor:
         """Image tokens (F, L, D) against the embeddings of the words for what they show."""
         side = int(tokens.shape[1] ** 0.5)
-        target = torch.from_numpy(_word_presence(samples, side)).to(tokens.device)
+        target = torch.from_numpy(_word_presence(samples, side)[frames]).to(tokens.device)
         words = F.normalize(self.model.get_input_embeddings().weight[self.word_ids], dim=-1)
         scaled = 4 * tokens / tokens.norm(dim=-1, keepdim=True).detach().clamp(min=1.0)
         return F.binary_cross_entropy_with_logits(scaled @ words.T * self.scale[0] + self.scale[1], target)
+
+
+def _shown_frames(sequence_visual: torch.Tensor, image_index: torch.Tensor, samples: list[Sample]) -> list[int]:
+    """For each picture that is encoded the frame it shows, counted over all samples; outlined ones are pictures."""
+    lengths = [len(sample.scene["instance_map"]) for sample in samples]
+    runs = [
+        frame
+        for visual in sequence_visual.tolist()
+        for frame in range(sum(lengths[:visual]), sum(lengths[: visual + 1]))
+    ]
+    shown = dict(zip(image_index.tolist(), runs, strict=True))
+    return [shown[picture] for picture in range(len(shown))]
 
 
 def _targets(samples: list[Sample]) -> torch.Tensor:

@@ -1,11 +1,13 @@
 """Phase 0's objectives: they learn something, reach the parts they should, and survive odd batches."""
 
+import numpy as np
 import pytest
 import torch
 
 from desa2va.training.arguments import DeSa2VATrainingArguments, MaskLossArguments
 from desa2va.training.data.refshapes.dataset import RefShapes
-from desa2va.training.objectives.grounding import GroundingObjective
+from desa2va.training.data.sample import Conversation, Sample
+from desa2va.training.objectives.grounding import GroundingObjective, _shown_frames
 from desa2va.training.objectives.segmenter import SegmenterObjective, boxes_of, clicks_in, coarse_logits
 from desa2va.training.objectives.vision import VisionObjective
 from desa2va.training.phases import build_objective
@@ -35,6 +37,26 @@ def test_vision_objective_learns(make_model, batch):
 def test_grounding_objective_learns(make_model, processor, batch):
     history = losses_over(GroundingObjective(make_model(), processor.tokenizer).train(), batch)
     assert history[-1] < 0.8 * history[0]
+
+
+def test_grounding_tells_an_outlined_picture_from_the_next_frame(make_model, processor):
+    """Guards against dense targets of another picture: an outlined one is encoded beside the one without, and first
+    where the first conversation of a sample marks a region.
+    """
+    kinds = {"region": 0.5, "attribute": 0.3, "qa_color": 0.2}
+    dataset = RefShapes(
+        "train", "full", conversations=3, length=6, seed=1, kinds=kinds, video_fraction=0.3, num_frames=2
+    )
+    samples = [dataset[i] for i in range(6)]
+    batch = processor.collate(samples)
+    assert len(batch["pixel_values"]) > sum(len(sample.frames) for sample in samples)
+    frames = _shown_frames(batch["sequence_visual"], batch["image_index"], samples)
+    plain = (Conversation((("Is it?", "yes"),), np.zeros((0, 1, 128, 128), bool)),)
+    alone = [Sample(frame[None], plain) for sample in samples for frame in sample.frames]
+    equal = batch["pixel_values"] == processor.collate(alone)["pixel_values"][frames]
+    assert equal.float().mean((1, 2, 3)).min() > 0.9
+    history = losses_over(GroundingObjective(make_model(), processor.tokenizer).train(), batch, steps=3)
+    assert history[-1] < history[0]
 
 
 def test_segmenter_objective_learns_with_and_without_videos(make_model, processor):
