@@ -35,15 +35,8 @@ def test_the_harness_runs_its_tasks_by_its_own_command(tmp_path):
     write_tasks(tmp_path / "tasks", tmp_path / "home")
     found = installed_as_pyproject_says(tmp_path / "installed")
     paths = os.pathsep.join([str(found), str(ROOT), os.environ.get("PYTHONPATH", "")])
-    words = [
-        "--model",
-        "desa2va",
-        "--model_args",
-        "pretrained=desa2va-tiny,device=cpu",
-        "--batch_size",
-        "1",
-        "--log_samples",
-    ]
+    words = ["--model", "desa2va", "--model_args", "pretrained=desa2va-tiny,device=cpu", "--batch_size", "1"]
+    words += ["--log_samples", "--output_path", str(tmp_path / "out")]
     words += ["--include_path", str(tmp_path / "tasks"), "--tasks", ",".join(TASKS), "--limit", str(COUNT)]
     told = subprocess.run(
         [sys.executable, "-m", "lmms_eval", *words],
