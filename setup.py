@@ -2,7 +2,7 @@
 
 from setuptools import find_packages, setup
 
-ROOMS = ("configuration", "processing", "modeling_desa2va", "training", "eval")
+ROOMS = ("configuration", "processing", "modeling_desa2va", "training", "eval", "annotation")
 packages = [name for name in find_packages(".") if name.split(".")[0] in ROOMS]
 
 setup(
@@ -11,6 +11,7 @@ setup(
     package_data={
         "desa2va": ["py.typed", "assets/**/*", "templates/*"],
         "desa2va.training": ["configs/**/*.yaml"],
+        "desa2va.annotation": ["prompts/*.txt", "*.jinja"],
         "desa2va.eval": ["ablations/plans/*.yaml", "published.json", "reports/*.jinja"],
     },
 )

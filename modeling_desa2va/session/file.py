@@ -25,7 +25,7 @@ import numpy as np
 
 from desa2va.modeling_desa2va.devices import whole_state_dict
 from desa2va.modeling_desa2va.segmenter import DeSa2VASegmenter
-from desa2va.processing.files import parse_json, write_file
+from desa2va.processing.files import Code, MaskOptions, frame_codes, mask_area, parse_json, write_file
 
 from .core import SessionCore
 from .header import FORMAT, VERSION, ObjectEntry, SessionHeader, check_objects, read_header
@@ -83,6 +83,34 @@ class SessionFile:
                 f"{self.path} was made with another model: the weights of the segmenter differ. Load the model it was "
                 "made with, in the same dtype"
             )
+
+    def codes(self, options: MaskOptions | None = None) -> dict[int, tuple[Code | None, ...]]:
+        """The masks of every object, one per frame of the video; `None` where it is not seen. Needs no model.
+
+        Args:
+            options: how logits become masks; SAM-2's rules where they leave a choice.
+
+        Raises:
+            ValueError: the file is broken.
+        """
+        options = (MaskOptions() if options is None else options).completed()
+        size = self.header.video.height, self.header.video.width
+        places = {
+            number: (row, frame) for row, entry in enumerate(self.header.objects) for frame, number in entry.records
+        }
+        found = [[None] * self.header.video.num_frames for _ in self.header.objects]
+        with _opened(self.path) as archive:
+            lengths = _read_lengths(archive)
+            check_objects(self.header, len(lengths), None)
+            with archive.open(_RECORDS) as part:
+                for number, length in enumerate(lengths):
+                    record = FrameRecord.from_bytes(part.read(length))
+                    row, frame = places[number]
+                    present = record.object_score > options.object_score_threshold
+                    (code,) = frame_codes(record.logits[None], [present], size, options)
+                    found[row][frame] = code if mask_area(code) else None
+                part.read()  # only at the end is the check sum compared
+        return {entry.object_id: tuple(track) for entry, track in zip(self.header.objects, found, strict=True)}
 
     def restore(self, core: SessionCore) -> None:
         """Fills a new session; everything is checked before it is built.

@@ -77,13 +77,13 @@ def read_header(data: Any) -> SessionHeader:
     return header
 
 
-def check_objects(header: SessionHeader, num_records: int, side: int) -> None:
+def check_objects(header: SessionHeader, num_records: int, side: int | None) -> None:
     """Raises `ValueError` where objects, records and prompts do not belong to each other or to the video.
 
     Args:
         header: of a file whose video has been compared with the one given.
         num_records: records in the file.
-        side: of SAM-2's input, for masks that were given.
+        side: of SAM-2's input, for masks that were given; `None` where no model is at hand that would read them.
     """
     numbers = [entry.object_id for entry in header.objects]
     if len(set(numbers)) != len(numbers) or not all(0 <= number < header.next_id for number in numbers):
@@ -100,7 +100,7 @@ def check_objects(header: SessionHeader, num_records: int, side: int) -> None:
             raise ValueError(f"object {entry.object_id}: {error}") from error
 
 
-def _check_object(entry: ObjectEntry, video: VideoEntry, num_records: int, side: int) -> None:
+def _check_object(entry: ObjectEntry, video: VideoEntry, num_records: int, side: int | None) -> None:
     if not 0 <= entry.seg_probability <= 1:
         raise ValueError(f"the probability {entry.seg_probability:g} is not in [0, 1]")
     recorded, prompted = [frame for frame, _ in entry.records], [frame for frame, _ in entry.prompts]
@@ -116,9 +116,9 @@ def _check_object(entry: ObjectEntry, video: VideoEntry, num_records: int, side:
         _check_prompt(given, frame, video, side)
 
 
-def _check_prompt(given: GivenPrompt, frame: int, video: VideoEntry, side: int) -> None:
+def _check_prompt(given: GivenPrompt, frame: int, video: VideoEntry, side: int | None) -> None:
     if given.mask is not None:
-        if given.points or given.box is not None or given.mask["size"] != [side, side]:
+        if given.points or given.box is not None or given.mask["size"] != [side or given.mask["size"][0]] * 2:
             raise ValueError(f"frame {frame}: a mask of {given.mask['size']}, or clicks beside it, for {side} pixels")
         return
     points, size = [list(point) for point in given.points], (video.height, video.width)

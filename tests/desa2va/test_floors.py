@@ -8,7 +8,7 @@ import pytest
 import desa2va
 
 ROOT = Path(desa2va.__file__).resolve().parent.parent
-ROOMS = ("configuration", "processing", "modeling_desa2va", "training", "eval")
+ROOMS = ("configuration", "processing", "modeling_desa2va", "training", "eval", "annotation")
 
 # From the ground up. A module belongs to the longest name that begins its own; names of one floor are strangers.
 FLOORS = [
@@ -32,6 +32,7 @@ FLOORS = [
     ["training.data.refshapes", "training.data.readers", "training.disentangling"],
     ["training"],
     ["eval"],
+    ["annotation"],
     [""],
 ]
 HEIGHT = {name: height for height, floor in enumerate(FLOORS) for name in floor}

@@ -13,7 +13,7 @@ import desa2va
 from desa2va.commands import doctor
 
 ROOT = Path(desa2va.__file__).resolve().parent.parent
-ROOMS = ("configuration", "processing", "modeling_desa2va", "training", "eval")
+ROOMS = ("configuration", "processing", "modeling_desa2va", "training", "eval", "annotation")
 
 
 def run_python(code: str, cwd: Path = ROOT) -> str:

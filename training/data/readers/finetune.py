@@ -6,6 +6,7 @@ A file holds a JSON list of records, or one record per line (`.jsonl`). A record
 |---|---|
 | `image` | a picture, named relative to the root; or |
 | `video` | a list of frame pictures, a folder of them, or a video file |
+| `stride` | optional, of a video file or folder: masks belong to every n-th frame from the first; by default 1 |
 | `text` | one expression per object, e.g. `"the dog on the left"` |
 | `mask` | for every expression its mask; `null` where the picture holds no such thing |
 | `caption` | optional: what a description of the visual says |
@@ -86,6 +87,9 @@ class _Checker:
             warnings.simplefilter("ignore", UserWarning)  # `unreadable` tells them, with all pixels read
             paths, is_video = self.paths(entry)
             size, num_frames = measure(paths, is_video)
+        with named_field("stride"):
+            stride = self.stride(entry, is_video)
+            num_frames = -(-num_frames // stride)
         texts, masks = expressions(entry)
         codes = []
         for index, mask in enumerate(masks):
@@ -96,7 +100,16 @@ class _Checker:
             raise FieldError("record", "nothing to learn: neither text with mask, nor caption, nor conversations")
         asked = [expression_dialogue(text.strip(), found) for text, found in zip(texts, codes, strict=True)]
         name = f"{os.path.basename(self.source)}, record {self.number} ({paths[0]})"
-        return Record(name, paths, is_video, size, num_frames, (*asked, *chats), self.source)
+        return Record(name, paths, is_video, size, num_frames, (*asked, *chats), self.source, stride=stride)
+
+    def stride(self, entry: dict[str, Any], is_video: bool) -> int:
+        """Frames of the video per mask."""
+        stride = entry.get("stride", 1)
+        if type(stride) is not int or stride < 1:
+            raise ValueError(f"must be a whole number of frames, at least 1, got {stride!r:.40}")
+        if stride > 1 and not (is_video and isinstance(entry["video"], str)):
+            raise ValueError("is for a video file or a folder of frames; of a list of frames name those with masks")
+        return stride
 
     def paths(self, entry: dict[str, Any]) -> tuple[tuple[str, ...], bool]:
         """Full names of the files, and whether they are a video."""

@@ -18,7 +18,7 @@ from desa2va.training.data.record_media import measure
 from desa2va.training.data.records import Dialogue, Record, RecordError, expression_dialogue, inside
 
 from .annotation_files import check_split, read_file
-from .expression_videos import clip_records, read_clips
+from .expression_videos import Codes, clip_records, read_clips
 from .mask_dicts import MaskDict, annotation_labels, united_frames
 from .status import Status, look
 
@@ -84,12 +84,12 @@ def _video(
         raise ValueError("needs 'video_path', 'anno_path' and an object 'objects'")
     path, annotation = (inside(folder, _media_name(entry, key)) for key in ("video_path", "anno_path"))
     size, length = measure((path,), True)
-    masklet = _masklet(annotation, length)
+    masklet = read_masklet(annotation, length)
     dialogues: list[Dialogue] = []
     for group, (number, said) in enumerate(sorted(entry["objects"].items())):
         try:
             texts = _texts(said, captions)
-            codes = united_frames([_track(masklet, number)], size)
+            codes = masklet_codes(masklet, number, size)
         except ValueError as error:
             yield RecordError(where, f"object {number}", str(error))
             continue
@@ -119,8 +119,16 @@ def _media_name(entry: dict[str, Any], key: str) -> str:
     return _DOUBLED.sub(r"\1sav_train/\2/", value)
 
 
-def _masklet(path: str, length: int) -> list[list[Any]]:
-    """Per annotated frame the codes of all objects."""
+def read_masklet(path: str, length: int) -> list[list[Any]]:
+    """Per annotated frame the codes of all objects.
+
+    Args:
+        path: an annotation file of SA-V. length: frames of its video.
+
+    Raises:
+        FileNotFoundError: no such file. ValueError: of another shape, or masks of another number of frames than every
+            fourth of the video.
+    """
     content = read_file(Path(path))
     masklet = content.get("masklet") if isinstance(content, dict) else None
     if not isinstance(masklet, list) or not all(isinstance(frame, list) for frame in masklet):
@@ -134,12 +142,19 @@ def _masklet(path: str, length: int) -> list[list[Any]]:
     return masklet
 
 
-def _track(masklet: list[list[Any]], number: str) -> list[Any]:
-    """The codes of one object."""
+def masklet_codes(masklet: list[list[Any]], number: str, size: tuple[int, int]) -> Codes:
+    """One checked code per annotated frame of one object, `None` where it is not seen.
+
+    Args:
+        masklet: of `read_masklet`. number: of the object, its place in the inner lists. size: (height, width).
+
+    Raises:
+        ValueError: no object of this number, or what is no code of this size; the frame is named.
+    """
     if not number.isdecimal() or any(int(number) >= len(frame) for frame in masklet):
         fewest = min(map(len, masklet), default=0)
         raise ValueError(f"the mask file has objects 0 to {fewest - 1}, none of number {number:.40}")
-    return [frame[int(number)] for frame in masklet]
+    return united_frames([[frame[int(number)] for frame in masklet]], size)
 
 
 def _texts(said: Any, captions: tuple[str, ...]) -> list[tuple[str, str]]:
@@ -164,4 +179,4 @@ def ref_sav_status(root: Path) -> Status:
     return look(root, names, where, licence=_LICENCE)
 
 
-__all__ = ["SPLITS", "STRIDE", "read_ref_sav", "ref_sav_status"]
+__all__ = ["SPLITS", "STRIDE", "masklet_codes", "read_masklet", "read_ref_sav", "ref_sav_status"]

@@ -10,13 +10,14 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from desa2va.cli import main
+from desa2va.processing.files import VideoWriter
 from desa2va.training.arguments import DeSa2VATrainingArguments, MaskLossArguments
 from desa2va.training.data.build import open_dataset
 from desa2va.training.data.mask_codes import encode_mask
 from desa2va.training.data.mixture import Mixture
 from desa2va.training.data.readers import read_finetune
 from desa2va.training.data.record_lengths import check_lengths, too_long
-from desa2va.training.data.record_media import unreadable
+from desa2va.training.data.record_media import read_frames, unreadable
 from desa2va.training.data.records import Record, RecordError
 from desa2va.training.data.refshapes.dataset import RefShapes
 from desa2va.training.data.refshapes.disk import DEFAULT_KINDS, write_refshapes
@@ -441,3 +442,20 @@ def test_what_passes_is_learned(processor, folder):
             processor.collate([data[number]])
     with pytest.raises(ValueError, match=r"train.json, record 1 .*max_length=2048"):
         check_lengths(Mixture([data], [1.0], 4), processor)
+
+
+def test_masks_on_every_nth_frame_of_a_video_file(tmp_path):
+    """Guards against masks of SA-V, on every fourth frame, that say of the others that they show nothing."""
+    with VideoWriter(tmp_path / "clip.mp4", 24) as video:
+        for frame in range(9):
+            video.write(np.full((32, 48, 3), 20 * frame, np.uint8))
+    code = encode_mask(np.ones((32, 48), bool))
+    entry = {"video": "clip.mp4", "stride": 4, "text": ["it"], "mask": [[code, None, code]]}
+    lists = {"video": ["a.png"], "stride": 2, "text": ["it"], "mask": [[code]]}
+    Image.new("RGB", (48, 32)).save(tmp_path / "a.png")
+    bad = [{**entry, "stride": 0}, {**entry, "stride": True}, {**entry, "stride": 3, "mask": [[code]]}, lists]
+    (tmp_path / "train.json").write_text(json.dumps([entry, *bad]))
+    record, *errors = read_finetune(tmp_path / "train.json")
+    assert (record.num_frames, record.stride) == (3, 4)
+    assert [round(frame.mean() / 20) for frame in read_frames(record, [0, 1, 2])] == [0, 4, 8]
+    assert [error.field for error in errors] == ["stride", "stride", "mask 0", "stride"]

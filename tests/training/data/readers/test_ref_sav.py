@@ -9,7 +9,7 @@ import pytest
 
 from desa2va.processing.files import VideoWriter
 from desa2va.training.data.mask_codes import decode_mask, encode_mask
-from desa2va.training.data.readers.ref_sav import _masklet, read_ref_sav, ref_sav_status
+from desa2va.training.data.readers.ref_sav import read_masklet, read_ref_sav, ref_sav_status
 from desa2va.training.data.record_dataset import RecordDataset
 from desa2va.training.data.record_media import read_timed_frames
 from desa2va.training.data.sources import open_source, reader_options
@@ -180,7 +180,7 @@ def test_status(root):
 def test_a_real_annotation(tmp_path):
     """121 annotated frames of 483, five objects, 848 x 480; a part of it as a record."""
     content = json.loads(REAL.read_text())
-    assert len(_masklet(os.fspath(REAL), 483)) == 121
+    assert len(read_masklet(os.fspath(REAL), 483)) == 121
     place = tmp_path / "video_datas" / "sam_v_full" / "sav_train" / "sav_000"
     write_video(place / "sav_000001.mp4", np.zeros((21, 848, 480, 3), np.uint8))
     dump({**content, "masklet": content["masklet"][:6]}, place / "sav_000001_manual.json")
