@@ -5,7 +5,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-import datasets
 import torch
 from huggingface_hub import constants
 from peft import get_peft_model
@@ -15,7 +14,6 @@ from desa2va.adapters import lora_config
 from desa2va.training.data.build import open_dataset
 from desa2va.training.train import run_recipe
 
-datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN = 0
 constants.DOWNLOAD_CHUNK_SIZE = 100_000  # of ten megabytes, nothing of a tiny model would be kept
 
 

@@ -42,6 +42,13 @@ TRAINING = {
         "orthogonality": 0.1,
     },
 }
+FULL = TRAINING | {
+    "phase": "fusion",
+    "language_model": "full",
+    "gradient_checkpointing": True,
+    "max_steps": 2,
+    "save_strategy": "no",
+}
 VALIDATED = CONFIG | {"data": {"validation": {"dataset": "refshapes", "options": {"length": 4, "conversations": 1}}}}
 # What `accelerate launch --config_file examples/accelerate/fsdp2.yaml` sets.
 FSDP = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_CPU_RAM_EFFICIENT_LOADING": "false"}
@@ -79,7 +86,7 @@ def whole():
 
 
 def losses(folder):
-    history = json.loads((folder / "trainer_state.json").read_text())["log_history"]
+    history = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     return [{name: value for name, value in entry.items() if "loss" in name} for entry in history if "loss" in entry]
 
 
@@ -96,6 +103,8 @@ def main(base):
     held = [load_file(base / kind / "checkpoint-2" / "objective.safetensors") for kind in kinds]
     report["stored"] = [{name: list(value.shape) for name, value in state.items()} for state in held]
     report["shards"] = sorted(path.name for path in (base / "fsdp" / "checkpoint-2" / "optimizer_0").glob("*"))
+    report["full"] = {kind: pair(base / "full" / kind, FULL, prepare) for kind, prepare in kinds.items()}
+    report["full losses"] = {kind: losses(base / "full" / kind) for kind in kinds}
     if RESUMES:
         shutil.copytree(base / "fsdp" / "checkpoint-2", base / "again" / "checkpoint-2")
         report["resumed"] = pair(base / "again", TRAINING, sharded, VALIDATED)

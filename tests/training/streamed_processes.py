@@ -110,7 +110,6 @@ def both(work):
 def main(base):
     """What was read, and what a run read that went on from step 6, in the middle of the second pass."""
     datasets.config.HF_DATASETS_CACHE = base / "cache"
-    datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN = 0
     report = {}
     for name, data, workers in (
         ("shards", prepared(base / "a", 32, 8), 0),

@@ -32,6 +32,17 @@ def test_sharding_changes_no_loss(report):
     assert report["apart"] < 1e-4  # of three steps of 1e-4 each
 
 
+def test_a_language_model_that_learns_in_full(report):
+    """Guards phase `fusion` with layers that are gathered again for what a backward pass forgot, while a whole copy of
+    them reads the labels in one process alone.
+    """
+    assert report["full"] == {"ddp": [0, 0], "fsdp": [0, 0]}
+    whole, sharded = (report["full losses"][kind] for kind in ("ddp", "fsdp"))
+    assert len(whole) == len(sharded) == 2
+    for one, other in zip(whole, sharded, strict=True):
+        assert one == pytest.approx(other, rel=1e-4, abs=2e-5)
+
+
 def test_what_is_written_is_whole(report):
     """A checkpoint held the share of one process, and the model's folder could not be read."""
     assert report["names"] == [True, True]

@@ -7,6 +7,7 @@ sample needs their frames, so that neither PIL nor torchcodec decodes a cell for
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -25,6 +26,10 @@ HUB = "hub:"
 _MARKS = ("dataset_info.json", "dataset_dict.json", "state.json", "manifest.json")
 _PARTS = 64  # of a saved data set that is streamed: readers that share them evenly read nothing in vain
 _FORMATS = {".parquet": "parquet", ".arrow": "arrow"}
+# Newer versions of `datasets` mix ten files at a time and sleep five seconds after every pass over Parquet; older ones
+# read file after file, and so do we with any version: the order of a run does not depend on it.
+_MIXES_FILES = "max_buffer_input_shards" in inspect.signature(datasets.IterableDataset.shuffle).parameters
+_FILE_AFTER_FILE = {"max_buffer_input_shards": 1} if _MIXES_FILES else {}
 
 
 class TableRecords(Sequence[Record]):
@@ -99,7 +104,8 @@ class RecordStream:
         Returns:
             Functions that make the records; they raise the `RecordError` of a wrong one.
         """
-        table = split_dataset_by_node(self.table, reader, readers).shuffle(seed=seed, buffer_size=buffer)
+        own = split_dataset_by_node(self.table, reader, readers)
+        table = own.shuffle(seed=seed, buffer_size=buffer, **_FILE_AFTER_FILE)
         table.set_epoch(epoch)
         # `iter` and not `__iter__`, which would deal to a loader's workers what has been dealt.
         for number, row in enumerate(table.iter(1)):

@@ -163,3 +163,15 @@ def test_wrong_rows_are_named(tmp_path):
             raise item
     with pytest.raises(RecordError, match="row 2, text 0"):
         open_dataset(tmp_path / "set")[2]
+
+
+def test_a_pass_over_a_stream_ends_at_once(tmp_path, monkeypatch):
+    """`datasets` mixed several files at a time and then slept for five seconds, in every reader after every pass."""
+    for number in range(3):
+        table = datasets.Dataset.from_list([{"image": PICTURE, "text": "it", "mask": None}] * 2)
+        table.to_parquet(tmp_path / "set" / f"train-{number:05}-of-00003.parquet")
+    slept = []
+    monkeypatch.setattr(datasets.iterable_dataset.time, "sleep", slept.append)
+    stream = read_table(tmp_path / "set", streamed=True)
+    assert sum(1 for _ in stream.shuffled(seed=0, epoch=0, buffer=4)) == 6
+    assert slept == []
