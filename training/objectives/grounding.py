@@ -28,6 +28,7 @@ READOUT = (PLACES * PLACES, len(COLOR_NAMES), len(SHAPES), len(SIZES))
 READOUT_WEIGHTS = (0.7, 1.0, 1.0, 0.5)
 LOOKING_HEADS = 2
 LOOKING_LAYERS = (2, 3)
+LENGTH_GROUPS = 4
 
 
 class GroundingObjective(Objective):
@@ -64,22 +65,17 @@ class GroundingObjective(Objective):
         embeddings = model.get_input_embeddings()(batch["input_ids"])
         places = batch["input_ids"] == model.config.mllm_config.image_token_id
         tokens = shown.pooler_output[batch["image_index"]].flatten(0, 1)
-        output = layers(
-            inputs_embeds=embeddings.masked_scatter(places[..., None], tokens.to(embeddings.dtype)),
-            attention_mask=batch["attention_mask"],
-            output_attentions=True,
-            use_cache=False,
-        )
-        states = output.last_hidden_state
+        seg = torch.isin(batch["input_ids"], torch.tensor(model.config.seg_token_ids, device=embeddings.device))
+        embeddings = embeddings.masked_scatter(places[..., None], tokens.to(embeddings.dtype))
+        states, looks = self._read(embeddings, batch["attention_mask"], seg)
         terms = {"language": model._language_loss(states, batch["labels"])}
         metrics: dict[str, torch.Tensor] = {}
         samples: list[Sample] = batch["samples"]
-        seg = torch.isin(batch["input_ids"], torch.tensor(model.config.seg_token_ids, device=states.device))
         if seg.any():
             targets = _targets(samples).to(states.device)
             terms["grounding"] = self._grounding(states[seg], targets, metrics)
             first = places & (places.cumsum(1) <= shown.pooler_output.shape[1])
-            terms["attention"] = self._attention(output.attentions, seg, first, batch["mask_labels"], metrics)
+            terms["attention"] = self._attention(looks, first[seg.nonzero()[:, 0]], batch["mask_labels"], metrics)
         frames = _shown_frames(batch["sequence_visual"], batch["image_index"], samples)
         terms["word"] = self._words(shown.pooler_output, samples, frames)
         cells = factor_maps(samples, self.grid, majority=True)[:, frames].flatten(2).to(states.device)
@@ -100,31 +96,49 @@ class GroundingObjective(Objective):
             metrics[f"seg_{name}"] = (logits.argmax(1) == column).float().mean()
         return loss
 
-    def _attention(
-        self,
-        attentions: tuple,
-        seg: torch.Tensor,
-        places: torch.Tensor,
-        mask_labels: list[torch.Tensor],
-        metrics: dict,
-    ) -> torch.Tensor:
-        """Minus the log of the attention mass on the image tokens that the target covers; `places` (B, N) are those of
-        the first frame.
+    def _read(
+        self, embeddings: torch.Tensor, attention_mask: torch.Tensor, seg: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """States (B, N, D), and where every `[SEG]` looks (O, layers, heads, N).
+
+        Rows of like length are read together: a video's is three times a picture's, and padding costs like words.
         """
+        lengths = attention_mask.sum(1)
         rows, columns = seg.nonzero(as_tuple=True)
-        count = int(places[rows[0]].sum())
-        side = int(count**0.5)
-        covered = torch.cat([masks[:1, None].float() for masks in mask_labels]).to(seg.device)
+        states = torch.zeros_like(embeddings)
+        looks = embeddings.new_zeros(len(rows), len(LOOKING_LAYERS), LOOKING_HEADS, seg.shape[1])
+        for group in lengths.argsort().chunk(LENGTH_GROUPS):
+            end = int(lengths[group].max())
+            output = self.model.mllm.model.language_model(
+                inputs_embeds=embeddings[group, :end],
+                attention_mask=attention_mask[group, :end],
+                output_attentions=True,
+                use_cache=False,
+            )
+            states[group, :end] = output.last_hidden_state
+            found = (rows[:, None] == group).nonzero()
+            for place, layer in enumerate(LOOKING_LAYERS):
+                weights = output.attentions[layer][found[:, 1], :LOOKING_HEADS, columns[found[:, 0]]]
+                looks[found[:, 0], place, :, :end] = weights
+        return states, looks
+
+    def _attention(
+        self, looks: torch.Tensor, places: torch.Tensor, mask_labels: list[torch.Tensor], metrics: dict
+    ) -> torch.Tensor:
+        """Minus the log of the attention mass on the image tokens that the target covers.
+
+        Args:
+            looks: (O, layers, heads, N) of `_read`. places: bool (O, N), the first frame's tokens. mask_labels: of the
+                samples, (objects, frames, H, W). metrics: gets `seg_looks`.
+        """
+        side = int(int(places[0].sum()) ** 0.5)
+        covered = torch.cat([masks[:1, None].float() for masks in mask_labels]).to(looks.device)
         covered = F.adaptive_avg_pool2d(covered, side).flatten(1)
-        wanted = (covered > 0.2 * covered.amax(dim=1, keepdim=True)).float()
-        loss = wanted.new_zeros(())
-        for layer in LOOKING_LAYERS:
-            looks = attentions[layer][rows, :LOOKING_HEADS, columns]
-            on_image = looks.transpose(1, 2)[places[rows]].view(len(rows), count, LOOKING_HEADS)
-            mass = (on_image * wanted[..., None]).sum(dim=1)
-            loss = loss - (mass + 1e-4).log().mean() / len(LOOKING_LAYERS)
-            metrics["seg_looks"] = mass.detach().mean()
-        return loss
+        wanted = (covered > 0.2 * covered.amax(dim=1, keepdim=True)).to(looks)
+        on_image = looks.permute(0, 3, 1, 2)[places].unflatten(0, (len(looks), side * side))
+        mass = (on_image * wanted[..., None, None]).sum(dim=1)
+        metrics["seg_looks"] = mass[:, -1].detach().mean()
+        return -(mass + 1e-4).log().mean()
 
     def _words(self, tokens: torch.Tensor, samples: list[Sample], frames: list[int]) -> torch.Tensor:
         """Image tokens (F, L, D) against the embeddings of the words for what they show."""
