@@ -16,10 +16,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from PIL import Image
+if TYPE_CHECKING:
+    from PIL import Image
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 _BUSY = {408, 409, 425, 429}

@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 
 from desa2va.argument_types import add_model_arguments, integer, named
+from desa2va.openai_client import KEY_VARIABLE
 
-from .names import BASELINES, BENCHMARKS
+from .names import BASELINES, BENCHMARKS, JUDGED
 
 
 def add_robustness_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,6 +66,16 @@ def add_benchmark_arguments(parser: argparse.ArgumentParser) -> None:
         default=1,
         metavar="W",
         help="processes that score; for J and F of long videos; default: %(default)s",
+    )
+    run.add_argument(
+        "--judge",
+        metavar="J",
+        help=f"who grades free answers ({', '.join(JUDGED)}): a model's name at --judge-url, else a folder or Hub id",
+    )
+    run.add_argument(
+        "--judge-url",
+        metavar="URL",
+        help=f"OpenAI-compatible endpoint of --judge, e.g. http://localhost:8000/v1; key: variable {KEY_VARIABLE}",
     )
     run.add_argument("--score-only", action="store_true", help="score the answers in --out; no model is loaded")
 

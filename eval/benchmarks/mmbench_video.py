@@ -2,12 +2,12 @@
 
 Enters: the name `mmbench_video-test`, and a judge, where there is one. Leaves: what it asks and how it scores: mean
 scores by ability; `all` counts an answer that was not judged as 0, `valid` leaves it out. The judge is a language
-model (the published figures are GPT-4's) and not part of this package: the command line keeps the answers, and
+model (the published figures are GPT-4's): one of `judges`, or a function of one's own:
 
     run = Run(benchmark("mmbench_video-test", judge), Path("data"), Path("eval-mmbench_video-test"))
     score_run(*finished_run(run))
 
-has them judged. (Paper section 4.1.)
+has kept answers judged. (Paper section 4.1.)
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from desa2va.training.data.readers import FRAMES
 from .questions import FAILED, Answer, Benchmark, Question
 
 Judge = Callable[[str, str, str], int | None]
-NO_JUDGE = "not computed: free answers need a judge, which is given in Python (docs/evaluation.md)"
+NO_JUDGE = "not computed: free answers need a judge; name one with --judge (docs/evaluation.md)"
 
 
 class JudgedScores:
@@ -46,8 +46,11 @@ class JudgedScores:
         return {"answer": answer.text, "truth": truth, "score": score}
 
     def figures(self) -> dict[str, Any]:
-        """Those of `MMBenchVideo`; without a judge a word why."""
-        return self.metric.compute() if self._judge is not None else {"scores": NO_JUDGE}
+        """Those of `MMBenchVideo` and who judged, where the judge says; without a judge a word why."""
+        if self._judge is None:
+            return {"scores": NO_JUDGE}
+        told = getattr(self._judge, "identity", None)
+        return {**self.metric.compute(), **({"judge": told} if told else {})}
 
 
 def benchmark(name: str, judge: Judge | None = None) -> Benchmark:
@@ -62,6 +65,7 @@ def benchmark(name: str, judge: Judge | None = None) -> Benchmark:
         wording="the question as published",
         scores=lambda root: JudgedScores(judge),
         masks=False,
+        unit="points",
     )
 
 

@@ -54,6 +54,7 @@ _FAMILIES = {
     ),
 }
 BENCHMARKS = {name: family for family, names in _FAMILIES.items() for name in names}
+JUDGED = _FAMILIES["mmbench_video"]
 ROBUSTNESS = "robustness"
 BASELINES = ("whole", "box", "point", "cascade", "key_frames")
 

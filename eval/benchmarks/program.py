@@ -13,11 +13,13 @@ from typing import Any
 from desa2va.argument_types import Parser
 from desa2va.eval.provenance import describe_run, model_folder, weights_sha256
 
+from . import mmbench_video
 from .arguments import add_benchmark_arguments, add_robustness_arguments
 from .asking import Answerer, ModelAnswerer
 from .baselines import OracleKeyFrames, OraclePrompt, whole_picture
 from .box_cascade import BoxCascade
-from .names import ROBUSTNESS, open_benchmark
+from .judges import KeptJudge, open_judge
+from .names import JUDGED, ROBUSTNESS, open_benchmark
 from .processes import Processes, joined_processes, own_device
 from .questions import Benchmark
 from .runner import Run, answer_all, finished_run, score_run
@@ -40,7 +42,7 @@ def run(args: argparse.Namespace) -> dict[str, Any] | None:
     Raises:
         FileNotFoundError, ValueError: model or data are not there or wrong; or `--out` holds another run.
     """
-    benchmark = open_benchmark(name_of(args))
+    benchmark, judge = judged_benchmark(args)
     chosen = Run(benchmark, args.data, output_of(args), args.limit, args.batch_size, args.prompt)
     if args.score_only:
         return score_run(*finished_run(chosen), args.score_workers)
@@ -57,9 +59,30 @@ def run(args: argparse.Namespace) -> dict[str, Any] | None:
             raise ValueError(f"--baseline key_frames is for videos; {benchmark.name} asks about pictures")
         if benchmark.scores is not None:
             benchmark.scores(args.data)
+        if judge is not None and processes.rank == 0:
+            judge.check()
         answerer, model, machine = loaded_answerer(args, processes)
         answers = answer_all(chosen, plan, answerer, model, machine, processes)
     return score_run(chosen, plan, answers, args.score_workers) if processes.rank == 0 else None
+
+
+def judged_benchmark(args: argparse.Namespace) -> tuple[Benchmark, KeptJudge | None]:
+    """The benchmark, with its judge where one is named.
+
+    Raises:
+        ValueError: a judge where none is needed, an address without a judge, or several processes that score.
+    """
+    benchmark = open_benchmark(name_of(args))
+    if args.judge is None:
+        if args.judge_url is not None:
+            raise ValueError("--judge-url needs --judge, the model's name there")
+        return benchmark, None
+    if benchmark.name not in JUDGED:
+        raise ValueError(f"--judge grades free answers, of {', '.join(JUDGED)}; {benchmark.name} has none")
+    if args.score_workers > 1:
+        raise ValueError("one process asks the judge; leave out --score-workers")
+    judge = open_judge(args.judge, args.judge_url, args.device, output_of(args))
+    return mmbench_video.benchmark(benchmark.name, judge), judge
 
 
 def output_of(args: argparse.Namespace) -> Path:
@@ -140,4 +163,4 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-__all__ = ["loaded_answerer", "main", "name_of", "output_of", "run", "summarise"]
+__all__ = ["judged_benchmark", "loaded_answerer", "main", "name_of", "output_of", "run", "summarise"]

@@ -53,6 +53,10 @@ def test_figures_of_the_papers_are_what_their_text_says():
     assert found["Sa2VA, table 8", "Sa2VA-4B (InternVL2.5)", "mevis-valid_u", "jf"] == 55.9
     assert found["Sa2VA-i, table Performance Highlights", "Sa2VA-4B (InternVL2.5)", "mevis-valid", "jf"] == 46.4
     assert found["Sa2VA, table 10", "Sa2VA-8b", "ref_sav-valid", "overall.jf"] == 50.0
+    assert (
+        found["Sa2VA, table 6", "Sa2VA-8B (InternVL2)", "video_mme-without_subtitles", "vlmevalkit.accuracy"] == 52.1
+    )
+    assert found["Sa2VA, table 6", "Sa2VA-8B (InternVL2)", "mmbench_video-test", "coarse_all.Overall"] == 1.34
 
 
 def test_every_group_of_works_that_is_known_to_be_strong_is_there():
