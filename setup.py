@@ -6,7 +6,7 @@ ROOMS = ("configuration", "processing", "modeling_desa2va", "training", "eval", 
 packages = [name for name in find_packages(".") if name.split(".")[0] in ROOMS]
 
 setup(
-    packages=["desa2va", "desa2va.commands", *(f"desa2va.{name}" for name in packages)],
+    packages=["desa2va", "desa2va.commands", "desa2va.serving", *(f"desa2va.{name}" for name in packages)],
     package_dir={"desa2va": "desa2va", **{f"desa2va.{room}": room for room in ROOMS}},
     package_data={
         "desa2va": ["py.typed", "assets/**/*", "templates/*"],

@@ -18,6 +18,7 @@ COMMANDS = (
     "demo",
     "segment",
     "chat",
+    "serve",
     "train",
     "data",
     "evaluate",
@@ -40,6 +41,7 @@ start here:
   desa2va segment photo.jpg "the small red circle"     masks of your own picture
   desa2va segment clip.mp4 "the green star" --out out  masks of every frame of a video
   desa2va chat photo.jpg "what color is the square?"  an answer in words
+  desa2va serve                                        the same over HTTP, for many clients
 
 your own model:
   desa2va data refshapes --out shapes --limit 1000     write a procedural data set

@@ -31,6 +31,7 @@ from .outputs import DeSa2VAOutput, ImageFeatures, MaskPass, MaskPrediction
 from .pipeline import TASK, ReferringSegmentationPipeline
 from .precision import HALF_DTYPES
 from .quantization import keep_as_stored, without_own_parts
+from .remembered import encode_remembered
 from .segmenter import DeSa2VASegmenter
 
 LANGUAGE_INPUTS = ("pixel_values", "image_grid_thw", "mm_token_type_ids")
@@ -220,12 +221,17 @@ class DeSa2VAModel(PredictForwardMixin, StreamingMixin, DeSa2VAPreTrainedModel):
     def encode_images(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """InternVL's vision tower and projector: (tiles, 3, s, s) -> (tiles, L, D)."""
         config = self.config.mllm_config
-        return self.mllm.model.get_image_features(
-            pixel_values,
-            vision_feature_layer=config.vision_feature_layer,
-            vision_feature_select_strategy=config.vision_feature_select_strategy,
-            return_dict=True,
-        ).pooler_output
+
+        def encode(pixels: torch.Tensor) -> list[torch.Tensor]:
+            seen = self.mllm.model.get_image_features(
+                pixels,
+                vision_feature_layer=config.vision_feature_layer,
+                vision_feature_select_strategy=config.vision_feature_select_strategy,
+                return_dict=True,
+            )
+            return [seen.pooler_output]
+
+        return encode_remembered("language", pixel_values, encode)[0]
 
     def language_inputs(
         self,

@@ -17,6 +17,7 @@ from .devices import bring_small_weights, execution_device
 from .image_encoder import read_only_what_counts
 from .outputs import ImageFeatures, MaskPrediction
 from .precision import Float32Module, in_autocast, without_autocast
+from .remembered import encode_remembered
 
 
 class DeSa2VASegmenter(Float32Module):
@@ -59,10 +60,15 @@ class DeSa2VASegmenter(Float32Module):
         if tuple(pixel_values.shape[-2:]) != (size, size):
             raise ValueError(f"SAM-2 takes {size}x{size} pixels here, got {tuple(pixel_values.shape[-2:])}")
         dtype = self.sam.no_memory_embedding.dtype
-        chunks = pixel_values.split(batch_size or max(len(pixel_values), 1))
-        encoded = [self.sam.vision_encoder(chunk.to(dtype), return_dict=True) for chunk in chunks]
-        levels = [torch.cat([out.fpn_hidden_states[level] for out in encoded]) for level in range(3)]
-        return ImageFeatures(*levels, position=encoded[0].fpn_position_encoding[-1][:1])
+
+        def encode(pixels: torch.Tensor) -> list[torch.Tensor]:
+            chunks = pixels.split(batch_size or max(len(pixels), 1))
+            encoded = [self.sam.vision_encoder(chunk.to(dtype), return_dict=True) for chunk in chunks]
+            levels = [torch.cat([out.fpn_hidden_states[level] for out in encoded]) for level in range(3)]
+            return [*levels, encoded[0].fpn_position_encoding[-1][:1].expand_as(levels[-1])]
+
+        *levels, position = encode_remembered("sam2", pixel_values, encode)
+        return ImageFeatures(*levels, position=position[:1])
 
     def embed_prompts(
         self,

@@ -1,6 +1,7 @@
 """Whatever a user hands over: pictures, videos, cameras, clicks, messages, and which frames are looked at."""
 
 from .chat_messages import Dialogue, VisualPart, parse_messages
+from .download import download
 from .frame_source import FrameSource, check_indices, frame_range, frame_seconds
 from .given_sources import is_picture, plain_source, shown, shown_source
 from .image_loading import IMAGE_EXTENSIONS, image_size, load_image
@@ -21,6 +22,7 @@ __all__ = [
     "ObjectPrompt",
     "VisualPart",
     "check_indices",
+    "download",
     "draw_regions",
     "frame_range",
     "frame_seconds",

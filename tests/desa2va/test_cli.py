@@ -20,6 +20,7 @@ NAMES = (
     "demo",
     "segment",
     "chat",
+    "serve",
     "train",
     "data",
     "eval",
