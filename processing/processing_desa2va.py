@@ -32,11 +32,11 @@ from .batch import (
     check_aspect_ratio,
     default_labels,
     describe_visuals,
-    has_words,
     open_visuals,
     plan_inference,
     plan_requests,
     prompts_of_visuals,
+    prompts_suffice,
     read_options,
     refuse_rendered,
     region_cells,
@@ -295,7 +295,7 @@ class DeSa2VAProcessor(ChatTemplateMixin, TrainingBatchMixin, FlatExportMixin, P
         if self.mllm_type != "internvl":
             check_aspect_ratio(visuals)
         prompts = prompts_of_visuals(points, boxes, masks, visuals)
-        prompts_alone = any(prompts) and text is None and dialogues is None and not has_words(task)
+        prompts_alone = any(prompts) and text is None and dialogues is None and prompts_suffice(task)
         requests = []
         if not prompts_alone:
             kinds, marked = [info.kind for info in visuals], [len(entries) for entries in prompts]

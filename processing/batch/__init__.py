@@ -10,7 +10,7 @@ from .inference_plan import check_aspect_ratio, describe_visuals, plan_inference
 from .rendered_chat import refuse_rendered, rendered_dialogues
 from .sa2va_pixels import PIXEL_RULE
 from .sa2va_prompts import region_cells, sa2va_sequence
-from .tasks import TASKS, WORD_TASKS, apply_task, check_tasks, has_words
+from .tasks import TASKS, WORD_TASKS, apply_task, check_tasks, prompts_suffice
 from .training_batch import TrainingBatchMixin
 from .training_plan import plan_training
 from .user_request import DeSa2VABatch, VisualInfo, open_visuals, plan_requests
@@ -40,12 +40,12 @@ __all__ = [
     "check_tasks",
     "default_labels",
     "describe_visuals",
-    "has_words",
     "open_visuals",
     "plan_inference",
     "plan_requests",
     "plan_training",
     "prompts_of_visuals",
+    "prompts_suffice",
     "read_options",
     "refuse_rendered",
     "rendered_dialogues",

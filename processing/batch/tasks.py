@@ -14,6 +14,7 @@ from desa2va.processing.inputs import shown
 TASKS = ("auto", "segment", "chat", "caption", "gcg", "region")
 WORDED_TASKS = ("caption", "gcg", "region")  # asked in words of their own where the user gives none
 WORD_TASKS = ("chat", "caption", "region")  # answered in words alone, never with a [SEG]
+PROMPT_TASKS = ("auto", "segment")  # what points, boxes and masks may be given for without words
 VISUAL_TASKS = ("segment", "caption", "gcg", "region")
 CAPTION_REQUESTS = {"image": "Describe the image.", "video": "Describe the video."}
 REGION_REQUEST = "What is region {}?"
@@ -45,9 +46,22 @@ def check_tasks(task: str | Sequence[str]) -> list[str]:
     return tasks
 
 
-def has_words(task: str | Sequence[str]) -> bool:
-    """Whether something is asked even where the user says nothing."""
-    return any(one in WORDED_TASKS for one in ([task] if isinstance(task, str) else task))
+def prompts_suffice(task: str | Sequence[str]) -> bool:
+    """Whether points, boxes or masks alone say what is wanted; otherwise the task asks in words of its own.
+
+    Raises:
+        ValueError: an unknown task, or one that needs words of the user.
+    """
+    tasks = check_tasks(task)
+    if any(one in WORDED_TASKS for one in tasks):
+        return False
+    for one in tasks:
+        if one not in PROMPT_TASKS:
+            raise ValueError(
+                f"task={one!r} needs words beside points=, boxes= or masks=: give text= or messages=; without words "
+                "SAM-2 alone sees them (task 'auto' or 'segment')"
+            )
+    return True
 
 
 def default_request(task: str, kind: str, gcg_instruction: str, region: int = 1) -> str:
@@ -87,5 +101,5 @@ __all__ = [
     "apply_task",
     "check_tasks",
     "default_request",
-    "has_words",
+    "prompts_suffice",
 ]

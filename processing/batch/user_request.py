@@ -268,9 +268,8 @@ def _worded_requests(tasks: list[str], kinds: list[str], gcg_instruction: str, m
     requests = []
     for task in tasks:
         if task not in WORDED_TASKS:
-            raise ValueError(
-                f"nothing is asked with task={task!r}: give text=, messages=, or points=, boxes= or masks="
-            )
+            marks = "" if any(marked) else ", or points=, boxes= or masks="
+            raise ValueError(f"nothing is asked with task={task!r}: give text= or messages={marks}")
         for visual, kind in enumerate(kinds):
             count = marked[visual] if task == "region" else 1
             if not count:

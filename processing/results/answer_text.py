@@ -16,6 +16,7 @@ from typing import Any
 # Between a phrase and a further [SEG] that belongs to it as well: "<p> two dogs </p> [SEG], [SEG] and [SEG]".
 _LIST_GLUE = re.compile(r"[\s,]*(and)?[\s,]*")
 _CLOSING_PUNCTUATION = tuple(".,;:!?)")
+_SENTENCE_END = tuple(".!?")
 
 
 @dataclass
@@ -118,11 +119,15 @@ class AnswerParser:
 
 
 def _join(answer: ParsedAnswer, segment: str) -> int:
-    """Appends text after a removed marker without doubled or dangling spaces; returns the characters that stand."""
+    """Appends text after a removed marker without doubled or dangling spaces and stops; returns the characters that
+    stand.
+    """
     if not answer.text or answer.text[-1].isspace():
         segment = segment.lstrip(" ")
     if segment.startswith(_CLOSING_PUNCTUATION):
         answer.text = answer.text.rstrip(" ")
+        if answer.text.endswith(_SENTENCE_END) and segment[0] in ".,;:":  # a forced [SEG] stands behind a full stop
+            segment = segment[1:]
     answer.text += segment
     return len(segment)
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import LogitsProcessor, TextIteratorStreamer
 
+from desa2va.processing.batch import TASKS
 from desa2va.training.data.refshapes.dataset import RefShapes
 
 SEG = 6
@@ -64,6 +65,23 @@ def test_a_mixed_batch_answers_as_single_calls_do(shipped, scene):
         assert (alone.text, alone.status, len(alone.objects)) == (result.text, result.status, len(result.objects))
         for one, other in zip(alone.objects, result.objects, strict=True):
             assert (one.mask() != other.mask()).mean() < 1e-3
+
+
+@pytest.mark.parametrize("marks", [{}, {"boxes": [[2, 2, 20, 20], [2, 2, 20, 20]]}], ids=["", "boxes"])
+@pytest.mark.parametrize("words", [{}, {"text": "the star"}], ids=["", "words"])
+def test_what_the_processor_takes_the_model_answers(model, processor, words, marks):
+    """Guards a batch that is made and that `generate` or the reading of its results can not take."""
+    picture = np.zeros((40, 64, 3), np.uint8)
+    for task in TASKS:
+        try:
+            batch = processor(images=picture, videos=[np.stack([picture] * 2)], task=task, **words, **marks)
+        except ValueError:
+            continue  # what is refused is told in tests/processing/test_tasks_matrix.py
+        results = processor.post_process(model.generate(**batch, max_new_tokens=3), batch)
+        assert [result.num_frames for result in results] == [1, 2], task
+        assert all(result.num_frames == len(entry.codes) for result in results for entry in result.objects)
+        if task in ("chat", "caption", "region"):
+            assert not any(result.objects for result in results)
 
 
 class Says(LogitsProcessor):
