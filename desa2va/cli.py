@@ -99,6 +99,9 @@ def _run(words: list[str]) -> int:
     parser = build_parser()
     args, unknown = parser.parse_known_args(words)
     passes_on = getattr(args, "passes_on", False)
+    if all(word == "-" or not word.startswith("-") for word in unknown) and hasattr(args, "further"):
+        getattr(args, args.further).extend(unknown)  # argparse takes words behind an option for unknown ones
+        unknown = []
     if unknown and not passes_on:
         parser.error(f"unknown arguments: {' '.join(unknown)}; see `desa2va {args.command} --help`")
     args.rest = words[words.index(args.command) + 1 :] if passes_on else []

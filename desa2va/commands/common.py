@@ -5,11 +5,41 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from itertools import chain, count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from desa2va.processing.files import MaskOptions
 
 VIDEO_SUFFIXES = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".gif", ".mpg", ".mpeg"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskSettings:
+    """What is asked of a picture or a video beside words.
+
+    Attributes:
+        task: `"segment"`, `"auto"` or `"gcg"`.
+        max_new_tokens: Longest answer.
+        options: Of the masks.
+        refine_small: Look at small objects again, closely.
+        verify: Ask the model back about its masks.
+        marks: Points, boxes and masks as the processor takes them.
+    """
+
+    task: str = "segment"
+    max_new_tokens: int = 128
+    options: MaskOptions | None = None
+    refine_small: bool = False
+    verify: bool = False
+    marks: dict[str, Any] = field(default_factory=dict)
+
+
+def request_names(requests: list[str], settings: AskSettings, processor: Any) -> list[str]:
+    """Return what files and lines call the requests, also where none is given in words."""
+    return requests or [processor.gcg_instruction if settings.task == "gcg" else "what is marked"]
 
 
 def add_command(subparsers: Any, name: str, summary: str, examples: str, **options: Any) -> argparse.ArgumentParser:
@@ -95,10 +125,12 @@ def _free_name(path: Path) -> Path:
 
 
 __all__ = [
+    "AskSettings",
     "VIDEO_SUFFIXES",
     "add_command",
     "input_kind",
     "keep_finished",
     "load_model",
+    "request_names",
     "say_folder",
 ]

@@ -11,7 +11,8 @@ from typing import Any
 from desa2va.argument_types import add_model_arguments
 
 from .common import add_command, load_model
-from .segment import open_video, print_results, print_summaries, segment_picture, write_results
+from .picture_folder import segment_picture, write_results
+from .segment import open_video, print_results, print_summaries
 from .video_folder import VideoSettings, segment_video
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"

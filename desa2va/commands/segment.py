@@ -8,20 +8,20 @@ stops half-way (interrupt, full disk, broken input) the finished frames stay in 
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from desa2va.argument_types import LARGEST, add_model_arguments, integer, named, unknown_name
 
-from .common import add_command, input_kind, keep_finished, load_model
+from .common import add_command, input_kind, keep_finished, load_model, request_names
+from .marks import NAMES, add_mark_arguments, given_marks
 
 if TYPE_CHECKING:
-    from desa2va.processing.files import MaskOptions
     from desa2va.processing.results import RequestSummary, SegmentationResult
 
     from .frames import FirstFrames
 
+_NOUNS = {"image": "picture", "video": "video"}
 MOST_REQUESTS = 255  # pixel values of a palette picture, without the background
 _EXAMPLES = """
   desa2va segment photo.jpg "the small red circle"                  -> photo_masks/
@@ -30,7 +30,10 @@ _EXAMPLES = """
   desa2va segment frames/ "the star" --max-frames 50                a folder of pictures, the first 50 frames
   desa2va segment clip.mp4 "the star" --key-frames 0,40,80          the model looks at these frames, then follows
   desa2va segment clip.mp4 "a cup" "a spoon" --no-overlap --fill-holes 50
-  desa2va segment photo.jpg "describe it" --task gcg                a description, each phrase with its mask
+  desa2va segment photo.jpg --task gcg                              a description, each phrase with its mask
+  desa2va segment photo.jpg "all like this one" --box 40,60,90,120  words, and an example of what they mean
+  desa2va segment clip.mp4 --point 64,64 --point 20,90              two clicked objects, followed without words
+  desa2va segment photo.jpg "the red circle" --explain --verify     why the mask is so, and does the model stand by it
 
 what lies in the folder:
   overlay.png | overlay.mp4   the masks drawn on the input
@@ -39,6 +42,7 @@ what lies in the folder:
   coco.json                   run-length codes, boxes and scores in COCO's form
   result.json                 everything (SegmentationResult.from_json reads it)
   answers.json                for each request: the answer, its status and its objects
+  explain_0.png ...           with --explain, for each request that marked something
 """
 
 
@@ -47,7 +51,10 @@ def add_parser(subparsers: Any) -> None:
     parser = add_command(subparsers, "segment", "masks of what you name, in a picture or a video", _EXAMPLES)
     parser.add_argument("input", metavar="INPUT", help="a picture, a video, a folder of frames, or an address")
     parser.add_argument(
-        "what", nargs="+", metavar="WHAT", help="what to segment, in words; several requests are allowed"
+        "what",
+        nargs="*",
+        metavar="WHAT",
+        help="what to segment, in words; several requests are allowed; none where objects are marked, or with gcg",
     )
     parser.add_argument("--out", metavar="DIR", help="target folder; default: <name of the input>_masks here")
     parser.add_argument("--replace", action="store_true", help="replace an existing target folder")
@@ -58,16 +65,23 @@ def add_parser(subparsers: Any) -> None:
         help="segment: always point; auto: as the model likes; gcg: a grounded description; default: %(default)s",
     )
     parser.add_argument(
+        "--verify", action="store_true", help="ask the model back whether each mask shows what was meant"
+    )
+    parser.add_argument(
+        "--explain", action="store_true", help="of a picture: draw both branches' masks and where they disagree"
+    )
+    parser.add_argument(
         "--max-new-tokens",
         type=integer(1, 131_072),
         default=128,
         metavar="N",
         help="longest answer; default: %(default)s",
     )
+    add_mark_arguments(parser)
     _add_video_arguments(parser)
     _add_mask_arguments(parser)
     add_model_arguments(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, further="what")
 
 
 def _add_video_arguments(parser: argparse.ArgumentParser) -> None:
@@ -133,19 +147,44 @@ def _check(args: argparse.Namespace, kind: str) -> None:
             f"{len(args.what)} requests are more than a palette picture has numbers for; ask at most {MOST_REQUESTS} "
             "at a time"
         )
-    if kind == "image":
-        for name in ("max_frames", "key_frames", "num_key_frames", "strategy"):
-            if getattr(args, name) is not None:
-                raise ValueError(f"--{name.replace('_', '-')} is for videos, {args.input} is a picture")
+    marked = any(getattr(args, name) for name in NAMES)
+    if not args.what and not marked and args.task != "gcg":
+        raise ValueError(
+            f"nothing is asked about {args.input}: name it in words, or mark it with --point, --box or --mask"
+        )
+    others = {"image": ("max_frames", "key_frames", "num_key_frames", "strategy"), "video": ("explain",)}
+    _refuse(args, others[kind], f"for {'videos' if kind == 'image' else 'pictures'}, {args.input} is a {_NOUNS[kind]}")
+    if not args.what and args.task != "gcg":
+        _refuse(args, ("verify", "explain"), "about requests in words, and objects are marked alone")
+        if kind == "video":
+            _refuse(args, ("num_key_frames", "strategy", "refine_small"), "for requests in words")
+            if isinstance(args.key_frames, str) or len(args.key_frames or [0]) > 1:
+                raise ValueError(
+                    "--key-frames of marked objects without words is the one frame on which they are marked"
+                )
 
 
-def mask_options(args: argparse.Namespace) -> MaskOptions:
-    """Return what the command line says about masks."""
+def _refuse(args: argparse.Namespace, names: tuple[str, ...], why: str) -> None:
+    """Raise `ValueError` where one of these options is given."""
+    for name in names:
+        if getattr(args, name) not in (None, False):
+            raise ValueError(f"--{name.replace('_', '-')} is {why}")
+
+
+def settings_of(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what the command line says about both kinds of input, fields of `AskSettings`."""
     from desa2va.processing.files import MaskOptions
 
-    return MaskOptions(
-        non_overlapping=args.no_overlap, max_hole_area=args.fill_holes, max_speckle_area=args.remove_specks
-    )
+    return {
+        "task": args.task,
+        "max_new_tokens": args.max_new_tokens,
+        "options": MaskOptions(
+            non_overlapping=args.no_overlap, max_hole_area=args.fill_holes, max_speckle_area=args.remove_specks
+        ),
+        "refine_small": args.refine_small,
+        "verify": args.verify,
+        "marks": given_marks(args),
+    }
 
 
 def run_video(args: argparse.Namespace, out: Path) -> None:
@@ -155,38 +194,37 @@ def run_video(args: argparse.Namespace, out: Path) -> None:
     from .video_folder import VideoSettings, finished_frames, segment_video
 
     settings = VideoSettings(
-        args.task,
-        args.key_frames,
-        args.num_key_frames,
-        args.strategy,
-        args.max_new_tokens,
-        mask_options(args),
-        args.refine_small,
+        **settings_of(args), key_frames=args.key_frames, num_key_frames=args.num_key_frames, strategy=args.strategy
     )
     rescue = keep_finished(out, finished_frames)
     with output_folder(out, args.replace, [args.input, args.model], rescue) as folder:
         video = open_video(args.input, args.max_frames)
         check_video_size(video.height, video.width, video.fps or DEFAULT_FPS)
         model, processor = load_model(args)
+        names = request_names(args.what, settings, processor)
         summaries = segment_video(model, processor, video, args.what, folder, settings)
-    print_summaries(summaries, args.what, len(video), video.height * video.width)
+    print_summaries(summaries, names, len(video), video.height * video.width)
 
 
 def run_picture(args: argparse.Namespace, out: Path) -> None:
     """Segment a picture into the folder `out`."""
     from desa2va.processing.files import output_folder
 
+    from .picture_folder import PictureSettings, segment_picture, write_explanations, write_results
+
+    settings = PictureSettings(**settings_of(args), explain=args.explain)
     with output_folder(out, args.replace, [args.input, args.model]) as folder:
         model, processor = load_model(args)
-        results = segment_picture(
-            model, processor, args.input, args.what, args.task, args.max_new_tokens, mask_options(args)
-        )
+        names = request_names(args.what, settings, processor)
+        results = segment_picture(model, processor, args.input, args.what, settings)
+        if args.explain:
+            write_explanations(results, folder)
         if args.refine_small:
             from desa2va.modeling_desa2va.answering import refine_result
 
             results = [refine_result(model, processor, result) for result in results]
-        write_results(results, args.what, folder)
-    print_results(results, args.what)
+        write_results(results, names, folder)
+    print_results(results, names)
 
 
 def open_video(source: str, max_frames: int | None = None) -> FirstFrames:
@@ -198,68 +236,12 @@ def open_video(source: str, max_frames: int | None = None) -> FirstFrames:
     return FirstFrames(open_visual(source, source), max_frames)
 
 
-def segment_picture(
-    model: Any,
-    processor: Any,
-    source: Any,
-    requests: list[str],
-    task: str = "segment",
-    max_new_tokens: int = 128,
-    options: MaskOptions | None = None,
-) -> list[SegmentationResult]:
-    """Return one result per request about one picture, which is encoded once.
-
-    Args:
-        model: A `DeSa2VAModel`.
-        processor: Its `DeSa2VAProcessor`.
-        source: What the processor takes as a picture.
-        requests: The user's texts.
-        task: `"segment"`, `"auto"` or `"gcg"`.
-        max_new_tokens: Longest answer.
-        options: Of the masks.
-    """
-    inputs = processor(images=source, text=requests, task=task)
-    outputs = model.generate(**inputs, max_new_tokens=max_new_tokens)
-    return processor.post_process(outputs, inputs, **({} if options is None else vars(options)))
-
-
-def merge(results: list[SegmentationResult], requests: list[str]) -> SegmentationResult:
-    """Return one result with the objects of all requests, numbered through and named by phrase or request."""
-    objects = []
-    for result, request in zip(results, requests, strict=True):
-        for entry in result.objects:
-            span = entry.span if len(results) == 1 else None
-            objects.append(replace(entry, object_id=len(objects), phrase=entry.phrase or request, span=span))
-    first = next((result for result in results if result.status == "ok"), results[0])
-    texts = {name: "\n".join(getattr(result, name) for result in results) for name in ("text", "raw_text")}
-    score = first.target_score if len(results) == 1 else None  # one number for several requests tells nothing
-    return replace(first, objects=objects, target_score=score, **texts)
-
-
-def write_results(results: list[SegmentationResult], requests: list[str], folder: Path) -> None:
-    """Write overlay, masks, COCO, result and answers about a picture into an existing folder.
-
-    Args:
-        results: One per request.
-        requests: The user's texts.
-        folder: Target.
-    """
-    from .video_folder import write_answers
-
-    merged = merge(results, requests)
-    merged.save_png(folder / "masks")
-    merged.to_coco(folder / "coco.json")
-    merged.to_json(folder / "result.json")
-    write_answers(folder / "answers.json", requests, results)
-    merged.save_overlay(folder / "overlay.png")
-
-
 def print_results(results: list[SegmentationResult], requests: list[str]) -> None:
     """Print for each request about a picture the answer, and for each object its size and scores."""
     for result, request in zip(results, requests, strict=True):
         _print_answer(request, result)
         for entry in result.objects:
-            scores = (entry.iou_scores[0], entry.object_scores[0])
+            scores = (entry.iou_scores[0], entry.object_scores[0], entry.agreement)
             _print_object(entry.object_id, entry.areas[0], result.height * result.width, entry.boxes[0], scores)
 
 
@@ -271,18 +253,21 @@ def print_summaries(summaries: list[RequestSummary], requests: list[str], num_fr
         for entry in summary.objects:
             best = entry.largest
             where = f"{entry.num_frames} of {num_frames} frames, at most "
-            _print_object(
-                entry.object_id - first, best.area, pixels, best.box, (best.iou_score, best.object_score), where
-            )
+            scores = (best.iou_score, best.object_score, entry.agreement)
+            _print_object(entry.object_id - first, best.area, pixels, best.box, scores, where)
         first += len(summary.objects)
 
 
 def _print_answer(request: str, answer: SegmentationResult | RequestSummary) -> None:
-    print(f"{request!r}: {answer.text}  [{answer.status}]" + (f" {answer.reason}" if answer.reason else ""))
+    said = f" {answer.text} " if answer.text else ""
+    print(f"{request!r}:{said} [{answer.status}]" + (f" {answer.reason}" if answer.reason else ""))
 
 
-def _print_object(number: int, area: int, pixels: int, box: Any, scores: tuple[float, float], where: str = "") -> None:
+def _print_object(
+    number: int, area: int, pixels: int, box: Any, scores: tuple[float, float, float | None], where: str = ""
+) -> None:
+    agreement = "" if scores[2] is None else f", agreement {scores[2]:.2f}"
     print(
         f"  object {number}: {where}{area} pixels ({area / pixels:.1%}), box {box}, predicted IoU {scores[0]:.2f}, "
-        f"object score {scores[1]:.2f}"
+        f"object score {scores[1]:.2f}{agreement}"
     )

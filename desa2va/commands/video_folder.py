@@ -15,33 +15,26 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from .common import AskSettings, request_names
+
 if TYPE_CHECKING:
-    from desa2va.processing.files import MaskOptions
     from desa2va.processing.inputs import FrameSource
-    from desa2va.processing.results import FrameRecords, RequestSummary
+    from desa2va.processing.results import FrameRecords, FrameResult, RequestSummary
 
 
-@dataclass(frozen=True)
-class VideoSettings:
+@dataclass(frozen=True, kw_only=True)
+class VideoSettings(AskSettings):
     """How a video is segmented; `None` leaves the choice to processor and model.
 
     Attributes:
-        task: `"segment"`, `"auto"` or `"gcg"`.
         key_frames: `"first"`, `"uniform"`, `"auto"`, `"all"` or frame numbers.
         num_key_frames: How many.
         strategy: `"consistent"`, `"memory"` or `"per_frame"`.
-        max_new_tokens: Longest answer.
-        options: Of the masks.
-        refine_small: Look at small objects again, closely.
     """
 
-    task: str = "segment"
     key_frames: str | list[int] | None = None
     num_key_frames: int | None = None
     strategy: str | None = None
-    max_new_tokens: int = 128
-    options: MaskOptions | None = None
-    refine_small: bool = False
 
 
 def segment_video(
@@ -53,7 +46,7 @@ def segment_video(
         model: A `DeSa2VAModel`.
         processor: Its `DeSa2VAProcessor`.
         video: The video.
-        requests: The user's texts.
+        requests: The user's texts; none where marked objects or the task say what is wanted.
         folder: Target; exists and is empty.
         settings: How.
 
@@ -63,10 +56,12 @@ def segment_video(
     from desa2va.processing.results import FrameRecords, summarise, write_coco, write_overlay
 
     (folder / "masks").mkdir()
+    names = request_names(requests, settings, processor)
+    follow = _follow if requests or settings.task == "gcg" else _follow_marks
     with FrameRecords(folder / "frames.jsonl") as records:
-        answers = _follow(model, processor, video, requests, records, settings)
+        answers = follow(model, processor, video, requests, records, settings)
         summaries = summarise(records, answers)
-        write_answers(folder / "answers.json", requests, summaries)
+        write_answers(folder / "answers.json", names, summaries)
         write_coco(records, folder / "coco.json")
         spans = answers[0].spans if len(answers) == 1 else ()
         _write_result(records, folder / "result.json", summaries, video, spans)
@@ -85,11 +80,10 @@ def _follow(
 ) -> list[Any]:
     """Write every frame as it comes; return the answers."""
     from desa2va.modeling_desa2va.answering import refine_small_objects
-    from desa2va.processing.results import write_frame_png
 
     stream = model.stream(
         video,
-        requests,
+        requests or None,
         processor,
         task=settings.task,
         key_frames=settings.key_frames,
@@ -98,17 +92,47 @@ def _follow(
         max_new_tokens=settings.max_new_tokens,
         options=settings.options,
         keep_images=settings.refine_small,
+        verify=settings.verify,
+        **settings.marks,
     )
-    with stream, tqdm(total=len(video), desc="frames", unit="frame") as bar:
+    names = request_names(requests, settings, processor)
+    with stream, _frame_bar(video) as bar:
         for result in stream:
             if settings.refine_small:
                 result = refine_small_objects(model, processor, result)
-            named = [replace(entry, phrase=entry.phrase or requests[entry.request]) for entry in result.objects]
-            result = replace(result, objects=named, image=None)
-            write_frame_png(result, records.path.parent / "masks")
-            records.append(result)
+            named = [replace(entry, phrase=entry.phrase or names[entry.request]) for entry in result.objects]
+            _write_frame(replace(result, objects=named, image=None), records)
             bar.update()
     return stream.answers
+
+
+def _follow_marks(
+    model: Any, processor: Any, video: FrameSource, _: list[str], records: FrameRecords, settings: VideoSettings
+) -> list[Any]:
+    """`_follow` for marked objects without words, which SAM-2 follows from the frame on which they are marked."""
+    from desa2va.modeling_desa2va.session import DeSa2VASession
+    from desa2va.processing.results import ParsedAnswer
+
+    with DeSa2VASession(model, processor, video, settings.options) as session, _frame_bar(video) as bar:
+        marked = session.add(**settings.marks, frame=(settings.key_frames or [0])[0])
+        names = {number: f"region {place}" for place, number in enumerate(marked, 1)}
+        for result in session.propagate():
+            named = [replace(entry, phrase=names[entry.object_id]) for entry in result.objects]
+            _write_frame(replace(result, objects=named), records)
+            bar.update()
+    return [ParsedAnswer()]
+
+
+def _frame_bar(video: FrameSource) -> tqdm:
+    return tqdm(total=len(video), desc="frames", unit="frame")
+
+
+def _write_frame(result: FrameResult, records: FrameRecords) -> None:
+    """Write the masks and the line of one frame."""
+    from desa2va.processing.results import write_frame_png
+
+    write_frame_png(result, records.path.parent / "masks")
+    records.append(result)
 
 
 def finished_frames(folder: Path) -> int:

@@ -210,7 +210,7 @@ class StreamingMixin(AnsweringMixin):
     def stream(
         self,
         video: Any,
-        text: str | list[str],
+        text: str | list[str] | None = None,
         processor: Any = None,
         *,
         task: str = "segment",
@@ -221,6 +221,9 @@ class StreamingMixin(AnsweringMixin):
         options: MaskOptions | None = None,
         keep_images: bool = False,
         verify: bool = False,
+        points: Any = None,
+        boxes: Any = None,
+        masks: Any = None,
         **generation: Any,
     ) -> VideoStream:
         """Answers about a video and tracks what the answers mark, frame by frame.
@@ -236,7 +239,8 @@ class StreamingMixin(AnsweringMixin):
                 camera (a `LiveSource` of it can state the frame rate). Of an iterator the first key frames are
                 buffered, the others pass once; its tracking goes forward only, and frames before the first one that
                 shows an object are reported absent.
-            text: one sentence, or several about the same video: they share every image encoding.
+            text: one sentence, or several about the same video: they share every image encoding. May be left out where
+                the task has words of its own, as `"gcg"`.
             processor: the model's; `model.processor`, or the one in the model's folder, when omitted.
             task: see `DeSa2VAProcessor`.
             key_frames: `"first"`, `"uniform"`, `"all"` or indices: see `DeSa2VAProcessor`, whose choice is the
@@ -248,6 +252,8 @@ class StreamingMixin(AnsweringMixin):
                 what becomes of what was tracked; what is tracked follows the configuration, as in `generate`.
             keep_images: put the source picture into every result, e.g. for overlays.
             verify: as in `generate`; the best verified key frame of each object conditions the tracker.
+            points, boxes, masks: beside words: regions of the first key frame, see `DeSa2VAProcessor`. Objects that
+                are clicked alone are followed by a `DeSa2VASession`.
 
         Raises:
             ValueError: anything that can not be meant, and no processor to be found.
@@ -260,14 +266,23 @@ class StreamingMixin(AnsweringMixin):
         count = as_integer(count, "num_key_frames", least=1)
         source, key_frames = _open(video, key_frames, count, strategy)
         generation["max_new_tokens"], known = max_new_tokens, {}
+        marks = {"points": points, "boxes": boxes, "masks": masks}
+        marked = any(value is not None for value in marks.values())
         if isinstance(key_frames, str) and key_frames == "auto":
+            if text is None or marked:
+                raise ValueError("key_frames='auto' is for texts without points=, boxes= or masks=; name the frames")
             choice = choose_key_frames(self, processor, source, text, count, task=task, **generation)
             key_frames, known = choice.key_frames, choice.known
-        batch = processor(videos=[source], text=text, task=task, key_frames=key_frames, num_key_frames=count)
+        batch = processor(videos=[source], text=text, task=task, key_frames=key_frames, num_key_frames=count, **marks)
+        if "input_ids" not in batch:
+            raise ValueError(
+                "a stream follows what text= asks for; objects that are marked alone go to DeSa2VASession"
+            )
         asking = {"verify": verify, "processor": processor}
         answer = self.answer_key_frames(**batch, known=known, **asking, **generation)
         info = batch["visuals"][0]
-        answers, labels = read_answers(answer, [text] if isinstance(text, str) else list(text), processor)
+        asked = batch["texts"] if text is None else [text] if isinstance(text, str) else list(text)
+        answers, labels = read_answers(answer, asked, processor)
         live = not getattr(source, "ended", True)
         num_frames = None if live else info.num_frames
         images, at_hand = None, sorted({*info.key_frames, *answer.visuals[0].known})

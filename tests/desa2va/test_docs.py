@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import desa2va
-from desa2va.cli import build_parser
+from desa2va.cli import COMMANDS, build_parser
 
 ROOT = Path(desa2va.__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -44,6 +44,22 @@ def test_documented_commands_parse(page):
             continue
         args, unknown = build_parser().parse_known_args(words)
         assert args.passes_on if unknown else args.run, words
+
+
+def test_every_task_has_a_command_and_a_script():
+    """A task that one can not reach from the shell, or whose script is gone."""
+    lines = (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8").splitlines()
+    rows = [line.strip("|").split("|") for line in lines if line.startswith("| [")]
+    assert len(rows) == 12
+    for task, _, shell, scripts in rows:
+        commands = [code for code in re.findall(r"`([^`]+)`", shell) if code.split()[0] in COMMANDS]
+        assert commands or "the same" in shell, task
+        for command in commands:
+            args, unknown = build_parser().parse_known_args(shlex.split(command))
+            assert args.run
+            assert not unknown, command
+        for script in re.findall(r"`([^`]+)`", scripts):
+            assert (ROOT / "examples" / script).is_file(), script
 
 
 def test_readme_names_the_two_commands_and_they_exist():

@@ -128,6 +128,7 @@ def test_options_reach_the_model(run):
         "max_new_tokens": 7,
         "options": MaskOptions(non_overlapping=True, max_hole_area=5, max_speckle_area=6),
         "keep_images": False,
+        "verify": False,
     }
 
 

@@ -16,6 +16,8 @@ SCRIPTS = {
     "segment_picture": ([], "'the yellow star'", ["found_0.png", "found_1.png", "found_2.png"]),
     "segment_video": ([], "on ", ["video_found/overlay.mp4", "video_found/coco.json", "video_found/masks/00000.png"]),
     "converse": ([], "> How many triangles are there?", ["talk.png"]),
+    "refuse": (["--limit", "24"], "after: 'the red object': ok, score ", []),
+    "check_masks": ([], "'the cross': agreement ", ["checked.json"]),
     "caption_with_masks": ([], "with masks:", ["caption.png"]),
     "describe_region": ([], "pixels of their masks:", ["regions.png"]),
     "find_all": ([], "'all triangles'", ["set_words.png", "set_like.png"]),
@@ -34,6 +36,7 @@ FIGURES = {"readme_figures", "task_figures"}
 def empty_folder(tmp_path, monkeypatch, shipped):
     """An empty working directory, and the loaded model in place of another load of it."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(shipped[0].config, "target_calibration", None)  # a script that sets it, sets it for itself
     monkeypatch.setattr(desa2va, "load", lambda model="desa2va-tiny", *, device=None: shipped, raising=False)
     return tmp_path
 

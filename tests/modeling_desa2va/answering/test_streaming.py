@@ -61,6 +61,25 @@ def test_stream_equals_generate(seeing, processor, strategy, monkeypatch):
     assert sum((answer.objects for answer in stream.answers), []) == list(range(len(objects)))
 
 
+def test_regions_beside_words_are_those_of_generate(seeing, processor):
+    """A stream could not be shown what words such as "all like this one" mean."""
+    call = {"boxes": [[3, 3, 20, 20]], "num_key_frames": 3}
+    inputs = processor(videos=[clip()], text="all like this one", task="segment", **call)
+    (expected,) = processor.post_process(seeing.generate(**inputs, max_new_tokens=2), inputs)
+    with seeing.stream(clip(), "all like this one", processor, max_new_tokens=2, **call) as stream:
+        frames = {result.frame: result for result in stream}
+    codes = [[frames[frame].objects[number].code for frame in range(9)] for number in range(len(expected.objects))]
+    assert codes == [entry.codes for entry in expected.objects]
+    with seeing.stream(clip(), processor=processor, task="gcg", max_new_tokens=2) as stream:
+        assert [answer.request for answer in stream.answers] == [processor.gcg_instruction]
+    for wrong, message in (
+        ({"key_frames": "auto"}, "key_frames='auto' is for texts without"),
+        ({"text": None}, "objects that are marked alone go to DeSa2VASession"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            seeing.stream(clip(), **{"text": "it", "processor": processor, **call, **wrong})
+
+
 def test_consistent_walks_forward_first_then_back(seeing, processor):
     """A frame that comes twice, or one that never comes, breaks every writer of results."""
     with seeing.stream(clip(), "the red circle", processor, key_frames=[0, 3, 6], max_new_tokens=1) as stream:

@@ -1,0 +1,106 @@
+"""A picture to a folder of results.
+
+What enters: a picture and requests, in words, by marked objects, or both. What leaves: one result per request, and the
+overlay, masks and files of all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .common import AskSettings
+
+if TYPE_CHECKING:
+    from desa2va.processing.results import SegmentationResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureSettings(AskSettings):
+    """How a picture is segmented.
+
+    Attributes:
+        explain: Keep both branches of every mask.
+    """
+
+    explain: bool = False
+
+
+def segment_picture(
+    model: Any, processor: Any, source: Any, requests: list[str], settings: PictureSettings | None = None
+) -> list[SegmentationResult]:
+    """Return one result per request about one picture, which is encoded once.
+
+    Args:
+        model: A `DeSa2VAModel`.
+        processor: Its `DeSa2VAProcessor`.
+        source: What the processor takes as a picture.
+        requests: The user's texts; none where marked objects or the task say what is wanted.
+        settings: How.
+    """
+    settings = PictureSettings() if settings is None else settings
+    inputs = processor(images=source, text=requests or None, task=settings.task, **settings.marks)
+    asking = {"verify": settings.verify, "return_branches": settings.explain}
+    outputs = model.generate(**inputs, max_new_tokens=settings.max_new_tokens, **asking)
+    options = {} if settings.options is None else vars(settings.options)
+    return [_named(result) for result in processor.post_process(outputs, inputs, **options)]
+
+
+def _named(result: SegmentationResult) -> SegmentationResult:
+    """A result whose objects, where nothing was said, are named by the number of the region that marks them."""
+    if result.text:
+        return result
+    named = [replace(entry, phrase=entry.phrase or f"region {entry.object_id + 1}") for entry in result.objects]
+    return replace(result, objects=named)
+
+
+def merge(results: list[SegmentationResult], requests: list[str]) -> SegmentationResult:
+    """Return one result with the objects of all requests, numbered through and named by phrase or request."""
+    objects = []
+    for result, request in zip(results, requests, strict=True):
+        for entry in result.objects:
+            span = entry.span if len(results) == 1 else None
+            objects.append(replace(entry, object_id=len(objects), phrase=entry.phrase or request, span=span))
+    first = next((result for result in results if result.status == "ok"), results[0])
+    texts = {name: "\n".join(getattr(result, name) for result in results) for name in ("text", "raw_text")}
+    score = first.target_score if len(results) == 1 else None  # one number for several requests tells nothing
+    return replace(first, objects=objects, target_score=score, **texts)
+
+
+def write_results(results: list[SegmentationResult], requests: list[str], folder: Path) -> None:
+    """Write overlay, masks, COCO, result and answers about a picture into an existing folder.
+
+    Args:
+        results: One per request.
+        requests: The user's texts.
+        folder: Target.
+    """
+    from .video_folder import write_answers
+
+    merged = merge(results, requests)
+    merged.save_png(folder / "masks")
+    merged.to_coco(folder / "coco.json")
+    merged.to_json(folder / "result.json")
+    write_answers(folder / "answers.json", requests, results)
+    merged.save_overlay(folder / "overlay.png")
+
+
+def write_explanations(results: list[SegmentationResult], folder: Path) -> None:
+    """Write `explain_0.png`, ... for each result with objects.
+
+    Args:
+        results: Made with `PictureSettings.explain`.
+        folder: Target.
+
+    Raises:
+        ValueError: The model has one branch only.
+    """
+    from PIL import Image
+
+    for number, result in enumerate(results):
+        if result.objects:
+            Image.fromarray(result.explain().plot()).save(folder / f"explain_{number}.png")
+
+
+__all__ = ["PictureSettings", "merge", "segment_picture", "write_explanations", "write_results"]
