@@ -2,11 +2,12 @@
 
 from setuptools import find_packages, setup
 
+OWN = ("desa2va", "desa2va.bulk", "desa2va.commands", "desa2va.serving")
 ROOMS = ("configuration", "processing", "modeling_desa2va", "training", "eval", "annotation")
 packages = [name for name in find_packages(".") if name.split(".")[0] in ROOMS]
 
 setup(
-    packages=["desa2va", "desa2va.commands", "desa2va.serving", *(f"desa2va.{name}" for name in packages)],
+    packages=[*OWN, *(f"desa2va.{name}" for name in packages)],
     package_dir={"desa2va": "desa2va", **{f"desa2va.{room}": room for room in ROOMS}},
     package_data={
         "desa2va": ["py.typed", "assets/**/*", "templates/*"],

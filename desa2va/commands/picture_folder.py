@@ -69,7 +69,7 @@ def merge(results: list[SegmentationResult], requests: list[str]) -> Segmentatio
 
 
 def write_results(results: list[SegmentationResult], requests: list[str], folder: Path) -> None:
-    """Write overlay, masks, COCO, result and answers about a picture into an existing folder.
+    """Write overlay, masks, COCO, result and answers about a picture or video into an existing folder.
 
     Args:
         results: One per request.
@@ -83,7 +83,7 @@ def write_results(results: list[SegmentationResult], requests: list[str], folder
     merged.to_coco(folder / "coco.json")
     merged.to_json(folder / "result.json")
     write_answers(folder / "answers.json", requests, results)
-    merged.save_overlay(folder / "overlay.png")
+    merged.save_overlay(folder / ("overlay.png" if merged.num_frames == 1 else "overlay.mp4"))
 
 
 def write_explanations(results: list[SegmentationResult], folder: Path) -> None:

@@ -15,6 +15,7 @@ from desa2va.argument_types import LARGEST, add_model_arguments, integer, named,
 
 from .common import add_command, input_kind, keep_finished, load_model, request_names
 from .marks import NAMES, add_mark_arguments, given_marks
+from .segment_many import add_many_arguments, is_many, run_many
 
 if TYPE_CHECKING:
     from desa2va.processing.results import RequestSummary, SegmentationResult
@@ -34,6 +35,10 @@ _EXAMPLES = """
   desa2va segment photo.jpg "all like this one" --box 40,60,90,120  words, and an example of what they mean
   desa2va segment clip.mp4 --point 64,64 --point 20,90              two clicked objects, followed without words
   desa2va segment photo.jpg "the red circle" --explain --verify     why the mask is so, and does the model stand by it
+  desa2va segment photos/ "the red circle" --each --out out         every picture and video of a folder by itself
+  desa2va segment list.txt "the red circle" --out out               those in a list, a path or address per line
+  desa2va segment user/set "the {label}" --column image --out out   a data set; {label} is another of its columns
+  accelerate launch -m desa2va.segment photos/ "the ring" --each --out out     the same on several devices
 
 what lies in the folder:
   overlay.png | overlay.mp4   the masks drawn on the input
@@ -43,13 +48,15 @@ what lies in the folder:
   result.json                 everything (SegmentationResult.from_json reads it)
   answers.json                for each request: the answer, its status and its objects
   explain_0.png ...           with --explain, for each request that marked something
+of many: items/NAME/ with these files, table/*.parquet with all answers and masks, report.json; the same command goes
+on with a run that was stopped
 """
 
 
 def add_parser(subparsers: Any) -> None:
     """Describe the command."""
     parser = add_command(subparsers, "segment", "masks of what you name, in a picture or a video", _EXAMPLES)
-    parser.add_argument("input", metavar="INPUT", help="a picture, a video, a folder of frames, or an address")
+    parser.add_argument("input", metavar="INPUT", help="a picture, a video, a folder, a list, an address, a data set")
     parser.add_argument(
         "what",
         nargs="*",
@@ -80,6 +87,7 @@ def add_parser(subparsers: Any) -> None:
     add_mark_arguments(parser)
     _add_video_arguments(parser)
     _add_mask_arguments(parser)
+    add_many_arguments(parser)
     add_model_arguments(parser)
     parser.set_defaults(run=run, further="what")
 
@@ -128,6 +136,13 @@ def _key_frames(text: str) -> str | list[int]:
 
 def run(args: argparse.Namespace) -> int:
     """Segment, write, and say what was found."""
+    if len(args.what) > MOST_REQUESTS:
+        raise ValueError(
+            f"{len(args.what)} requests are more than a palette picture has numbers for; ask at most {MOST_REQUESTS} "
+            "at a time"
+        )
+    if is_many(args):
+        return run_many(args)
     kind = input_kind(args.input)
     _check(args, kind)
     usual = f"{Path(args.input.rstrip('/')).stem or 'input'}_masks"
@@ -142,11 +157,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace, kind: str) -> None:
     """Raise `ValueError` for options that can not be meant, before anything is loaded."""
-    if len(args.what) > MOST_REQUESTS:
-        raise ValueError(
-            f"{len(args.what)} requests are more than a palette picture has numbers for; ask at most {MOST_REQUESTS} "
-            "at a time"
-        )
     marked = any(getattr(args, name) for name in NAMES)
     if not args.what and not marked and args.task != "gcg":
         raise ValueError(

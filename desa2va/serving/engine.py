@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from desa2va.modeling_desa2va.remembered import EncodingCache
+from desa2va.processing.files import MaskOptions
 from desa2va.processing.results import SegmentationResult
 
 
@@ -224,7 +225,9 @@ class Engine:
         return [Answered(own, begun - work.since, computed, *counts) for work, own in zip(group, results, strict=True)]
 
 
-def answer_questions(model: Any, processor: Any, questions: list[Question]) -> list[list[SegmentationResult]]:
+def answer_questions(
+    model: Any, processor: Any, questions: list[Question], options: MaskOptions | None = None
+) -> list[list[SegmentationResult]]:
     """The results of questions that join (`Question.joins`), or of one: for each one per text."""
     first = questions[0]
     if len(questions) == 1:
@@ -237,7 +240,7 @@ def answer_questions(model: Any, processor: Any, questions: list[Question]) -> l
             task=[question.task for question, _ in pairs],
         )
     output = model.generate(**inputs, max_new_tokens=first.max_new_tokens)
-    results = iter(processor.post_process(output, inputs))
+    results = iter(processor.post_process(output, inputs, **({} if options is None else vars(options))))
     if len(questions) == 1:
         return [list(results)]
     return [[next(results) for _ in question.texts] for question in questions]

@@ -1,5 +1,6 @@
 """Masks as codes, cleaned; what is written: PNG, MP4, GIF, COCO, JSON, drawings; and files and folders as targets."""
 
+from .claims import Claim
 from .export import (
     DEFAULT_FPS,
     coco_annotation,
@@ -31,6 +32,7 @@ from .video_writer import VideoWriter, check_video_size
 from .visualization import overlay_masks
 
 __all__ = [
+    "Claim",
     "Code",
     "DEFAULT_FPS",
     "MaskOptions",
