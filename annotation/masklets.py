@@ -157,7 +157,7 @@ def read_clip(source: Source) -> Clip:
             raise ValueError(f"there is no video or folder of frames called like {source.masks}")
         record, tracks, wrong = _READERS[source.kind](source.video, source)
     except (ValueError, OSError) as error:
-        return Clip(source, None, skipped={"": " ".join(str(error).split())})
+        return Clip(source, None, skipped={"": " ".join(f"not readable: {error}".split())})
     masklets = []
     for number, codes in tracks.items():
         reason = _too_small(codes, record.size)
@@ -173,7 +173,7 @@ def _too_small(codes: Codes, size: tuple[int, int]) -> str | None:
     share = max((mask_area(code) for code in codes if code is not None), default=0) / (size[0] * size[1])
     if not share:
         return "no frame shows it"
-    return None if share >= MIN_COVER else f"it covers at most {share:.3%} of a frame, less than {MIN_COVER:.1%}"
+    return None if share >= MIN_COVER else f"too small: at most {share:.3%} of a frame, less than {MIN_COVER:.1%}"
 
 
 def _record(source: Source, paths: tuple[str, ...], size: tuple[int, int], num_frames: int, stride: int = 1) -> Record:
@@ -192,7 +192,7 @@ def _read_sav(video: Path, source: Source) -> _Read:
         try:
             tracks[number] = masklet_codes(masklet, number, size)
         except ValueError as error:
-            wrong[number] = str(error)
+            wrong[number] = f"not readable: {error}"
     return _record(source, (str(video),), size, len(masklet), STRIDE), tracks, wrong
 
 

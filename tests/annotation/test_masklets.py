@@ -32,7 +32,7 @@ def test_palettes_and_sav_give_the_same_masklets(tmp_path, write):
     assert [masklet.number for masklet in clip.masklets] == [str(first), str(first + 1)]
     for k, masklet in enumerate(clip.masklets, 1):
         assert np.array_equal(drawn(masklet), maps == k)
-    assert clip.skipped == {str(first + 2): "it covers at most 0.033% of a frame, less than 0.1%"}
+    assert clip.skipped == {str(first + 2): "too small: at most 0.033% of a frame, less than 0.1%"}
     assert np.abs(read_frames(clip.record, [2, 5]).astype(int) - frames[[2, 5]]).mean() < 12
 
 
