@@ -110,7 +110,7 @@ class DeSa2VAConversation:
             text: what the user says. task: see `DeSa2VAProcessor`.
             objects: numbers of objects of earlier turns, whose masks are marked.
             points, boxes, masks: regions marked otherwise, see `DeSa2VAProcessor`.
-            generation: arguments of `generate` (`max_new_tokens`, `streamer`, `return_branches`, ...).
+            generation: arguments of `generate` (`max_new_tokens`, `streamer`, `verify`, `return_branches`, ...).
 
         Returns:
             The answer. Its objects go on with the numbers of the earlier ones, and no number is used twice.
@@ -244,7 +244,8 @@ class DeSa2VAConversation:
         model, kept = self._model, self._encodings
         shown_visuals = batch_visuals(batch["visuals"], batch["sam_frame_visual"])
         self._first_key_frame = batch["visuals"][0].key_frames[0]
-        answer = model.answer_key_frames(**batch, known=kept.frames, read_tokens=self._read, **generation)
+        mine = {"known": kept.frames, "read_tokens": self._read, "processor": self._processor}
+        answer = model.answer_key_frames(**batch, **mine, **generation)
         seen = answer.visuals[0]
         for row, frame in enumerate(seen.key_frames if seen.features is not None else ()):
             kept.put(frame, seen.features.select(slice(row, row + 1)))

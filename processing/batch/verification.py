@@ -72,14 +72,19 @@ def ask_back(
         )
     plan = BatchPlan()
     frames: dict[tuple[int, int], np.ndarray] = {}
+    images: dict[tuple[int, int, bytes], int] = {}  # what several requests marked alike is outlined and encoded once
     for check in checks:
         key = check.visual, check.frame
         if key not in frames:
             (frames[key],) = visuals[check.visual].source.read([check.frame])
-        picture = draw_regions(frames[key], check.mask[None])
-        image = plan.add_image(picture, max_tiles if visuals[check.visual].kind == "image" else 1)
+        place = *key, np.packbits(check.mask).tobytes()
+        if place not in images:
+            picture = draw_regions(frames[key], check.mask[None])
+            images[place] = plan.add_image(picture, max_tiles if visuals[check.visual].kind == "image" else 1)
         messages = [("user", VERIFY_REQUEST.format(check.phrase)), ("assistant", AGREE[0])]
-        plan.sequences.append(SequencePlan(messages, [image], check.visual, name=f"the check of {check.phrase!r:.60}"))
+        plan.sequences.append(
+            SequencePlan(messages, [images[place]], check.visual, name=f"the check of {check.phrase!r:.60}")
+        )
     return assembler.assemble(plan, training=True) if checks else {}, *answer_ids(assembler.encoder)
 
 

@@ -25,15 +25,18 @@ def test_what_was_asked_for(text, phrase):
 
 
 def test_the_batch_asks_about_the_outlined_region(processor):
-    """The answer begins where the labels do; SAM-2 is shown nothing, and each mask has a picture of its own."""
+    """The answer begins where the labels do; SAM-2 is shown nothing; each mask has a picture of its own,
+    which two requests that marked alike share.
+    """
     picture = np.full((64, 64, 3), 90, np.uint8)
     inputs = processor(images=picture, text="the red circle")
     mask = np.zeros((64, 64), bool)
     mask[20:40, 20:40] = True
-    batch, agree, disagree = processor.checks(inputs["visuals"], [Check(0, 0, mask, "the red circle")] * 2)
-    assert batch["input_ids"].shape[0] == 2
+    checks = [Check(0, 0, shape, "the red circle") for shape in (mask, ~mask, mask.copy())]
+    batch, agree, disagree = processor.checks(inputs["visuals"], checks)
+    assert batch["input_ids"].shape[0] == 3
     assert len(batch["num_tiles"]) == 2
-    assert batch["image_index"].tolist() == [0, 1]
+    assert batch["image_index"].tolist() == [0, 1, 0]
     assert not torch.equal(batch["pixel_values"][:1], inputs["pixel_values"])
     said = processor.tokenizer.decode(batch["input_ids"][0])
     assert "Is region 1 the red circle?" in said
