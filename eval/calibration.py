@@ -161,7 +161,8 @@ def calibrate(seen: Observed, least: float, object_score_threshold: float = 0.0)
     Returns:
         `fields` (of the configuration), `before` and `after` (`n_acc`, `t_acc`), `curve` (at most one row per rate of
         `SHOWN_RATES`), `n_target`, `n_no_target`, and where the set has enough frames of either kind `frames`
-        (`before`, `after`, `n_present`, `n_absent`).
+        (`threshold`, `before`, `after`, `n_present`, `n_absent`, `worth`). A threshold of frames that sets no more
+        of them right than wrong is not `worth` being written, and is none of the fields.
 
     Raises:
         ValueError: the model answers too few of the requests with a target; no threshold reaches the rate.
@@ -171,8 +172,8 @@ def calibrate(seen: Observed, least: float, object_score_threshold: float = 0.0)
     weights = fit_weights(evidence[marked], fits[marked])
     scores = target_scores(torch.from_numpy(evidence).float(), weights).double().numpy()
     frames = _frames(seen, least, object_score_threshold)
-    kept = drawn
-    if frames is not None:  # the same threshold empties pictures
+    kept, moved = drawn, frames is not None and frames["worth"]
+    if moved:  # the same threshold empties pictures
         present = marked & (evidence[:, TARGET_EVIDENCE.index("object_score")] > frames["threshold"])
         kept = present & (drawn | (frames["threshold"] < object_score_threshold))
     points = curve(scores, fits, kept)
@@ -191,8 +192,9 @@ def calibrate(seen: Observed, least: float, object_score_threshold: float = 0.0)
         "n_target": int(fits.sum()),
         "n_no_target": int((~fits).sum()),
     }
+    if moved:
+        fields["object_score_threshold"] = frames["threshold"]
     if frames is not None:
-        fields["object_score_threshold"] = frames.pop("threshold")
         report["frames"] = frames
     return {"fields": fields, **report}
 
@@ -218,8 +220,10 @@ def _frames(seen: Observed, least: float, today: float) -> dict[str, Any] | None
     place = choose(points, least)
     above = scores > today
     before = {"n_acc": float((~above)[~there].mean()), "t_acc": float(above[there].mean())}
-    counts = {"n_present": present, "n_absent": absent}
-    return {"threshold": float(points["threshold"][place]), "before": before, "after": _rates(points, place), **counts}
+    after = _rates(points, place)
+    worth = (after["n_acc"] - before["n_acc"]) * absent > (before["t_acc"] - after["t_acc"]) * present
+    figures = {"threshold": float(points["threshold"][place]), "before": before, "after": after, "worth": worth}
+    return {**figures, "n_present": present, "n_absent": absent}
 
 
 def refshapes_requests(limit: int, videos: int, batch_size: int = 32) -> Iterable[Asked]:
@@ -267,11 +271,13 @@ def summarise(report: dict[str, Any], least: float) -> str:
     chosen = report["fields"]["target_calibration"]["threshold"]
     lines.append(f"{'chosen':12}{chosen:10.4f}{report['after']['n_acc']:20.3f}{report['after']['t_acc']:18.3f}")
     if "frames" in report:
-        before, after = report["frames"]["before"], report["frames"]["after"]
+        frames = report["frames"]
+        before, after = frames["before"], frames["after"]
         lines.append(
-            f"frames of videos: object score threshold {report['fields']['object_score_threshold']:.3f}; absent ones "
-            f"told {before['n_acc']:.3f} -> {after['n_acc']:.3f}, present ones {before['t_acc']:.3f} -> "
-            f"{after['t_acc']:.3f}"
+            f"frames of videos: object score threshold {frames['threshold']:.3f} tells {before['n_acc']:.3f} -> "
+            f"{after['n_acc']:.3f} of {frames['n_absent']} absent ones and keeps {before['t_acc']:.3f} -> "
+            f"{after['t_acc']:.3f} of {frames['n_present']} others"
+            + ("" if frames["worth"] else ": more wrong than right, it is not written")
         )
     return "\n".join(lines)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from desa2va.eval import calibration
-from desa2va.eval.calibration import Observed, calibrate, choose, curve, fit_weights
+from desa2va.eval.calibration import Observed, calibrate, choose, curve, fit_weights, summarise
 
 
 def observed(count=400, seed=0):
@@ -69,6 +69,18 @@ def test_frames_have_a_threshold_where_there_are_enough():
     assert report["frames"]["before"] == {"n_acc": 0.5, "t_acc": 1}
     assert report["frames"]["after"] == {"n_acc": 1, "t_acc": 1}
     assert report["fields"]["object_score_threshold"] == pytest.approx(1.5)
+
+
+def test_a_threshold_of_frames_that_costs_more_than_it_brings_is_not_written():
+    """The shipped model's object score hardly knows absence: 19 absent frames told, 38 others lost."""
+    seen = observed()
+    seen.frame_scores = [*np.linspace(1, 3, 40), *np.linspace(1.1, 3.1, 2000)]
+    seen.on_frame = [False] * 40 + [True] * 2000
+    plain, report = calibrate(observed(), 0.95), calibrate(seen, 0.95)
+    assert report["frames"]["after"]["n_acc"] > report["frames"]["before"]["n_acc"] == 0
+    assert report["fields"] == plain["fields"]
+    assert report["after"] == plain["after"]
+    assert "it is not written" in summarise(report, 0.95)
 
 
 def test_a_rate_that_no_threshold_reaches_is_an_error():
