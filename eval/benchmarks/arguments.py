@@ -45,7 +45,7 @@ def add_benchmark_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         type=Path,
         metavar="DIR",
-        help="answers, report.json, submission.zip; a run that was killed goes on there; default: eval-BENCHMARK",
+        help="answers, report.json, what servers score; a run that was killed goes on there; default: eval-BENCHMARK",
     )
     run.add_argument(
         "--batch-size",

@@ -4,7 +4,7 @@ Enters: the name of a benchmark, `<set>-<split>`. Leaves: what it asks and how i
 judge ("exact matching"): the option that an answer names by its letter or else by its text (`infer_choice`), and an
 answer that names none, or several, is wrong. (With a judge that can not tell either, VLMEvalKit draws an option at
 random; no judge, no draw.) MMBench asks every question once for each rotation of its options, and a question is right
-if it is right every time. (Paper section 4.1.)
+if it is right every time; of its test splits a server alone knows the answers. (Paper section 4.1.)
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from typing import Any
 
 from desa2va.eval.metrics.answers import infer_choice
 from desa2va.eval.metrics.choices import ROTATION, MultipleChoice
-from desa2va.training.data.readers import FRAMES, QUESTION_GROUPS
+from desa2va.training.data.readers import FRAMES, HIDDEN, QUESTION_GROUPS
 
 from .questions import Answer, Benchmark, Question
+from .submission import AnswerTable
 
 CIRCULAR = ("mmbench", "mmbench_v11")
 WORDING = (
@@ -28,6 +29,7 @@ PROTOCOL = "VLMEvalKit with exact matching: an answer that names no option, or s
 CIRCULAR_PROTOCOL = (
     f"{PROTOCOL}; circular: a question is right if it is under all rotations of its options; vanilla: unrotated alone"
 )
+HIDDEN_PROTOCOL = "the answers are not public: submission.tsv is what MMBench's server scores"
 VIDEO_PROTOCOL = f"{PROTOCOL}; {FRAMES} frames, frame i at i/{FRAMES + 1} of the part that is asked about"
 Row = tuple[int, str, dict[str, str], str, dict[str, str]]
 
@@ -105,18 +107,25 @@ def _rotations(question: Question) -> int:
     return sum(int(dialogue.ids["index"]) % ROTATION == base for dialogue in question.record.dialogues)
 
 
+def _protocol(split: str, circular: bool) -> str:
+    if split in HIDDEN:
+        return HIDDEN_PROTOCOL
+    return VIDEO_PROTOCOL if split == "video" else CIRCULAR_PROTOCOL if circular else PROTOCOL
+
+
 def benchmark(name: str) -> Benchmark:
     """The benchmark of a name."""
     dataset, split = name.split("-")
-    circular = dataset in CIRCULAR
+    circular, hidden = dataset in CIRCULAR, split in HIDDEN
     return Benchmark(
         name=name,
         dataset=dataset,
         split=split,
-        protocol=VIDEO_PROTOCOL if split == "video" else CIRCULAR_PROTOCOL if circular else PROTOCOL,
+        protocol=_protocol(split, circular),
         id_names=("question_id",) if split == "video" else ("index",),
         wording=WORDING,
-        scores=lambda root: CircularScores() if circular else ChoiceScores(),
+        scores=None if hidden else lambda root: CircularScores() if circular else ChoiceScores(),
+        submission=AnswerTable() if hidden else None,
         masks=False,
     )
 

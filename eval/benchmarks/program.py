@@ -142,7 +142,8 @@ def summarise(report: dict[str, Any]) -> str:
             lines.append(f"{group:16}{', '.join(shown)}" if group else ", ".join(shown))
     lines += [f"{entry['id']} failed: {entry['reason']:.200}" for entry in report["failed"][:3]]
     if "submission" in report:
-        lines.append(f"{report['submission']['file']}: {report['submission']['pictures']} masks, checked")
+        (_, name), (counted, count) = report["submission"].items()
+        lines.append(f"{name}: {count} {counted}, checked")
     return "\n".join(lines)
 
 

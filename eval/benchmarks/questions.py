@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -137,6 +137,19 @@ class Scores(Protocol):
         """The figures of all samples, plain."""
 
 
+class Submission(Protocol):
+    """A file for a benchmark's server: its name, how it is written, and how many `counted` things it holds."""
+
+    file: str
+    counted: str
+
+    def write(self, path: Path, answered: Iterable[tuple[Question, Answer]]) -> None:
+        """Write it, complete or not at all."""
+
+    def check(self, path: Path, questions: Iterable[Question]) -> int:
+        """Look through it; returns the count, raises `ValueError` where it is wrong."""
+
+
 @dataclass(frozen=True)
 class Benchmark:
     """What is asked and how it is scored.
@@ -146,7 +159,7 @@ class Benchmark:
         id_names: those of `Dialogue.ids` that together name a sample; without any the record's name and a number do.
         scores: from the data folder to a fresh `Scores`; `None` where the truth is not public.
         wording: what is said where no prompt is given, for the report.
-        submission: the folder in a submission's zip that holds the videos (`""`: its root); `None` without a server.
+        submission: what its server scores; `None` without a server.
         masks: whether masks are scored; else words alone are.
         whole_records: a limit counts records and cuts none in two.
         asks: from a `ModelAnswerer` to who asks it in a way of its own; `None`: it is asked as it is.
@@ -163,7 +176,7 @@ class Benchmark:
     scores: Callable[[Path], Scores] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     wording: str = WORDING
-    submission: str | None = None
+    submission: Submission | None = None
     masks: bool = True
     whole_records: bool = False
     asks: Callable[[Any], Any] | None = None
@@ -295,4 +308,15 @@ def unite(tracks: Sequence[Sequence[Code | None]], shape: tuple[int, int, int]) 
     return united
 
 
-__all__ = ["FAILED", "WORDING", "Answer", "AnsweredObject", "Benchmark", "Plan", "Question", "Scores", "unite"]
+__all__ = [
+    "FAILED",
+    "WORDING",
+    "Answer",
+    "AnsweredObject",
+    "Benchmark",
+    "Plan",
+    "Question",
+    "Scores",
+    "Submission",
+    "unite",
+]

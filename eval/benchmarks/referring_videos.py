@@ -12,13 +12,14 @@ from desa2va.eval.metrics.expression_groups import RefSAV
 from desa2va.eval.metrics.video import VideoSegmentation
 
 from .questions import Answer, Benchmark, Question
+from .submission import MaskZip
 
 PER_EXPRESSION = "J and F of every expression over all frames, then the plain mean; all that is meant is one mask"
 GROUPED = (
     "percent; each expression rounded to two decimals, then means of long and short descriptions; overall is the mean "
     "of the two"
 )
-_SUBMISSIONS = {"mevis-valid": "", "ref_youtube_vos-valid": "Annotations/"}
+_SUBMISSIONS = {"mevis-valid": MaskZip(""), "ref_youtube_vos-valid": MaskZip("Annotations/")}
 
 
 class VideoScores:

@@ -1,7 +1,7 @@
 """One run of a benchmark: questions are answered, answers kept, kept answers scored.
 
 Enters: a benchmark, the data folder, and whoever answers. Leaves: a folder with the answers (masks as run-length
-codes), `report.json` and, for a server, `submission.zip`. A run that was killed goes on where it was; several
+codes), `report.json` and, for a server, a submission. A run that was killed goes on where it was; several
 processes share the units and the first scores them all; nothing is left out of a score. (Paper section 4.1.)
 """
 
@@ -25,7 +25,6 @@ from .names import open_benchmark
 from .processes import Processes
 from .questions import Answer, Benchmark, Plan, Question, Scores
 from .scoring import score_units, score_with_workers
-from .submission import check_submission, write_submission
 
 _PLAN = ("limit", "batch_size", "prompt")
 
@@ -166,11 +165,12 @@ def _opened(name: str, data: Path, folder: Path) -> tuple[Callable[[], Scores | 
 
 
 def _submitted(run: Run, plan: Plan, answers: AnswerFolder) -> dict[str, Any]:
-    """Writes the zip and looks through it."""
-    path, top = run.folder / "submission.zip", run.benchmark.submission
-    write_submission(path, top, _answered(plan, answers))
-    count = check_submission(path, top, (question for _, questions in plan.all_questions() for question in questions))
-    return {"file": path.name, "pictures": count}
+    """Writes what a server scores, and looks through it."""
+    submission = run.benchmark.submission
+    path = run.folder / submission.file
+    submission.write(path, _answered(plan, answers))
+    count = submission.check(path, (question for _, questions in plan.all_questions() for question in questions))
+    return {"file": path.name, submission.counted: count}
 
 
 def _answered(plan: Plan, answers: AnswerFolder) -> Iterator[tuple[Question, Answer]]:

@@ -20,7 +20,7 @@ from desa2va.training.data.records import Record
 
 from .questions import Question
 
-SPOKEN = ("choice", "yes_no", "open", "region")
+SPOKEN = ("choice", "unlabelled_choice", "yes_no", "open", "region")
 
 
 def opened_visual(questions: Sequence[Question]) -> dict[str, list[Any]]:

@@ -101,8 +101,9 @@ def _about_data(report: OpenedReport) -> str:
 
 
 def _why_empty(report: OpenedReport) -> str:
-    if open_benchmark(report.benchmark).scores is None:
-        return "the truth is not public; the server scores submission.zip"
+    benchmark = open_benchmark(report.benchmark)
+    if benchmark.scores is None:
+        return f"the truth is not public; the server scores {benchmark.submission.file}"
     return str(report.content["figures"].get("captions") or "there was nothing to compute it from")
 
 

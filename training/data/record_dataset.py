@@ -129,7 +129,7 @@ class RecordDataset(RecordSamples):
 
 def refuse_unlabelled(record: Record, name: str) -> None:
     """Raises `ValueError` for a record of a split whose answers are not public."""
-    if any(dialogue.kind == "unlabelled" for dialogue in record.dialogues):
+    if any(dialogue.kind.startswith("unlabelled") for dialogue in record.dialogues):
         raise ValueError(f"{name}: the answers of this split are not public, there is nothing to learn")
 
 

@@ -71,7 +71,8 @@ class Dialogue:
 
     Attributes:
         kind: what is asked: `"target"`, `"no_target"`, `"several"`, `"gcg"`, `"region"`, `"chat"`, ...; groups scores.
-            `"unlabelled"`: the answer is not public, it is empty and there is no target; nothing to train on.
+            `"unlabelled"`, `"unlabelled_choice"`: the answer is not public, it is empty and there is no target;
+            nothing to train on.
         turns: `(user, assistant)` pairs; every `[SEG]` of an answer stands for a target, in order.
         targets: one per `[SEG]`.
         regions: codes of visual prompts on the first frame: region `k` is what the text calls `<region{k + 1}>`.

@@ -1,5 +1,6 @@
 """MMBench, SEED-Bench, AI2D, MMStar, ScienceQA and MME in their own layout, with figures worked out by hand."""
 
+import csv
 import json
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from desa2va.cli import main
 from desa2va.eval.benchmarks.names import open_benchmark
 from desa2va.eval.benchmarks.runner import Run
+from desa2va.eval.benchmarks.submission import AnswerTable
 from tests.eval.benchmarks.layouts import Oracle
 from tests.eval.benchmarks.question_layouts import choice, picture_cell, says, write_tsv
 from tests.eval.benchmarks.test_runner import Alone, stable
@@ -119,6 +121,51 @@ def test_two_processes_give_the_report_of_one(tmp_path, evaluate):
         evaluate("mmbench-dev_en", tmp_path / "data", KNOWN, out="two", batch_size=2, processes=Alone(1, 2))
     found = evaluate("mmbench-dev_en", tmp_path / "data", KNOWN, out="two", batch_size=2, processes=Alone(0, 2))
     assert stable(found) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("mmbench-test_en", "MMBench_TEST_EN.tsv"),
+        ("mmbench-test_cn", "MMBench_TEST_CN.tsv"),
+        ("mmbench_v11-test_en", "MMBench_TEST_EN_V11.tsv"),
+        ("mmbench_v11-test_cn", "MMBench_TEST_CN_V11.tsv"),
+    ],
+)
+def test_mmbench_test_is_a_table_for_its_server(tmp_path, evaluate, name, file):
+    """No answers here: every rotation with what was said, nothing of a failed one, in the columns that the server
+    reads; words with tabs and quotes come back as they were.
+    """
+    path = mmbench(tmp_path / "data" / "LMUData" / file)
+    rows = [line.split("\t") for line in path.read_text().splitlines()]
+    place = rows[0].index("answer")
+    path.write_text("".join("\t".join(row[:place] + row[place + 1 :]) + "\n" for row in rows))
+    said = 'A\t"red"\nor so'
+    known = {**says(q1=said, q1000001="B", q1000002="A", q3="B"), "2": RuntimeError("no")}
+    report = evaluate(name, tmp_path / "data", known)
+    assert report["figures"] == {}
+    assert report["submission"] == {"file": "submission.tsv", "answers": 5}
+    table = tmp_path / "out" / "submission.tsv"
+    with table.open(newline="") as stream:
+        found = list(csv.DictReader(stream, delimiter="\t"))
+    assert [row["index"] for row in found] == ["1", "1000001", "2", "1000002", "3"]
+    assert [row["prediction"] for row in found] == [said, "B", "", "A", "B"]
+    assert found[1] == {
+        **{"index": "1000001", "question": "What colour?", "A": "blue", "B": "red", "C": "", "D": ""},
+        **{"category": "x", "l2-category": "m", "split": "dev", "prediction": "B"},
+    }
+    assert report["samples"][0]["expression"] == f"What colour?\nA. red\nB. blue\n{ASKED}"
+    assert "submission" not in evaluate(name, tmp_path / "data", known, out="part", limit=2)
+    questions = [
+        question
+        for _, group in Run(open_benchmark(name), tmp_path / "data", tmp_path).plan().all_questions()
+        for question in group
+    ]
+    with pytest.raises(ValueError, match="has 5 rows, not one for each of 4 questions"):
+        AnswerTable().check(table, questions[:4])
+    table.write_text("index\tprediction\n")
+    with pytest.raises(ValueError, match="has the columns index, prediction; they are index, question, A"):
+        AnswerTable().check(table, questions)
 
 
 def mme_row(index, image, answer, task="count", path="a.jpg"):

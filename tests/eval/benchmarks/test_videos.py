@@ -9,7 +9,7 @@ from PIL import Image
 
 from desa2va.eval.benchmarks.names import open_benchmark
 from desa2va.eval.benchmarks.runner import Run
-from desa2va.eval.benchmarks.submission import check_submission
+from desa2va.eval.benchmarks.submission import MaskZip
 from tests.eval.benchmarks.layouts import write_clips
 from tests.training.data.readers.picture_layouts import SIZE, box_mask
 from tests.training.data.readers.video_layouts import dump
@@ -140,7 +140,7 @@ def test_a_wrong_submission_is_told_by_the_picture(mevis, evaluate, tmp_path):
                 if data is not None:
                     file.writestr(name, data)
         with pytest.raises(ValueError) as error:  # noqa: PT011
-            check_submission(path, "", questions)
+            MaskZip("").check(path, questions)
         return str(error.value)
 
     def png(pixels, kind="PNG"):
@@ -158,4 +158,4 @@ def test_a_wrong_submission_is_told_by_the_picture(mevis, evaluate, tmp_path):
     assert f"{name} is no picture" in told(**{name: b"nothing"})
     path.write_bytes(b"nothing")
     with pytest.raises(ValueError, match="is no zip that can be read"):
-        check_submission(path, "", questions)
+        MaskZip("").check(path, questions)

@@ -7,7 +7,7 @@ from .index_labels import index_codes
 from .kinds import KINDS, own_reader
 from .osprey import CAPTION_REQUEST
 from .plain_pickle import read_pickle
-from .question_tables import QUESTION_GROUPS
+from .question_tables import HIDDEN, QUESTION_GROUPS
 from .ref_sav import STRIDE, masklet_codes, read_masklet
 from .revos import read_revos_foreground
 from .shown_frames import FRAMES, shown_frames
@@ -20,6 +20,7 @@ __all__ = [
     "CAPTION_REQUEST",
     "FRAMES",
     "KINDS",
+    "HIDDEN",
     "QUESTION_GROUPS",
     "READERS",
     "Reader",

@@ -1,9 +1,10 @@
 """Questions about pictures in VLMEvalKit's tables: MMBench, SEED-Bench, AI2D, MMStar, ScienceQA, MMMU and MME.
 
-Enters: `NAME.tsv` with `index`, `image`, `question`, `answer`, options `A`, `B`, ... and categories. `image` holds the
-picture as base64, several as a list, or (64 characters or fewer) the index of the row that does; rows without one are
-left out, as the published counts leave them out. Leaves: one record per picture, its questions in the order of the
-file; several pictures of one question are frames. (Paper section 4.1: image chat.)
+Enters: `NAME.tsv` with `index`, `image`, `question`, `answer`, options `A`, `B`, ... and categories (of MMMU, MMStar
+and ScienceQA also their own files, `question_parquet`). `image` holds the picture as base64, several as a list, or (64
+characters or fewer) the index of the row that does; rows without one are left out, as the published counts leave them
+out. Leaves: one record per picture, its questions in the order of the file; several pictures of one question are
+frames. (Paper section 4.1: image chat.)
 
 Prompts are those of the Sa2VA family's evaluation (InternVL's): the hint, the question, the options, and a request
 for the letter alone, in Chinese where the question is.
@@ -27,6 +28,8 @@ from desa2va.training.data.records import Dialogue, Record, RecordError
 
 from .annotation_files import check_split
 from .json_entries import FieldError, named_field
+from .question_parquet import HOMES as PARQUET_HOMES
+from .question_parquet import PATTERNS, ParquetQuestions, parquet_files
 from .status import Reader, Status, look
 from .tables import TableRecords
 from .tsv_rows import TsvRows
@@ -35,8 +38,8 @@ HOMES = ("LMUData", ".")
 PAGE = "https://github.com/open-compass/VLMEvalKit"
 # name of the set: its splits, each with its file
 FILES = {
-    "mmbench": {"dev_en": "MMBench_DEV_EN.tsv", "dev_cn": "MMBench_DEV_CN.tsv"},
-    "mmbench_v11": {"dev_en": "MMBench_DEV_EN_V11.tsv", "dev_cn": "MMBench_DEV_CN_V11.tsv"},
+    "mmbench": {name: f"MMBench_{name.upper()}.tsv" for name in ("dev_en", "dev_cn", "test_en", "test_cn")},
+    "mmbench_v11": {name: f"MMBench_{name.upper()}_V11.tsv" for name in ("dev_en", "dev_cn", "test_en", "test_cn")},
     "seed_bench": {"image": "SEEDBench_IMG.tsv"},
     "ai2d": {"test": "AI2D_TEST.tsv", "test_no_mask": "AI2D_TEST_NO_MASK.tsv"},
     "mmstar": {"val": "MMStar.tsv"},
@@ -44,8 +47,9 @@ FILES = {
     "mmmu": {"validation": "MMMU_DEV_VAL.tsv", "dev": "MMMU_DEV_VAL.tsv"},
     "mme": {"test": "MME.tsv"},
 }
+HIDDEN = ("test_en", "test_cn")  # splits of MMBench whose answers its server alone knows
 QUESTION_GROUPS = ("category", "l2-category", "split")
-NEEDED = ("index", "image", "question", "answer")
+NEEDED = ("index", "image", "question")
 LONGEST_REFERENCE = 64  # characters; a longer cell is a picture
 _CHINESE = re.compile("[\u4e00-\u9fff]")
 _ASK_LETTER = "Answer with the option's letter from the given choices directly.", "请直接回答选项字母。"
@@ -64,7 +68,7 @@ class PictureGroups(Sequence[list[Row]]):
         ValueError: an index that is no number or occurs twice, a picture that no row holds, or no row left.
     """
 
-    def __init__(self, rows: TsvRows, split: str | None = None) -> None:
+    def __init__(self, rows: TsvRows | ParquetQuestions, split: str | None = None) -> None:
         self.rows = rows
         numbers: dict[str, int] = {}
         cells: dict[str, str] = {}  # index to the index of another row, or to the hash of a picture
@@ -114,27 +118,23 @@ def read_questions(root: Path, split: str, dataset: str) -> TableRecords:
     """
     check_split(dataset, split, tuple(FILES[dataset]))
     own = {"mme": mme_dialogue, "mmmu": mmmu_dialogue}.get(dataset, choice_dialogue)
+    rows = _rows(Path(root), split, dataset)
+    groups = PictureGroups(rows, split if dataset == "mmmu" else None)
+    make = partial(_record, path=rows.path, dialogue=hidden_dialogue if split in HIDDEN else own)
+    return TableRecords(groups, make)
+
+
+def _rows(root: Path, split: str, dataset: str) -> TsvRows | ParquetQuestions:
+    """VLMEvalKit's table where it is there, else the authors' Parquet files."""
+    files = [root / home / FILES[dataset][split] for home in HOMES]
+    path = next((file for file in files if file.is_file()), None)
+    if path is None and dataset in PATTERNS:
+        if not parquet_files(root, dataset, split):
+            names = " or ".join(f"{PARQUET_HOMES[dataset]}/{pattern}" for pattern in PATTERNS[dataset][split])
+            raise FileNotFoundError(f"there is no file {files[0]}, and in {root} no {names}")
+        return ParquetQuestions(root, dataset, split)
     extra = {"mme": ("category", "image_path"), "mmmu": ("split",)}.get(dataset, ())
-    path = table_path(root, FILES[dataset][split])
-    return picture_questions(path, own, extra, split if dataset == "mmmu" else None)
-
-
-def table_path(root: Path, name: str) -> Path:
-    """Where a table lies, or ought to."""
-    files = [Path(root) / home / name for home in HOMES]
-    return next((file for file in files if file.is_file()), files[0])
-
-
-def picture_questions(
-    path: Path, dialogue: Callable[[Row], Dialogue], needed: Sequence[str] = (), split: str | None = None
-) -> TableRecords:
-    """The records of one table.
-
-    Args:
-        path: of the table. dialogue: what a row asks. needed: columns beside `NEEDED`. split: see `PictureGroups`.
-    """
-    groups = PictureGroups(TsvRows(path, (*NEEDED, *needed)), split)
-    return TableRecords(groups, partial(_record, path=path, dialogue=dialogue))
+    return TsvRows(path or files[0], (*NEEDED, *(() if split in HIDDEN else ("answer",)), *extra))
 
 
 def _record(rows: list[Row], number: int, path: Path, dialogue: Callable[[Row], Dialogue]) -> Record:
@@ -188,6 +188,12 @@ def choice_dialogue(row: Row) -> Dialogue:
     return Dialogue("choice", ((choice_prompt(row), answer),), ids={**_ids(row), "answer": answer, **options})
 
 
+def hidden_dialogue(row: Row) -> Dialogue:
+    """A multiple-choice question whose answer is not public; what its server reads beside the answer is kept."""
+    ids = {**_ids(row), "question": row["question"].strip(), **options_of(row)}
+    return Dialogue("unlabelled_choice", ((choice_prompt(row), ""),), ids=ids)
+
+
 def mmmu_dialogue(row: Row) -> Dialogue:
     """One of MMMU's questions: multiple choice, or open where the row has no option A; then the answer is a text, or
     a list of such.
@@ -237,8 +243,12 @@ def _ids(row: Row) -> dict[str, Any]:
 
 def tables_present(root: Path, dataset: str) -> Status:
     """Which tables of a set are there."""
-    names = ["|".join(f"{home}/{name}" for home in HOMES) for name in dict.fromkeys(FILES[dataset].values())]
-    return look(root, names, PAGE)
+    names = {}
+    for split, name in FILES[dataset].items():
+        parts = parquet_files(root, dataset, split) if dataset in PATTERNS else []
+        choices = (*(f"{home}/{name}" for home in HOMES), *(str(part.relative_to(root)) for part in parts))
+        names["|".join(choices)] = None
+    return look(root, list(names), PAGE)
 
 
 QUESTION_READERS = {
@@ -247,4 +257,4 @@ QUESTION_READERS = {
     if name != "seed_bench"  # it has videos, too
 }
 
-__all__ = ["QUESTION_GROUPS", "QUESTION_READERS", "choice_dialogue", "read_questions", "tables_present"]
+__all__ = ["HIDDEN", "QUESTION_GROUPS", "QUESTION_READERS", "choice_dialogue", "read_questions", "tables_present"]
