@@ -174,7 +174,7 @@ class DeSa2VASegmenter(Float32Module):
             training.
         """
         bring_small_weights(decoder)
-        num_pairs = len(frame_index)
+        num_pairs = frame_index.shape[0]  # `len` would be a constant in an exported graph
         if num_pairs == 0:
             return self._no_masks(decoder)
         # A place has 10 bits in SAM-2's 1024 pixels, bfloat16 8.
@@ -215,7 +215,7 @@ class DeSa2VASegmenter(Float32Module):
 def _of_pairs(level: torch.Tensor, frame_index: torch.Tensor) -> torch.Tensor:
     """One level (F, ...) of the frames of P pairs, (P, ...); no copies where there is one frame only."""
     if len(level) == 1:
-        return level.expand(len(frame_index), *level.shape[1:])
+        return level.expand(frame_index.shape[0], *level.shape[1:])
     return level[frame_index]
 
 
@@ -224,7 +224,7 @@ def _best_mask(
 ) -> MaskPrediction:
     """Keeps, of m masks (P, m, h, w), the one with the highest predicted IoU, and its token."""
     best = iou.argmax(dim=-1)
-    rows = torch.arange(len(iou), device=iou.device)
+    rows = torch.arange(iou.shape[0], device=iou.device)
     return MaskPrediction(logits[rows, best], iou[rows, best], object_score, tokens[rows, best])
 
 
