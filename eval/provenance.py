@@ -57,6 +57,26 @@ def weights_sha256(folder: str | os.PathLike) -> str:
     return files_sha256(files)
 
 
+def sam2_sha256(sam2: str | os.PathLike | None) -> str | None:
+    """SHA-256 of the weights of the SAM-2 beside a published model; `None` where there is none beside it.
+
+    Args:
+        sam2: folder, original `.pt` file or Hub id that was loaded.
+
+    Raises:
+        FileNotFoundError: the folder holds no weights.
+    """
+    if sam2 is None:
+        return None
+    path = Path(os.path.expanduser(sam2))
+    if path.is_file():
+        return files_sha256([path])
+    # As it is loaded: without a config.json the folder is one of an original file.
+    if path.is_dir() and not (path / "config.json").is_file():
+        return files_sha256(sorted(file for file in path.iterdir() if file.suffix in (".pt", ".pth")))
+    return weights_sha256(path if path.is_dir() else model_folder(os.fspath(sam2)))
+
+
 def files_sha256(files: Iterable[str | os.PathLike]) -> str | None:
     """SHA-256 of the contents of files, one behind another.
 
@@ -84,4 +104,4 @@ def model_folder(resolved: str) -> str:
     return snapshot_download(resolved, allow_patterns="*.safetensors", local_files_only=True)
 
 
-__all__ = ["describe_run", "files_sha256", "model_folder", "weights_sha256"]
+__all__ = ["describe_run", "files_sha256", "model_folder", "sam2_sha256", "weights_sha256"]

@@ -23,7 +23,9 @@ def add_parser(subparsers: Any) -> None:
     parser = add_command(
         subparsers, "report", "show reports of benchmarks: tables, plots, best, median and worst cases", _EXAMPLES
     )
-    parser.add_argument("reports", nargs="+", type=Path, metavar="REPORT", help="a run's folder, or its report.json")
+    parser.add_argument(
+        "reports", nargs="+", type=Path, metavar="REPORT", help="a run's folder, its report.json, or a RefShapes JSON"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="index.html, report.md and plots")
     parser.add_argument(
         "--data", type=Path, metavar="DIR", help="folder of the published sets; default: where the run read them"

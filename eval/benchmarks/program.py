@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from desa2va.argument_types import Parser
-from desa2va.eval.provenance import describe_run, model_folder, weights_sha256
+from desa2va.eval.provenance import describe_run, model_folder, sam2_sha256, weights_sha256
 
 from . import mmbench_video
 from .arguments import add_benchmark_arguments, add_robustness_arguments
@@ -114,9 +114,10 @@ def loaded_answerer(args: argparse.Namespace, processes: Processes) -> tuple[Ans
     model, processor = load(args.model, sam2=args.sam2, device=own_device(args.device), dtype=args.dtype)
     asked = ModelAnswerer(model, processor)
     weights = weights_sha256(model_folder(locate(args.model)))
-    told = {"baseline": args.baseline, "weights_sha256": weights, "sam2": args.sam2, **asked.settings()}
+    hashes = {"weights_sha256": weights, "sam2_sha256": sam2_sha256(args.sam2)}
+    told = {"baseline": args.baseline, **hashes, **asked.settings()}
     answerer = _answerer(open_benchmark(name_of(args)), args.baseline, asked)
-    where = {"model": str(args.model), "data": str(args.data), "processes": processes.count}
+    where = {"model": str(args.model), "sam2": args.sam2, "data": str(args.data), "processes": processes.count}
     return answerer, told, {**where, **describe_run(model)}
 
 

@@ -94,7 +94,7 @@ def _ours(report: OpenedReport, metrics: tuple[str, ...]) -> Row:
 
 def _about_data(report: OpenedReport) -> str:
     """Whether the samples are those of the published split, as far as their number tells."""
-    count, size = len(report.samples), published_size(report.benchmark)
+    count, size = report.content["n"], published_size(report.benchmark)
     if size is not None and count != size:
         return f"{count} samples where the published split has {size}: other data, the figures do not compare"
     return f"{count} samples" + (", as many as the published split has" if size is not None else "")

@@ -16,26 +16,31 @@ _LONGEST = 100
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A table; cells are shown by `show`."""
+    """A table; cells are shown by `show`, those of a row alike."""
     lines = ["| " + " | ".join(map(_cell, headings)) + " |", "|---" * len(headings) + "|"]
-    lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
+    lines += ["| " + " | ".join(_cell(value, row) for value in row) + " |" for row in map(tuple, rows)]
     return "\n".join(lines)
 
 
-def show(value: Any) -> str:
-    """A value for people: fractions with four digits, nothing as a dash."""
+def show(value: Any, beside: Iterable[Any] = ()) -> str:
+    """A value for people: fractions with four digits, nothing as a dash.
+
+    Args:
+        beside: values of the same kind, to which one rule applies: four digits where all are at most 1, else two.
+    """
     if value is None:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.4f}" if abs(value) < 1 else f"{value:,.2f}"
+        floats = [abs(other) for other in (value, *beside) if isinstance(other, float)]
+        return f"{value:.4f}" if max(floats) <= 1 else f"{value:,.2f}"
     return str(value)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, beside: Iterable[Any] = ()) -> str:
     # A pipe would end the cell, a bracket could become markup: what was asked and answered is anybody's text.
-    text = " ".join(show(value).split()).replace("\\", "\\\\")
+    text = " ".join(show(value, beside).split()).replace("\\", "\\\\")
     for mark in "|<>[]`*_":
         text = text.replace(mark, f"\\{mark}")
     return text if len(text) <= 4 * _LONGEST else f"{text[: 4 * _LONGEST]}..."
@@ -68,7 +73,8 @@ def comparison_table(comparison: Comparison) -> str:
 
 def cases_table(cases: Sequence[Case]) -> str:
     """The chosen cases in words."""
-    rows = [[case.group, case.id, case.score, case.status, case.request, case.answer] for case in cases]
+    scores = [case.score for case in cases]
+    rows = [[case.group, case.id, show(case.score, scores), case.status, case.request, case.answer] for case in cases]
     return table(["case", "sample", "score", "status", "request", "answer"], rows)
 
 

@@ -14,6 +14,8 @@ from typing import Any
 from desa2va.eval.benchmarks.names import BENCHMARKS, ROBUSTNESS, open_benchmark
 from desa2va.processing.files import read_json
 
+from .refshapes import as_benchmark, is_refshapes
+
 JUDGED = "score"
 # By which samples are ranked, the first that they have, and its highest value.
 SCORES = {"iou": 1, "jf": 1, "miou": 1, "right": 1, "right_official": 1, JUDGED: 3}
@@ -119,7 +121,7 @@ def read_report(path: Path) -> OpenedReport:
     """Reads a report of a benchmark.
 
     Args:
-        path: the file, or the folder of a run.
+        path: the file, or the folder of a run; also what `desa2va eval refshapes --json` wrote.
 
     Raises:
         FileNotFoundError: there is none. ValueError: it is no report of a benchmark of this package.
@@ -130,6 +132,8 @@ def read_report(path: Path) -> OpenedReport:
             f"there is no report {path}; `desa2va eval BENCHMARK --out DIR` writes DIR/report.json"
         )
     content = read_json(path)
+    if is_refshapes(content):
+        content = as_benchmark(content, str(path))
     if not isinstance(content, dict) or not _is_known(content.get("benchmark")):
         raise ValueError(f"{path} is no report of `desa2va eval BENCHMARK`; its 'benchmark' must be a known name")
     for name, kind in _NEEDED.items():

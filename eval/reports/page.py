@@ -77,6 +77,7 @@ def render_page(sections: Sequence[Section]) -> str:
         version=desa2va.__version__,
         sections=sections,
         show=show,
+        beside=lambda groups, name: [values.get(name) for values in groups.values()],
         encoded=lambda content: base64.b64encode(content).decode(),
         missing=missing_figures() if any(section.comparison.metrics for section in sections) else [],
     )

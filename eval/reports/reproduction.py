@@ -100,6 +100,7 @@ def reproduce(
     args = _arguments(report, model or machine.get("model"), data, device)
     answerer, now, _ = loaded_answerer(args, Processes())
     _same("weights", str(args.model), now.get("weights_sha256"), told["model"].get("weights_sha256"))
+    _same("SAM-2", str(args.sam2), now.get("sam2_sha256"), told["model"].get("sam2_sha256"))
     scores, before = benchmark.scores(data), {sample["id"]: sample for sample in report.samples}
     pairs = []
     for unit in spread_units([len(unit) for unit in plan.units], limit):
@@ -184,7 +185,7 @@ def _arguments(report: OpenedReport, model: str | None, data: Path, device: str 
         model=model,
         data=data,
         device=device,
-        sam2=told.get("sam2"),
+        sam2=(report.content["provenance"].get("machine") or {}).get("sam2"),
         dtype=told.get("dtype"),
         baseline=told.get("baseline"),
     )

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from desa2va.eval.provenance import describe_run, weights_sha256
+from desa2va.eval.provenance import describe_run, sam2_sha256, weights_sha256
 
 
 def test_checksum_of_one_and_of_several_files(tmp_path):
@@ -18,6 +18,19 @@ def test_checksum_of_one_and_of_several_files(tmp_path):
 def test_no_weights(tmp_path):
     with pytest.raises(FileNotFoundError, match="no \\*.safetensors"):
         weights_sha256(tmp_path)
+
+
+def test_the_sam2_beside_a_model_is_told_by_its_contents(tmp_path):
+    """Guards the identity of a pair: another SAM-2 in a folder of the same name went on with the run of the first."""
+    assert sam2_sha256(None) is None
+    folder = tmp_path / "sam2"
+    folder.mkdir()
+    original = folder / "sam2.pt"
+    original.write_bytes(b"one")
+    assert sam2_sha256(original) == sam2_sha256(folder) == hashlib.sha256(b"one").hexdigest()
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"two")
+    assert sam2_sha256(str(folder)) == hashlib.sha256(b"two").hexdigest()
 
 
 def test_numeric_type_is_that_of_the_weights(make_model):

@@ -1,15 +1,18 @@
 """The cascade: what boxes an answer names, by hand; and the way from a language model's words to SAM-2's masks."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import desa2va
+from desa2va.eval.benchmarks.answer_file import AnswerFolder
 from desa2va.eval.benchmarks.box_cascade import BoxCascade, read_boxes
 from desa2va.eval.benchmarks.names import open_benchmark
-from desa2va.eval.benchmarks.runner import Run
+from desa2va.eval.benchmarks.runner import Run, finished_run
 from desa2va.eval.evaluate_desa2va import main
+from desa2va.eval.provenance import sam2_sha256
 from tests.eval.benchmarks.layouts import write_clips, write_refcoco
 from tests.modeling_desa2va.conversion import published
 from tests.training.data.readers.picture_layouts import SIZE, box_mask
@@ -128,6 +131,12 @@ def test_a_pair_runs_by_the_command_line(sam, tmp_path):
     root = write_refcoco(tmp_path / "data", {9: [(1, 1, ["the box"]), (2, 2, ["it"])]})
     words = ["--model", str(tmp_path / "mllm"), "--sam2", str(sam), "--device", "cpu", "--data", str(root)]
     assert main(["refcoco-unc-val", *words, "--baseline", "cascade", "--out", str(tmp_path / "out")]) == 0
-    report = (tmp_path / "out" / "report.json").read_text()
-    assert '"no_seg_token": 2' in report
-    assert '"baseline": "cascade"' in report
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    provenance = report["provenance"]
+    assert report["statuses"] == {"no_seg_token": 2}
+    assert provenance["model"]["baseline"] == "cascade"
+    assert (provenance["model"]["sam2_sha256"], provenance["machine"]["sam2"]) == (sam2_sha256(sam), str(sam))
+    again = open_benchmark("refcoco-unc-val"), root, tmp_path / "out"
+    run, plan, _ = finished_run(Run(*again))
+    with pytest.raises(ValueError, match="model.sam2_sha256 is .*choose another folder"):
+        AnswerFolder(run.folder, run.identity(plan, {**provenance["model"], "sam2_sha256": "0" * 64}))
