@@ -17,12 +17,14 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import Pipeline
 from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
 
+from desa2va.processing.batch import WORDED_TASKS
 from desa2va.processing.files import MaskOptions
 from desa2va.processing.inputs import open_visual, shown, visual_kind
 
 TASK = "referring-segmentation"
 MAX_NEW_TOKENS = 128
-_PROCESSOR_OPTIONS = ("task", "key_frames", "num_key_frames", "chat_template")
+_MARKS = ("points", "boxes", "masks")
+_PROCESSOR_OPTIONS = ("task", "key_frames", "num_key_frames", "chat_template", *_MARKS)
 _MASK_OPTIONS = tuple(item.name for item in fields(MaskOptions))
 _KINDS = ("image", "video")  # and the keys under which a row holds one
 
@@ -34,12 +36,12 @@ class Asked:
     Attributes:
         kind: `"image"` or `"video"`.
         visual: anything the processor takes as one.
-        text: one request, or several.
+        text: one request, or several; `None` where the task or marked objects say what is wanted.
     """
 
     kind: str
     visual: Any
-    text: str | list[str]
+    text: str | list[str] | None
 
 
 class ReferringSegmentationPipeline(Pipeline):
@@ -50,9 +52,10 @@ class ReferringSegmentationPipeline(Pipeline):
     `SegmentationResult`, or a list where `text` is a list of requests. A list of inputs gives a list; a generator, a
     data set or a column gives an iterator, which reads as it goes.
 
-    Options, given here or at construction: `task` ("segment"), `key_frames`, `num_key_frames` as of the processor;
-    those of `MaskOptions`; `batch_size`, `num_workers`; anything else (`max_new_tokens`, `return_branches`, ...) goes
-    to `generate`.
+    Options, given here or at construction: `task` ("segment"), `key_frames`, `num_key_frames` as of the processor,
+    whose `points`, `boxes` and `masks` mark objects in every input (columns of these names are never taken: they may
+    be the truth). Where these or the task say what is wanted `text` may be left out. Further those of `MaskOptions`;
+    `batch_size`, `num_workers`; anything else (`max_new_tokens`, `return_branches`, ...) goes to `generate`.
 
     Args:
         model: a `DeSa2VAModel`. processor: its own; `model.processor` when omitted.
@@ -112,10 +115,14 @@ class ReferringSegmentationPipeline(Pipeline):
             for name, known in groups.items()
         }
         forward["generation"] = options
-        return ({} if text is None else {"text": text}), {name: part for name, part in forward.items() if part}, {}
+        reading = {} if text is None else {"text": text}
+        asked = forward["processing"]
+        if asked.get("task") in WORDED_TASKS or any(asked.get(name) is not None for name in _MARKS):
+            reading["wordless"] = True
+        return reading, {name: part for name, part in forward.items() if part}, {}
 
-    def preprocess(self, inputs: Any, text: str | list[str] | None = None) -> Asked:
-        """What one input asks; nothing is decoded yet."""
+    def preprocess(self, inputs: Any, text: str | list[str] | None = None, wordless: bool = False) -> Asked:
+        """What one input asks, which may need no words (`wordless`); nothing is decoded yet."""
         if isinstance(inputs, Asked):
             return inputs
         row = inputs if isinstance(inputs, Mapping) else {}
@@ -123,7 +130,7 @@ class ReferringSegmentationPipeline(Pipeline):
         if len(kinds) > 1:
             raise ValueError("a row holds an image and a video; give one of them")
         text = row.get("text") if text is None else text
-        if text is None or text == []:
+        if text == [] or (text is None and not wordless):
             raise ValueError(f"nothing is asked about {shown(inputs)}; give text=, or a row with 'text'")
         if kinds:
             return Asked(kinds[0], row[kinds[0]], text)
@@ -144,22 +151,28 @@ class ReferringSegmentationPipeline(Pipeline):
         processing = {"task": "segment", **(processing or {})}
         generation = {"max_new_tokens": MAX_NEW_TOKENS, **(generation or {})}
 
-        def answer(kind: str, visuals: list[Any], text: list[str]) -> list[Any]:
+        marked = any(processing.get(name) is not None for name in _MARKS)
+        listed = processing["task"] == "region"  # a result for each region where there are no words
+
+        def answer(kind: str, visuals: list[Any], text: list[str] | None) -> list[Any]:
             opened = visuals if kind == "image" else [open_visual(visual) for visual in visuals]
             inputs = self.processor(**{f"{kind}s": opened}, text=text, **processing)
             return self.processor.post_process(self.model.generate(**inputs, **generation), inputs, **(masks or {}))
 
-        def together(place: tuple[int, Asked]) -> tuple[str, int | None]:
+        def together(place: tuple[int, Asked]) -> tuple[str, bool, int | None]:
             number, asked = place
-            return asked.kind, None if isinstance(asked.text, str) else number
+            return asked.kind, asked.text is None, number if marked or isinstance(asked.text, list) else None
 
         results: list[Any] = []
-        for (kind, alone), group in groupby(enumerate(model_inputs["asked"]), key=together):
+        for (kind, silent, alone), group in groupby(enumerate(model_inputs["asked"]), key=together):
             asked = [entry for _, entry in group]
+            texts = None if silent else [entry.text for entry in asked]
             if alone is None:
-                results += answer(kind, [entry.visual for entry in asked], [entry.text for entry in asked])
+                results += answer(kind, [entry.visual for entry in asked], texts)
+            elif isinstance(asked[0].text, list) or (silent and listed):
+                results.append(answer(kind, [asked[0].visual], asked[0].text))
             else:
-                results.append(answer(kind, [asked[0].visual], list(asked[0].text)))
+                results += answer(kind, [asked[0].visual], texts)
         return {"results": results}
 
     def postprocess(self, model_outputs: dict[str, list[Any]]) -> list[Any]:

@@ -10,7 +10,7 @@ from .inference_plan import check_aspect_ratio, describe_visuals, plan_inference
 from .rendered_chat import refuse_rendered, rendered_dialogues
 from .sa2va_pixels import PIXEL_RULE
 from .sa2va_prompts import region_cells, sa2va_sequence
-from .tasks import TASKS, WORD_TASKS, apply_task, check_tasks, prompts_suffice
+from .tasks import TASKS, WORD_TASKS, WORDED_TASKS, apply_task, check_tasks, prompts_suffice
 from .training_batch import TrainingBatchMixin
 from .training_plan import plan_training
 from .user_request import DeSa2VABatch, VisualInfo, open_visuals, plan_requests
@@ -31,6 +31,7 @@ __all__ = [
     "TrainingBatchMixin",
     "VERIFY_REQUEST",
     "VisualInfo",
+    "WORDED_TASKS",
     "WORD_TASKS",
     "answer_ids",
     "apply_task",

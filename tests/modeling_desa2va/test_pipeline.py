@@ -149,6 +149,42 @@ def test_options_reach_processor_generation_and_masks(pipe):
         pipe(image, "the ring", max_new_token=3)
 
 
+def test_tasks_with_words_of_their_own_and_marked_objects(pipe, model, processor):
+    """`pipe(image, task="gcg")` was refused for want of words, and a box could not be given at all."""
+    images, box = pictures(3), [4, 4, 20, 30]
+    generation = {"max_new_tokens": 2}
+
+    def expected(**call):
+        inputs = processor(**call)
+        return processor.post_process(model.generate(**inputs, **generation), inputs)
+
+    for task in ("gcg", "caption"):
+        texts = [result.text for result in pipe(images, task=task, batch_size=2)]
+        assert texts == [result.text for result in expected(images=images, task=task)]
+    assert masks_of([pipe(images[0], boxes=box)]) == masks_of(expected(images=images[0], boxes=box))
+    for batch_size in (1, 3):
+        marked = pipe(images, "all like this one", boxes=box, batch_size=batch_size)
+        single = [expected(images=image, text="all like this one", boxes=box, task="segment")[0] for image in images]
+        assert masks_of(marked) == masks_of(single)
+    regions = pipe(images[0], task="region", boxes=[box, [30, 5, 50, 30]])
+    assert [result.text for result in regions] == [
+        result.text for result in expected(images=images[0], task="region", boxes=[box, [30, 5, 50, 30]])
+    ]
+    rows = [{"image": images[0], "text": "the ring", "boxes": box}]  # a column of the truth is no prompt
+    assert masks_of(pipe(rows)) == masks_of(pipe([{"image": images[0], "text": "the ring"}]))
+
+
+def test_a_forced_object_is_told(make_model, processor):
+    """A pipeline hands over results as they are: what was forced says so."""
+    model = make_model(7)
+    end = processor.tokenizer.eos_token_id
+    model.mllm.lm_head.register_forward_hook(lambda m, args, out: out.index_fill(-1, torch.tensor([end]), 1e4))
+    result = pipeline(TASK, model=model, processor=processor, max_new_tokens=2)(pictures(1)[0], "the ring")
+    assert result.forced
+    assert "forced its [SEG]" in result.reason
+    assert pipeline(TASK, model=model, processor=processor)(pictures(1)[0], "the ring", task="auto").objects == []
+
+
 @pytest.mark.parametrize(
     ("inputs", "text", "kind", "message"),
     [
