@@ -17,6 +17,7 @@ from .answering import evaluation_mode
 from .benchmarks.asking import ModelAnswerer
 from .benchmarks.names import BENCHMARKS, open_benchmark
 from .benchmarks.processes import Processes
+from .benchmarks.questions import FAILED, Answer
 from .benchmarks.runner import Run, answer_all, score_run
 
 FOLDER = ".scoring"
@@ -60,20 +61,32 @@ class BenchmarkScorer:
         self._clear(processes)
         return found[0]
 
+    def figure_names(self) -> set[str]:
+        """The names of the figures, found by scoring no answer at all to any question."""
+        scores = self.run.benchmark.scores(self.run.data)
+        for _, questions in self.plan.all_questions():
+            for question in questions:
+                scores.add(question, Answer(FAILED))
+        return set(flat(scores.figures(), undefined=True))
+
     def _clear(self, processes: Processes) -> None:
         if processes.rank == 0:
             shutil.rmtree(self.run.folder, ignore_errors=True)
         processes.wait()
 
 
-def flat(figures: dict[str, Any]) -> dict[str, float]:
-    """Numbers of a report by one name each: `ciou` of all samples, `relation_ciou` of a group."""
-    found: dict[str, float] = {}
+def flat(figures: dict[str, Any], undefined: bool = False) -> dict[str, float | None]:
+    """Numbers of a report by one name each: `ciou` of all samples, `relation_ciou` of a group.
+
+    Args:
+        figures: of the report. undefined: those that are `None` too.
+    """
+    found: dict[str, float | None] = {}
     for name, value in figures.items():
         if isinstance(value, dict):
             prefix = "" if name == "overall" else f"{name}_"
-            found |= {f"{prefix}{key}": number for key, number in flat(value).items()}
-        elif isinstance(value, int | float):
+            found |= {f"{prefix}{key}": number for key, number in flat(value, undefined).items()}
+        elif isinstance(value, int | float) or (undefined and value is None):
             found[name] = value
     return found
 

@@ -40,6 +40,18 @@ LOSS_TERMS = (
     "attention",
     "word",
 )
+WARM_STARTS = (
+    "fan_in",
+    "pca",
+    "copy_decoders",
+    "whiten_labels",
+    "visual_from_text",
+    "fit_text",
+    "fit_text_to_clicks",
+    "fit_visual_to_clicks",
+    "fit_visual_to_labels",
+    "favour_visual",
+)
 PHASES = ("vision", "segmenter", "grounding", "text_pretraining", "decoupling", "fusion")
 
 
@@ -119,9 +131,8 @@ class DeSa2VATrainingArguments(TrainingArguments):
         trainable: prefixes of the parameters that learn in place of the phase's own list; `None` keeps the phase's.
         language_model: how the language model learns in phases 2 and 3: `"lora"`, `"full"`, `"frozen"`.
         lora_rank, lora_alpha: 128 as in Sa2VA's code, 256. lora_dropout: of what enters LoRA; 0.05 in Sa2VA's code.
-        warm_start: start values computed at the beginning of the phase, in order: any of `"fan_in"`, `"pca"`,
-            `"copy_decoders"`, `"whiten_labels"`, `"visual_from_text"`, `"fit_text"`, `"fit_text_to_clicks"`,
-            `"fit_visual_to_clicks"`, `"fit_visual_to_labels"`, `"favour_visual"`; see `training/warm_start.py`.
+        warm_start: start values computed at the beginning of the phase, in order: any of `WARM_STARTS`; see
+            `training/warm_start.py`.
         text_gradient: `"full"` (as the paper's loss reads) or `"isolated"`: losses of the text branch stop at W_t, and
             the fused mask's loss does not reach it; see `DeSa2VAModel.isolate_text`.
         shuffled_share: part of the multi-frame sequences that `motion_invariance` and `motion_order` read a second
@@ -220,6 +231,8 @@ class DeSa2VATrainingArguments(TrainingArguments):
         ):
             if value not in allowed:
                 raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(allowed)}")
+        if wrong := [name for name in self.warm_start if name not in WARM_STARTS]:
+            raise ValueError(f"warm_start holds {wrong[0]!r}; choose among {', '.join(WARM_STARTS)}")
         if not 0 <= self.shuffled_share <= 1:
             raise ValueError(f"shuffled_share={self.shuffled_share!r} must be in [0, 1]")
         if not 0 <= self.lora_dropout < 1:

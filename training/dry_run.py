@@ -38,8 +38,9 @@ from .language_adapters import attach_lora
 from .memory import DIVIDED, GIB, SPARE, BatchSizes, Estimate, estimate_memory
 from .phases import free_parameters, trainable_prefixes
 from .processors import shape_processor
+from .stage_inputs import training_arguments
 from .stage_model import LOADING, start_model, trained_reprompts
-from .train import train_steps, training_arguments
+from .train import train_steps
 
 logger = logging.getLogger(__name__)
 SHOWN_PROCESSES = 8

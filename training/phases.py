@@ -35,6 +35,14 @@ TRAINABLE = {
     "decoupling": DECODERS,
     "fusion": DECODERS,
 }
+OBJECTIVES: dict[str, type[Objective]] = {
+    "vision": VisionObjective,
+    "segmenter": SegmenterObjective,
+    "grounding": GroundingObjective,
+    "text_pretraining": TextPretrainingObjective,
+    "decoupling": DecouplingObjective,
+    "fusion": DecouplingObjective,
+}
 # SAM-2's fixed frequencies: a constant of its architecture, stored as parameters.
 NEVER = ("segmenter.sam.shared_image_embedding", "segmenter.sam.prompt_encoder.shared_embedding")
 
@@ -80,6 +88,13 @@ def moves_language(model: DeSa2VAModel, prefixes: tuple[str, ...]) -> bool:
     return any(id(parameter) in layers and name.startswith(prefixes) for name, parameter in model.named_parameters())
 
 
+def validated_names(arguments: DeSa2VATrainingArguments) -> set[str]:
+    """What a validation set is measured by in a phase: `loss`, every term, and the metrics."""
+    objective, weights = OBJECTIVES[arguments.phase], arguments.weights
+    terms = {name for name in objective.weighed_terms if weights.get(name, 0) > 0} | set(objective.terms)
+    return {"loss", *(f"loss_{name}" for name in terms), *objective.metrics}
+
+
 def build_objective(
     model: DeSa2VAModel,
     arguments: DeSa2VATrainingArguments,
@@ -111,4 +126,11 @@ def build_objective(
     )
 
 
-__all__ = ["PHASES_LEARN", "build_objective", "free_parameters", "moves_language", "trainable_prefixes"]
+__all__ = [
+    "PHASES_LEARN",
+    "build_objective",
+    "free_parameters",
+    "moves_language",
+    "trainable_prefixes",
+    "validated_names",
+]

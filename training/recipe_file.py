@@ -202,7 +202,9 @@ def _check_training(values: Any, where: str) -> dict[str, Any]:
     for name in ("save_strategy", "eval_strategy", "logging_strategy"):
         if values.get(name) is False:  # YAML's reading of a bare `no`
             values[name] = "no"
-    checked = check_fields(values, declared_fields(DeSa2VATrainingArguments), where)
+    declared = declared_fields(DeSa2VATrainingArguments)
+    # transformers means `true` and declares a text.
+    checked = check_fields(values, {**declared, "fsdp": declared["fsdp"] | bool}, where)
     check_fields(checked.get("weights", {}), dict.fromkeys(LOSS_TERMS, float), f"{where}.weights")
     return checked
 

@@ -28,11 +28,10 @@ from desa2va.argument_types import integer
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 from desa2va.program import run_program
 
-from .arguments import DataArguments, DeSa2VATrainingArguments, MaskLossArguments
-from .best_model import OpenScorer, early_stopping, make_scorer, stopped_early
+from .arguments import DeSa2VATrainingArguments, MaskLossArguments
+from .best_model import OpenScorer, early_stopping, stopped_early
 from .card_facts import SUMMARY_FILE, CardFacts
 from .checkpoints import STATE_FILE, checkpoint_step, move_files, newest_checkpoint, writing
-from .data.build import build_dataset, build_validation
 from .data.collator import Collator
 from .data.record_lengths import check_lengths
 from .disentangling import AuxiliaryNetworks
@@ -41,7 +40,6 @@ from .folder_lock import folder_lock
 from .label_refit import refit_label_projection, start_prompts
 from .label_states import LabelReader
 from .language_adapters import attach_lora, keep_adapter, merge_lora
-from .launch import check_launch, check_processes
 from .method_version import METHOD_VERSION
 from .monitors import TrainingMonitor, warnings_of
 from .objectives.base import Objective
@@ -51,6 +49,7 @@ from .quantized_base import in_full_precision, is_in_four_bits
 from .recipe_file import apply_overrides, check_config, check_stage, read_config, resolve_stages
 from .run_log import end_reports
 from .sharding import is_sharded, whole_state
+from .stage_inputs import STAGE_FILE, check_stages, open_stage
 from .stage_model import (
     LOADING,
     SHAPE_FIELDS,
@@ -66,7 +65,6 @@ from .trainer import DeSa2VATrainer
 from .warm_start import run_warm_start
 
 logger = logging.getLogger(__name__)
-STAGE_FILE = "stage.json"
 
 
 def run_recipe(config: dict[str, Any], open_scorer: OpenScorer | None = None) -> Path:
@@ -76,13 +74,14 @@ def run_recipe(config: dict[str, Any], open_scorer: OpenScorer | None = None) ->
         config: the configuration. open_scorer: makes a scorer of section `score` and a stage's folder.
 
     Raises:
-        ValueError: a key nobody reads, in any stage; no stage was begun then. BlockingIOError: another process trains
-            in the folder.
+        ValueError, FileNotFoundError: a key nobody reads, or what `open_stage` refuses, in any stage; no stage was
+            begun then. BlockingIOError: another process trains in the folder.
     """
     stages = resolve_stages(check_config(config, "configuration"))
     if "stages" not in config:
         return run_stage(stages[0], open_scorer)
     with folder_lock(config.get("output_dir", "runs/desa2va")):
+        check_stages(stages, open_scorer)
         return [run_stage(stage, open_scorer) for stage in stages][-1]
 
 
@@ -128,31 +127,22 @@ def _prepare(
     open_scorer: OpenScorer | None = None,
 ) -> _Prepared:
     """Everything before the first step; `begun` and `dataset` in place of what the configuration names."""
-    seed = int(config.get("seed", 0))
-    set_seed(seed)
-    check_launch(config.get("training", {}), config.get("model", {}).get("quantization"))
-    arguments = training_arguments(config, folder, seed)
-    check_processes(arguments.world_size)
-    data = DataArguments(**{"seed": seed, **config.get("data", {})})
-    mask_loss = MaskLossArguments(**config.get("mask_loss", {}))
+    set_seed(int(config.get("seed", 0)))
+    given = open_stage(config, folder, open_scorer, dataset)
+    arguments, dataset, validation, scorer = given.arguments, given.dataset, given.validation, given.scorer
     source = config.get("init_from") if begun is None else None
     model, processor = begun or start_model(config)
     start = StartWeights(str(source), model) if source else None
     model.to(arguments.device)
-    validation = build_validation(data) if dataset is None else None
-    dataset = build_dataset(data, arguments) if dataset is None else dataset
-    scorer = make_scorer(config, folder, open_scorer) if begun is None else None
-    if validation is None and scorer is None and arguments.eval_strategy != "no":
-        raise ValueError(f"training.eval_strategy={arguments.eval_strategy.value} needs data.validation or score")
     for part in filter(None, (dataset, validation)):
         check_lengths(part, processor)
     with arguments.main_process_first(local=False):
         checkpoint = newest_checkpoint(folder)
     model, reader = _warm_model(config, model, processor, dataset, arguments, warm=checkpoint is None)
     learning, adapters = _free(model, reader, arguments)
-    if data.feature_cache:
-        keep_features(model.segmenter, data.feature_cache, list(filter(None, (dataset, validation))))
-    objective = build_objective(model, arguments, mask_loss, processor, reader)
+    if given.data.feature_cache:
+        keep_features(model.segmenter, given.data.feature_cache, list(filter(None, (dataset, validation))))
+    objective = build_objective(model, arguments, given.mask_loss, processor, reader)
     load_heads(objective, source)
     card = CardFacts(config, dataset, validation) if begun is None else None
     trainer = DeSa2VATrainer(
@@ -294,14 +284,6 @@ def _merge(stage: _Prepared) -> dict[str, float | None]:
     prompts = start_prompts(model, reader, phrases)
     merge_lora(model, stage.adapters)
     return {"label_refit": refit_label_projection(model, reader.tokenizer, phrases, prompts)}
-
-
-def training_arguments(config: dict[str, Any], folder: Path, seed: int) -> DeSa2VATrainingArguments:
-    """Section `training` as arguments, with the stage's folder and seed."""
-    return DeSa2VATrainingArguments(
-        **{"output_dir": str(folder), "run_name": folder.name, "seed": seed, "data_seed": seed}
-        | config.get("training", {})
-    )
 
 
 def _needs_reader(model: DeSa2VAModel, arguments: DeSa2VATrainingArguments) -> bool:

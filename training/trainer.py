@@ -105,8 +105,6 @@ class DeSa2VATrainer(CheckpointTrainer):
         if scorer is not None and kwargs.get("eval_dataset") is None:
             kwargs["eval_dataset"] = []  # a validation of scores alone
         super().__init__(model=model, args=args, **kwargs)
-        if scorer is not None and self.is_fsdp_enabled:
-            raise ValueError("score needs the whole model in every process, which FSDP divides: train with DDP")
         self._epochs = DataEpochs()
         self._clock = StepClock()
         for callback in (self._epochs, self._clock, JsonLog()):

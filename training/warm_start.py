@@ -218,8 +218,6 @@ def run_warm_start(
         "favour_visual": lambda: favour_visual(model),
         "fit_text_to_clicks": lambda: fit_projection(model.decoupling.text, seg().states, seg().clicks),
     }
-    if unknown := [name for name in arguments.warm_start if name not in actions]:
-        raise ValueError(f"warm_start holds {unknown[0]!r}; choose among {', '.join(actions)}")
     if arguments.process_index == 0:
         for name in arguments.warm_start:
             model.eval()

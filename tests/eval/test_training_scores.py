@@ -67,6 +67,7 @@ def test_what_a_training_logs_is_what_eval_says_of_what_it_leaves(tmp_path, few)
     figures = flat(json.loads((tmp_path / "eval" / "report.json").read_text())["figures"])
     logged = {name.removeprefix("eval_score_"): value for name, value in stage["validation"].items()}
     assert {name: logged[name] for name in figures} == figures
+    assert BenchmarkScorer(STAGE["score"], tmp_path).figure_names() == set(figures)
 
 
 def test_two_processes_find_the_figures_of_one(tmp_path):
@@ -101,6 +102,13 @@ def test_two_processes_find_the_figures_of_one(tmp_path):
 def test_what_can_not_be_scored_is_told_before_the_first_step(score, scorer, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         run_stage({**STAGE, "score": score, "output_dir": str(tmp_path)}, scorer)
+
+
+def test_a_figure_that_no_score_gives_is_told_before_the_first_step(tmp_path, few):
+    """It was looked for after the first validation."""
+    training = {**STAGE["training"], "metric_for_best_model": "score_cuoi"}
+    with pytest.raises(ValueError, match="gives 'score_cuoi'; did you mean 'score_ciou'"):
+        run_stage({**STAGE, "training": training, "output_dir": str(tmp_path)}, BenchmarkScorer)
 
 
 def test_stopping_early_without_the_best_is_refused(tmp_path):

@@ -6,7 +6,7 @@ import torch
 from desa2va.training.arguments import DeSa2VATrainingArguments, MaskLossArguments
 from desa2va.training.data.refshapes.dataset import RefShapes
 from desa2va.training.label_states import LabelReader
-from desa2va.training.phases import PHASES_LEARN, build_objective, free_parameters, trainable_prefixes
+from desa2va.training.phases import PHASES_LEARN, build_objective, free_parameters, trainable_prefixes, validated_names
 
 LOSS = MaskLossArguments(mask_target_size=32)
 
@@ -19,6 +19,7 @@ def one_step(model, phase, batch, processor, tmp_path, **fields):
     objective = build_objective(model, arguments, LOSS, processor, reader).train()
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
     output = objective(**batch)
+    assert {"loss", *output["metrics"], *(f"loss_{name}" for name in output["terms"])} <= validated_names(arguments)
     sum(output["terms"].values()).backward()
     torch.optim.SGD([p for p in model.parameters() if p.grad is not None], lr=0.1).step()
     return {name for name, value in model.named_parameters() if not torch.equal(before[name], value)}

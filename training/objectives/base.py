@@ -55,9 +55,14 @@ class Objective(nn.Module):
 
     Attributes:
         every_frame: SAM-2 is to see frames on which no `[SEG]` asks for a mask, too.
+        terms, weighed_terms, metrics: names of what `compute` gives: always where there is something to measure, where
+            a term's weight is not 0, and to be logged.
     """
 
     every_frame = False
+    terms: tuple[str, ...] = ()
+    weighed_terms: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
 
     def __init__(self, model: DeSa2VAModel, reader: LabelReader | None = None) -> None:
         super().__init__()

@@ -39,6 +39,9 @@ class GroundingObjective(Objective):
         tokenizer: knows the ids of the factor words.
     """
 
+    terms = ("language", "grounding", "attention", "word", "dense")
+    metrics = ("seg_place", "seg_color", "seg_shape", "seg_size", "seg_looks", "shape_accuracy")
+
     def __init__(self, model: DeSa2VAModel, tokenizer: Any) -> None:
         super().__init__(model)
         config = model.config.mllm_config

@@ -32,6 +32,9 @@ class TextPretrainingObjective(Objective):
         model: the model. mask_loss_arguments: how a mask is scored. reader: reads the ground-truth phrases.
     """
 
+    terms = ("label_mask", "iou", "object_score")
+    metrics = ("label_iou",)
+
     def __init__(self, model: DeSa2VAModel, mask_loss_arguments: MaskLossArguments, reader: LabelReader) -> None:
         super().__init__(model, reader)
         self.mask_loss_arguments = mask_loss_arguments
@@ -71,6 +74,10 @@ class DecouplingObjective(Objective):
         orthogonality_center: see `orthogonality_loss`. memory_size: pairs of mask tokens remembered for it; 0
             compares the objects of a batch with each other, and one object with nothing.
     """
+
+    terms = ("language", "iou", "object_score")
+    weighed_terms = ("visual_mask", "text_mask", "fused_mask", "alignment", "orthogonality", *TERMS)
+    metrics = ("fused_iou", "text_iou", "visual_iou", "gate", "order_accuracy")
 
     def __init__(
         self,

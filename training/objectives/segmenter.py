@@ -40,6 +40,10 @@ class SegmenterObjective(Objective):
 
     every_frame = True
 
+    terms = ("dense", "prompt_mask", "memory_mask", "reread_mask", "iou", "object_score")
+    weighed_terms = ("named_mask",)
+    metrics = ("shape_accuracy_fine", "shape_accuracy_coarse", "named_iou")
+
     def __init__(
         self,
         model: DeSa2VAModel,

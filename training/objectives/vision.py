@@ -51,6 +51,9 @@ class VisionObjective(Objective):
         model: a model whose language model is InternVL-like.
     """
 
+    terms = ("dense", "presence")
+    metrics = ("shape_accuracy",)
+
     def __init__(self, model: DeSa2VAModel) -> None:
         super().__init__(model)
         config = model.config.mllm_config
