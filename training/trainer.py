@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -122,7 +123,7 @@ class DeSa2VATrainer(CheckpointTrainer):
         self._schedule = args.adversarial_schedule()
         self._batches_read = 0
         self._features: list[dict[str, torch.Tensor]] = []
-        self._logged: dict[str, list[float]] = defaultdict(list)
+        self._logged: dict[str, list[torch.Tensor | float]] = defaultdict(list)
 
     # ------------------------------------------------------------------------------------------------ step
 
@@ -211,10 +212,9 @@ class DeSa2VATrainer(CheckpointTrainer):
         loss = 0.0
         for name, term in terms.items():
             loss = loss + weights.get(name, 0.0) * shares.get(COUNTED_BY.get(name, ""), 1.0) * term
-            self._logged[f"loss_{name}"].append(float(term.detach()))
+            self._logged[f"loss_{name}"].append(term.detach())  # read when they are logged: reading waits for a device
         for name, value in output.get("metrics", {}).items():
-            if not torch.isnan(value):
-                self._logged[name].append(float(value))
+            self._logged[name].append(value.detach())
         if not torch.isfinite(loss):
             broken = [name for name, term in terms.items() if not torch.isfinite(term)]
             raise FloatingPointError(
@@ -241,14 +241,14 @@ class DeSa2VATrainer(CheckpointTrainer):
         """
         if self.state.global_step % self.args.auxiliary_every == 0 and len(features["text"]):
             losses = self.auxiliary.update_terms(features)
-            self._logged["discriminator_loss"].append(float(losses["discriminators"].detach()))
+            self._logged["discriminator_loss"].append(losses["discriminators"].detach())
             self._auxiliary_step(sum(losses.values()), self.auxiliary)
             for _ in range(self.args.club_steps - 1):
                 self._auxiliary_step(self.auxiliary.club_update(features), self.auxiliary.club)
         # The neutral figures of a step without objects would only dilute the mean.
         if len(features["text"]) and self._looks_at_auxiliary():
             for name, value in self.auxiliary.metrics(features).items():
-                self._logged[name].append(float(value))
+                self._logged[name].append(value)
         self.auxiliary.remember(features)
 
     def _looks_at_auxiliary(self) -> bool:
@@ -291,7 +291,8 @@ class DeSa2VATrainer(CheckpointTrainer):
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Stock log plus the mean of every term and metric since the last one, over all processes."""
         if "loss" in logs and self._logged:
-            means = {name: sum(values) / len(values) for name, values in self._logged.items()}
+            known = {name: _known(values) for name, values in self._logged.items()}
+            means = {name: sum(values) / len(values) for name, values in known.items() if values}
             means |= self._clock.figures(self.args.world_size)
             self._logged = defaultdict(list)
             if dist.is_initialized() and dist.get_world_size() > 1:
@@ -409,6 +410,12 @@ class DeSa2VATrainer(CheckpointTrainer):
 
     def _reader(self) -> LabelReader | None:
         return self.accelerator.unwrap_model(self.model).label_reader
+
+
+def _known(values: list[torch.Tensor | float]) -> list[float]:
+    """Numbers, those on a device fetched at once; without the NaN of a metric that had nothing to measure."""
+    numbers = torch.stack(values).double().tolist() if isinstance(values[0], torch.Tensor) else values
+    return [number for number in numbers if not math.isnan(number)]
 
 
 def _num_samples(batch: dict[str, Any]) -> int:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import Trainer, TrainingArguments
 
 from desa2va.training.arguments import DeSa2VATrainingArguments, MaskLossArguments
@@ -71,6 +72,31 @@ def test_a_validation_does_not_depend_on_batches_and_draws_nothing_from_the_trai
     assert found[0] == pytest.approx(found[1], rel=1e-4)
     terms = sum(WEIGHTS[name] * found[0][f"eval_loss_{name}"] for name in WEIGHTS)
     assert found[0]["eval_loss"] == pytest.approx(terms)
+
+
+class Reads(TorchDispatchMode):
+    """Counts the numbers that are read from tensors; each would wait for a device."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+def test_terms_are_read_when_they_are_logged(make_model, processor, tmp_path):
+    """Every term and metric was read in every step. One number still is: whether the loss is finite."""
+    trainer = trainer_of(make_model, processor, tmp_path, Epochs())
+    batch = processor.collate([RefShapes("train", conversations=2, length=2)[0]])
+    with Reads() as alone:
+        output = trainer.model(**batch)
+    with Reads() as whole:
+        trainer.compute_loss(trainer.model, dict(batch))
+    assert whole.count <= alone.count + 1
+    logs = {"loss": 1.0}
+    trainer.log(logs)
+    for name, term in output["terms"].items():
+        assert logs[f"loss_{name}"] == pytest.approx(float(term.detach()), abs=1e-4)
 
 
 STAGE = {
