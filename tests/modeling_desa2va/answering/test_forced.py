@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from desa2va.commands.segment import merge, print_results
+from desa2va.commands.picture_folder import merge
+from desa2va.commands.segment import print_results
 from desa2va.modeling_desa2va.session import DeSa2VASession
 from desa2va.processing.results import (
     FORCED,
