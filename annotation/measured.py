@@ -18,7 +18,7 @@ from .asks import Ask
 
 NAMED = {**COLORS, "black": (20, 20, 20), "gray": (128, 128, 128)}
 STILL = 0.04  # of a frame's sides; less is no movement
-MOST_SEEN = 0.6  # of its largest area: of a half hidden object the middle is elsewhere
+ENOUGH_SEEN = 0.3  # of its largest area: of what is hidden further the middle is elsewhere
 _COLOR = re.compile(rf"\b({'|'.join(NAMED)})\b")
 _MOTION = re.compile(r"it (moves [a-z ]+|stays where it is)")
 _ROWS, _COLUMNS = ("upper", "middle", "lower"), ("left", "middle", "right")
@@ -51,9 +51,9 @@ def place_name(mask: np.ndarray) -> str:
 
 
 def movement(masks: Sequence[np.ndarray]) -> str:
-    """How the object gets from the first frame to the last one that show most of it, e.g. `"moves to the left"`."""
+    """How the object gets from the first frame to the last one that show enough of it, e.g. `"moves to the left"`."""
     areas = [int(mask.sum()) for mask in masks]
-    seen = [mask for mask, area in zip(masks, areas, strict=True) if area >= MOST_SEEN * max(areas)]
+    seen = [mask for mask, area in zip(masks, areas, strict=True) if area >= ENOUGH_SEEN * max(areas)]
     down, right = (after - before for before, after in zip(_middle(seen[0]), _middle(seen[-1]), strict=True))
     if max(abs(down), abs(right)) < STILL:
         return "stays where it is"

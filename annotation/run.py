@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,13 +86,13 @@ class Outcome:
 
 
 def describe_all(
-    run: Run, processes: Processes | None = None, answers: Answers | None = None, read: Callable = read_clip
+    run: Run, processes: Processes | None = None, answers: Answers | None = None, outcome: Outcome | None = None
 ) -> Outcome:
     """Asks whatever has no answer yet, of the units of this process.
 
     Args:
         run: what is asked. processes: this one among all. answers: those that are there; read by default.
-        read: how a source is read.
+        outcome: filled, also where an error ends the work.
 
     Raises:
         OSError: nobody answers any more, the budget is spent, or the disk is full; what is finished is kept.
@@ -100,11 +100,11 @@ def describe_all(
     """
     processes = processes or Processes()
     answers = answers or run.answers()
-    outcome = Outcome()
+    outcome = Outcome() if outcome is None else outcome
     own = [run.units[number] for number in processes.units(len(run.units))]
     with AnswersWriter(answers, processes.rank) as writer:
         for unit in tqdm(own, desc="describing", unit="batch", disable=None if processes.rank == 0 else True):
-            clips = [read(source) for source in unit]
+            clips = [read_clip(source) for source in unit]
             pairs = [(clip, masklet) for clip in clips for masklet in clip.masklets]
             for step in STEPS:
                 waiting = [pair for pair in pairs if answers.next_step(pair[1].key) == step]

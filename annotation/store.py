@@ -22,6 +22,13 @@ _PATTERN = "answers-*.jsonl"
 Key = tuple[str, str]
 
 
+def spent_tokens(folder: Path) -> tuple[int, int]:
+    """Tokens of requests and of answers that a run has cost so far, whoever was asked."""
+    lines = [parsed_line(path, line, start) for path in folder.glob(_PATTERN) for start, line in read_lines(path)]
+    requests, answers = ([line.get("tokens", (0, 0))[place] for line in lines] for place in (0, 1))
+    return sum(requests), sum(answers)
+
+
 @dataclass(frozen=True)
 class Said:
     """One answer of one step.
@@ -128,4 +135,4 @@ def needed(step: str) -> bool:
     return STEPS.index(step) <= STEPS.index(LAST_NEEDED)
 
 
-__all__ = ["Answers", "AnswersWriter", "Said", "needed"]
+__all__ = ["Answers", "AnswersWriter", "Said", "needed", "spent_tokens"]

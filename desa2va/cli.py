@@ -21,6 +21,7 @@ COMMANDS = (
     "serve",
     "train",
     "data",
+    "annotate",
     "evaluate",
     "calibrate",
     "report",
@@ -45,6 +46,7 @@ start here:
 
 your own model:
   desa2va data refshapes --out shapes --limit 1000     write a procedural data set
+  desa2va annotate VIDEOS --masklets MASKS --out DIR   expressions for your own videos, written by models
   desa2va train CONFIG --overrides seed=1              train (the same program under `accelerate launch`)
   desa2va eval refshapes --model DIR --json scores.json
   desa2va calibrate DATA --model DIR                   when nothing fits: score and threshold, on your own data

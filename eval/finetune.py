@@ -113,6 +113,8 @@ def truth_of(record: Record, dialogue: Dialogue) -> np.ndarray:
 def shown_visual(record: Record) -> dict[str, Any]:
     """The visual of a record, as arguments of the processor."""
     source: Any = list(record.paths) if record.of_pictures else record.paths[0]
+    if record.stride > 1:
+        source = read_frames(record, list(range(record.num_frames)))
     return {"videos": [source]} if record.is_video else {"images": record.paths[0]}
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from desa2va.annotation.masklets import find_sources, read_clip
 from desa2va.modeling_desa2va.session import DeSa2VASession, read_session
-from desa2va.processing.files import VideoWriter, decode_mask, encode_mask, mask_area
+from desa2va.processing.files import decode_mask, encode_mask, mask_area
 from desa2va.training.data.record_media import read_frames
 from tests.annotation.layouts import DAVIS, HEIGHT, SAV, WIDTH, squares, write_palettes, write_sav
 
@@ -110,13 +110,9 @@ def test_nothing_there_is_one_error(tmp_path):
 
 
 @pytest.mark.skipif(not SAV.is_file(), reason="needs the example annotation of SA-V")
-def test_the_example_of_sav(tmp_path):
+def test_the_example_of_sav(sav_video):
     """121 annotated frames of five objects, 848 x 480, beside a video of its size."""
-    (tmp_path / "videos").mkdir()
-    with VideoWriter(tmp_path / "videos" / "sav_000001.mp4", 24) as video:
-        for frame in range(483):
-            video.write(np.full((848, 480, 3), frame % 200, np.uint8))
-    clip = only_clip(tmp_path / "videos", SAV)
+    clip = only_clip(sav_video, SAV)
     assert ([m.number for m in clip.masklets], clip.skipped) == (list("01234"), {})
     assert (clip.record.num_frames, clip.record.size, clip.record.stride) == (121, (848, 480), 4)
 

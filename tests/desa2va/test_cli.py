@@ -23,6 +23,7 @@ NAMES = (
     "serve",
     "train",
     "data",
+    "annotate",
     "eval",
     "report",
     "calibrate",
