@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -19,8 +19,8 @@ import torch
 # A context variable, as for the hooks: calls in other threads see no cache.
 _CACHE: ContextVar[EncodingCache | None] = ContextVar("desa2va_encoding_cache", default=None)
 
-# Rows (F, ...) of pixels to tensors with F rows each, in a fixed order.
-Encode = Callable[[torch.Tensor], "list[torch.Tensor]"]
+# Numbers of pieces to the tensors that each is encoded to, in a fixed order.
+Make = Callable[["list[int]"], "list[list[torch.Tensor]]"]
 
 
 class EncodingCache:
@@ -54,24 +54,24 @@ class EncodingCache:
             self._rows.clear()
             self.num_bytes = 0
 
-    def encode(self, kind: str, pixels: torch.Tensor, encode: Encode) -> list[torch.Tensor]:
-        """What `encode` makes of (F, ...) pixels; only rows that are not known go through it, equal ones once.
+    def encode(self, kinds: Sequence[str], pieces: Sequence[torch.Tensor], make: Make) -> list[list[torch.Tensor]]:
+        """For each piece the tensors it is encoded to; only those that are not known are made, equal ones once.
 
         Args:
-            kind: of the encoder. pixels: any dtype and device. encode: see `Encode`.
+            kinds: of each piece the encoder, and what else its encoding depends on. pieces: pixels of any dtype and
+                device. make: see `Make`.
         """
-        keys = [(kind, _digest(row)) for row in pixels]
-        found = {key: rows for key in keys if (rows := self._get(key)) is not None}
+        keys = [(kind, _digest(piece)) for kind, piece in zip(kinds, pieces, strict=True)]
+        found = {key: parts for key in keys if (parts := self._get(key)) is not None}
         missing = {key: place for place, key in reversed(list(enumerate(keys))) if key not in found}
-        self.encoded += len(missing)
-        self.reused += len(keys) - len(missing)
-        if missing:
-            made = encode(pixels[sorted(missing.values())])
-            for row, key in enumerate(sorted(missing, key=missing.__getitem__)):
-                # A row of a batch would hold the whole batch.
-                found[key] = [part[row].clone() for part in made]
-                self._put(key, found[key])
-        return [torch.stack(parts) for parts in zip(*(found[key] for key in keys), strict=True)]
+        places = sorted(missing.values())
+        self.encoded += len(places)
+        self.reused += len(keys) - len(places)
+        for place, parts in zip(places, make(places) if places else [], strict=True):
+            # A part of a batch would hold the whole batch.
+            found[keys[place]] = [part.clone() for part in parts]
+            self._put(keys[place], found[keys[place]])
+        return [found[key] for key in keys]
 
     def _get(self, key: tuple[str, bytes]) -> list[torch.Tensor] | None:
         with self._lock:
@@ -90,14 +90,28 @@ class EncodingCache:
                 self.num_bytes -= _size(self._rows.popitem(last=False)[1])
 
 
-def encode_remembered(kind: str, pixels: torch.Tensor, encode: Encode) -> list[torch.Tensor]:
-    """`EncodingCache.encode` of the cache that is open in this thread; plainly `encode` where none is, or where
-    gradients are wanted.
+def open_cache() -> EncodingCache | None:
+    """The cache that is open in this thread; `None` where none is, or where gradients are wanted."""
+    return None if torch.is_grad_enabled() else _CACHE.get()
+
+
+def encode_remembered(
+    kind: str, pixels: torch.Tensor, encode: Callable[[torch.Tensor], list[torch.Tensor]]
+) -> list[torch.Tensor]:
+    """`encode(pixels)`, through the open cache where there is one.
+
+    Args:
+        kind: of the encoder. pixels: (F, ...). encode: gives tensors with as many rows as the pixels it is given.
     """
-    cache = _CACHE.get()
-    if cache is None or torch.is_grad_enabled() or not len(pixels):
+    cache = open_cache()
+    if cache is None or not len(pixels):
         return encode(pixels)
-    return cache.encode(kind, pixels, encode)
+
+    def make(places: list[int]) -> list[list[torch.Tensor]]:
+        made = encode(pixels[places])
+        return [[part[row] for part in made] for row in range(len(places))]
+
+    return [torch.stack(parts) for parts in zip(*cache.encode([kind] * len(pixels), pixels, make), strict=True)]
 
 
 def _digest(row: torch.Tensor) -> bytes:
@@ -111,4 +125,4 @@ def _size(rows: list[torch.Tensor]) -> int:
     return sum(part.nbytes for part in rows)
 
 
-__all__ = ["EncodingCache", "encode_remembered"]
+__all__ = ["EncodingCache", "encode_remembered", "open_cache"]

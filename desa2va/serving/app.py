@@ -57,7 +57,8 @@ def create_app(
     app = _routed(engine, limits, sessions, metrics, lifespan=lifespan)
     app.state.sessions = sessions
     add_error_handlers(app)
-    app.add_middleware(Guard, metrics=metrics, body_bytes=limits.body_bytes, token=token, hosts=hosts)
+    most = limits.queue + limits.batch + limits.sessions
+    app.add_middleware(Guard, metrics=metrics, body_bytes=limits.body_bytes, requests=most, token=token, hosts=hosts)
     return app
 
 

@@ -22,21 +22,31 @@ from .waiting import ClientGoneError
 
 _LOG = logging.getLogger("desa2va.serving")
 _OPEN_ROUTES = ("/health",)
+_STATUS_ROUTES = ("/health", "/metrics")
+_FULL = "too many requests wait already; try again later"
 
 
 class Guard:
     """ASGI middleware: refuses what is too large or has no token, before anything of it is read; counts the rest.
 
     Args:
-        app: the routes. metrics: where requests are counted. body_bytes: largest request. token: `None` for none.
+        app: the routes. metrics: where requests are counted. body_bytes: largest request. requests: most that are read
+            and answered at the same time, since each holds its body. token: `None` for none.
         hosts: names under which the service may be asked for, `None` for any. A page of the web whose name was made to
             lead to this machine asks under that name.
     """
 
     def __init__(
-        self, app: Any, metrics: Metrics, body_bytes: int, token: str | None, hosts: tuple[str, ...] | None = None
+        self,
+        app: Any,
+        metrics: Metrics,
+        body_bytes: int,
+        requests: int,
+        token: str | None,
+        hosts: tuple[str, ...] | None = None,
     ) -> None:
-        self.app, self.metrics, self.body_bytes, self.hosts = app, metrics, body_bytes, hosts
+        self.app, self.metrics, self.body_bytes, self.requests, self.hosts = app, metrics, body_bytes, requests, hosts
+        self._open = 0
         self.token = None if token is None else token.encode()
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -52,12 +62,14 @@ class Guard:
                 status = message["status"]
             await send(message)
 
+        self._open += 1
         try:
             if refused := self._refusal(scope):
                 await refused(scope, receive, noted)
             else:
                 await self.app(scope, self._counted(receive), noted)
         finally:
+            self._open -= 1
             route = getattr(scope.get("route"), "path", "other")
             self.metrics.count(route, status, time.monotonic() - begun)
 
@@ -70,6 +82,8 @@ class Guard:
             given = headers.get(b"authorization", b"")
             if not hmac.compare_digest(given, b"Bearer " + self.token):
                 return problem(401, "this service wants its token: Authorization: Bearer ...")
+        if self._open > self.requests and scope["path"] not in _STATUS_ROUTES:
+            return problem(429, _FULL, **{"Retry-After": "1"})
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length[:20]) > self.body_bytes:
             return self._too_large()
@@ -123,7 +137,7 @@ def _answer_with(status: int, headers: dict[str, str]) -> Any:
 
 
 def _queue_full(_: Request, error: QueueFullError) -> JSONResponse:
-    return problem(429, "too many requests wait already; try again later", **{"Retry-After": str(error.seconds)})
+    return problem(429, _FULL, **{"Retry-After": str(error.seconds)})
 
 
 def _stated(_: Request, error: StarletteHTTPException) -> JSONResponse:

@@ -12,10 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
 from torch import nn
+
+from desa2va.modeling_desa2va.remembered import open_cache
 
 from .hooks import hook_once
 
@@ -53,6 +56,8 @@ def shared_images(
     shared = None
     if image_grid_thw is not None and image_index is not None:
         tower = mllm.model.visual
+        if open_cache() is not None:
+            _let_remember(tower)
         hook_once(tower, _unique_grids, "forward_pre", with_kwargs=True)
         hook_once(tower, _repeat_tokens, "forward")
         shared = _Shared(tower, image_grid_thw, _token_places(image_grid_thw, image_index, tower.spatial_merge_size))
@@ -61,6 +66,40 @@ def shared_images(
         yield
     finally:
         _SHARED.reset(token)
+
+
+class _RememberingTower(nn.Module):
+    """In front of a tower's own class: images that the open cache knows are not encoded again."""
+
+    def forward(self, hidden_states: torch.Tensor, grid_thw: torch.Tensor, **options: Any) -> Any:
+        """Pixel rows (patches, ...) of all images and their grids (images, 3) -> the tower's own output."""
+        known = open_cache()
+        if known is None or any(isinstance(value, torch.Tensor) for value in options.values()):
+            return super().forward(hidden_states, grid_thw=grid_thw, **options)
+        grids = grid_thw.tolist()
+        images = hidden_states.split([t * h * w for t, h, w in grids])
+
+        def make(places: list[int]) -> list[list[torch.Tensor]]:
+            rows = torch.cat([images[place] for place in places])
+            made = super(_RememberingTower, self).forward(rows, grid_thw=grid_thw[places], **options)
+            self.output_type = type(made)
+            counts = [len(images[place]) // self.spatial_merge_size**2 for place in places]
+            levels = [made.pooler_output, *(getattr(made, "deepstack_features", None) or [])]
+            return [list(parts) for parts in zip(*(level.split(counts) for level in levels), strict=True)]
+
+        parts = known.encode([f"language {grid}" for grid in grids], images, make)
+        pooled, *deep = (torch.cat(level) for level in zip(*parts, strict=True))
+        return self.output_type(pooler_output=pooled, **({"deepstack_features": deep} if deep else {}))
+
+
+@cache
+def _remembering(tower_class: type[nn.Module]) -> type[nn.Module]:
+    return type(tower_class.__name__, (_RememberingTower, tower_class), {"__module__": tower_class.__module__})
+
+
+def _let_remember(tower: nn.Module) -> None:
+    if not isinstance(tower, _RememberingTower):
+        tower.__class__ = _remembering(type(tower))
 
 
 def _shared_by(tower: nn.Module) -> _Shared | None:

@@ -15,13 +15,18 @@ def counting(calls):
     return encode
 
 
+def through(cache, kind, pixels, encode):
+    """What `encode_remembered` gives while the cache is open."""
+    with cache.active(), torch.no_grad():
+        return encode_remembered(kind, pixels, encode)
+
+
 def test_known_rows_are_not_encoded_again_and_equal_rows_once():
     """Two rows swapped, or one encoding given to the wrong picture, would be a mask of another picture."""
     cache, calls = EncodingCache(), []
     pixels = torch.rand(4, 3, 2, 2)
-    with torch.no_grad():
-        cache.encode("a", pixels[:2], counting(calls))
-        doubled, sums = cache.encode("a", pixels[[3, 1, 3, 2, 0]], counting(calls))
+    through(cache, "a", pixels[:2], counting(calls))
+    doubled, sums = through(cache, "a", pixels[[3, 1, 3, 2, 0]], counting(calls))
     assert calls == [2, 2]
     assert torch.equal(doubled, pixels[[3, 1, 3, 2, 0]] * 2)
     assert torch.equal(sums, pixels[[3, 1, 3, 2, 0]].sum(dim=(1, 2, 3)))
@@ -31,10 +36,9 @@ def test_known_rows_are_not_encoded_again_and_equal_rows_once():
 def test_another_encoder_and_another_dtype_are_other_encodings():
     """The same bytes mean something else to another encoder."""
     cache, calls = EncodingCache(), []
-    with torch.no_grad():
-        for kind, pixels in (("a", torch.zeros(1, 3, 2, 2)), ("b", torch.zeros(1, 3, 2, 2))):
-            cache.encode(kind, pixels, counting(calls))
-        cache.encode("a", torch.zeros(1, 3, 2, 2, dtype=torch.float64)[..., :1], counting(calls))
+    for kind, pixels in (("a", torch.zeros(1, 3, 2, 2)), ("b", torch.zeros(1, 3, 2, 2))):
+        through(cache, kind, pixels, counting(calls))
+    through(cache, "a", torch.zeros(1, 3, 2, 2, dtype=torch.float64)[..., :1], counting(calls))
     assert calls == [1, 1, 1]
 
 
@@ -48,11 +52,11 @@ def test_what_was_not_used_for_longest_goes_first():
 
     pictures = [torch.full((1, 3, 4, 4), float(value)) for value in range(3)]
     for picture in (pictures[0], pictures[1], pictures[0], pictures[2]):
-        cache.encode("a", picture, wide)
+        through(cache, "a", picture, wide)
     assert cache.num_bytes == 2 * row
-    cache.encode("a", pictures[0], wide)  # used in between, so still there
+    through(cache, "a", pictures[0], wide)  # used in between, so still there
     assert cache.encoded == 3
-    cache.encode("a", pictures[1], wide)
+    through(cache, "a", pictures[1], wide)
     assert cache.encoded == 4
     cache.clear()
     assert cache.num_bytes == 0
@@ -72,7 +76,7 @@ def test_nothing_is_remembered_where_gradients_are_wanted_or_no_cache_is_open():
 def test_a_kept_row_does_not_hold_its_batch():
     """Sixteen pictures would stay in memory for the sake of one."""
     cache = EncodingCache()
-    (kept,) = cache.encode("a", torch.rand(1, 3, 2, 2), lambda pixels: [torch.rand(16, 1000)[: len(pixels)]])
+    (kept,) = through(cache, "a", torch.rand(1, 3, 2, 2), lambda pixels: [torch.rand(16, 1000)[: len(pixels)]])
     (row,) = next(iter(cache._rows.values()))
     assert row.untyped_storage().nbytes() == row.nbytes == kept.nbytes
 

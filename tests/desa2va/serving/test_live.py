@@ -25,7 +25,7 @@ def address(model, processor):
     uvicorn = pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
     from desa2va.serving.app import create_app
 
-    app = create_app(Engine(model, processor), Limits(sessions=1))
+    app = create_app(Engine(model, processor), Limits(queue=8, batch=1, sessions=1))
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=5))
     thread = threading.Thread(target=server.run, args=([listener],))
@@ -83,6 +83,29 @@ def test_killed_clients_harm_nobody(address, content, clip):
     reader.close()
     last = until_free(lambda: post(address, f"/v1/sessions/{session}/propagate", {"start": 0}), 409)
     assert last["frame"] == 5
+
+
+def test_no_more_bodies_are_read_than_can_wait(address, content):
+    """A thousand clients with 64 MiB each would fill the memory before the line could refuse them."""
+    question = {"image": content, "text": "the ring", "max_new_tokens": 4}
+    halves = [send(address, "/v1/picture", question, length=10**6) for _ in range(10)]
+
+    def refused():
+        try:
+            post(address, "/v1/picture", question)
+        except urllib.error.HTTPError as error:
+            return error.code
+        return None
+
+    for _ in range(100):  # until all ten are being read
+        if (status := refused()) is not None:
+            break
+        time.sleep(0.05)
+    assert status == 429
+    assert urllib.request.urlopen(f"http://{address[0]}:{address[1]}/health").status == 200
+    for half in halves:
+        half.close()
+    assert until_free(lambda: post(address, "/v1/picture", question), 429)["results"]
 
 
 def test_the_command_serves_until_it_is_asked_to_end(content):

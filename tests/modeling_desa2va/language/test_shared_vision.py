@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from desa2va.modeling_desa2va.language.shared_vision import shared_images
+from desa2va.modeling_desa2va.remembered import EncodingCache
 from desa2va.processing.batch.batch_assembly import BatchPlan, SequencePlan
 
 CLOSE = {"rtol": 1e-3, "atol": 1e-4}
@@ -126,3 +127,32 @@ def test_the_tower_is_its_own_again_after_an_error(qwen):
     spelled = spelled_out(batch)
     output = model.mllm.model.get_image_features(spelled["pixel_values"], spelled["image_grid_thw"])
     assert sum(map(len, output.pooler_output)) == int(spelled["mm_token_type_ids"].sum())
+
+
+def test_pictures_that_a_cache_knows_do_not_reach_the_tower(qwen, tower_rows):
+    """A second question about a picture, alone or beside another picture, reads it from memory; and two pictures of as
+    many patches in another grid are two pictures.
+    """
+    model, processor = qwen
+    small, wide, high = pixels(30, 30), pixels(30, 90, seed=1), pixels(90, 30, seed=1)
+
+    def ask(pictures, texts):
+        batch = processor(images=pictures, text=texts, task="segment")
+        return model.generate(**batch, max_new_tokens=3), batch["image_grid_thw"].prod(dim=1).tolist()
+
+    plain = [ask([small], ["star"])[0], ask([small, wide, high], TEXTS)[0]]
+    cache = EncodingCache()
+    with cache.active():
+        tower_rows.clear()
+        ask([small], TEXTS[:1])
+        assert len(tower_rows) == 1
+        again, _ = ask([small], ["star"])
+        assert len(tower_rows) == 1
+        more, patches = ask([small, wide, high], TEXTS)
+        assert tower_rows[1:] == [sum(patches[1:])]
+    for one, other in zip(plain, (again, more), strict=True):
+        assert torch.equal(one.sequences, other.sequences)
+        for logits, same in zip(one.track_logits, other.track_logits, strict=True):
+            torch.testing.assert_close(logits, same, **CLOSE)
+    assert torch.equal(ask([small], ["star"])[0].sequences, plain[0].sequences)  # and without a cache as ever
+    assert len(tower_rows) == 3
