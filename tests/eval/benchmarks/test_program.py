@@ -27,6 +27,16 @@ def test_every_name_is_a_benchmark_of_a_split_that_its_reader_has():
         assert (benchmark.scores is None) == (benchmark.submission is not None)
 
 
+def test_help_lists_every_benchmark(capsys):
+    """What can not be found in the help does not exist for who looks there."""
+    for words in (["eval", "--help"], ["eval", "mmbench_video-test", "--help"]):
+        with pytest.raises(SystemExit) as end:
+            main(words)
+        assert end.value.code == 0
+        told = capsys.readouterr().out
+        assert all(name in told for name in (BENCHMARKS if len(words) == 2 else ("--judge-url", "--score-only")))
+
+
 @pytest.fixture(scope="module")
 def refcoco(tmp_path_factory):
     return write_refshapes(

@@ -1,0 +1,48 @@
+"""Is a table the published file? VLMEvalKit states the MD5 of each of its tables; other sets' pages state none.
+
+Enters: a file. Leaves: a warning where it is another: figures on it are of other data. (Engineering; no paper section.)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from pathlib import Path
+
+MD5 = {
+    "MMBench_DEV_EN.tsv": "b6caf1133a01c6bb705cf753bb527ed8",
+    "MMBench_TEST_EN.tsv": "6939fadb0ce626fefc0bdc9c64efc528",
+    "MMBench_DEV_CN.tsv": "08b8fc3324a5ed74155350f57be69fbd",
+    "MMBench_TEST_CN.tsv": "7e1239baf0ee4c8b513e19705a0f317e",
+    "MMBench_DEV_EN_V11.tsv": "30c05be8f2f347a50be25aa067248184",
+    "MMBench_TEST_EN_V11.tsv": "26f0f15381a21720255091d3e0316ce6",
+    "MMBench_DEV_CN_V11.tsv": "593f9b5f6bea453d870a798b34ae4f37",
+    "MMBench_TEST_CN_V11.tsv": "74bbe4556dac745613c7cbe5ad787050",
+    "SEEDBench_IMG.tsv": "68017231464752261a2526d6ca3a10c0",
+    "ScienceQA_VAL.tsv": "96320d05e142e585e7204e72affd29f3",
+    "ScienceQA_TEST.tsv": "e42e9e00f9c59a80d8a5db35bc32b71f",
+    "AI2D_TEST.tsv": "0f593e0d1c7df9a3d69bf1f947e71975",
+    "AI2D_TEST_NO_MASK.tsv": "fd8f463634d4fe9fbd23b876e8eea5be",
+    "MMStar.tsv": "e1ecd2140806c1b1bbf54b43372efb9e",
+    "MMMU_DEV_VAL.tsv": "521afc0f3bf341e6654327792781644d",
+    "MME.tsv": "b36b43c3f09801f5d368627fb92187c3",
+}
+
+
+def warn_of_other_table(path: Path) -> None:
+    """Warns where a file of a published name has another content; an absent one is its reader's to tell."""
+    if path.name not in MD5 or not path.is_file():
+        return
+    digest = hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    if digest.hexdigest() != MD5[path.name]:
+        warnings.warn(
+            f"{path} is not the published file (MD5 {digest.hexdigest()}, not {MD5[path.name]}): its figures do not "
+            "compare with published ones; get it anew, or look for a newer release of the table",
+            stacklevel=2,
+        )
+
+
+__all__ = ["MD5", "warn_of_other_table"]
