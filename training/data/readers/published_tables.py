@@ -1,6 +1,6 @@
-"""Is a table the published file? VLMEvalKit states the MD5 of each of its tables; other sets' pages state none.
+"""Is a table the published file? VLMEvalKit states the MD5 of each of its tables; for other sets none was found.
 
-Enters: a file. Leaves: a warning where it is another: figures on it are of other data. (Engineering; no paper section.)
+Enters: a file. Leaves: a warning where it is another: its figures are of other data. (Engineering; no paper section.)
 """
 
 from __future__ import annotations
