@@ -22,8 +22,8 @@ _EXAMPLES = """
   desa2va serve                                     on 127.0.0.1:8000, the shipped model
   desa2va serve --model my-model --device cuda --batch 16 --cache-mib 8192
   DESA2VA_TOKEN=secret desa2va serve --host 0.0.0.0 --port 80
-  curl -s localhost:8000/v1/picture -H 'Content-Type: application/json' \\
-    -d "{\\"image\\": \\"$(base64 -w0 photo.png)\\", \\"text\\": \\"the red circle\\"}"
+  printf '{"image": "%s", "text": "the red object"}' "$(base64 -w0 photo.png)" |
+    curl -s localhost:8000/v1/picture -H 'Content-Type: application/json' -d @-
   desa2va serve --schema > openapi.json             what requests and answers look like
 """
 

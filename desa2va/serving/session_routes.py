@@ -24,94 +24,134 @@ from .sessions import SessionStore
 from .waiting import ClientGoneError, each_step, wait_for
 
 
-def session_router(engine: Engine, limits: Limits, sessions: SessionStore) -> APIRouter:
-    """The routes below `/v1/sessions`."""
-    router = APIRouter(prefix="/v1/sessions")
+class _Desk:
+    """Where the routes meet engine, limits and sessions."""
 
-    async def within(key: str, request: Request, work: Callable[[Any], Any]) -> Any:
+    def __init__(self, engine: Engine, limits: Limits, sessions: SessionStore) -> None:
+        self.engine, self.limits, self.sessions = engine, limits, sessions
+
+    async def open(self, content: str, request: Request) -> dict[str, Any]:
+        """Opens a video and says what it is."""
+        with self.sessions.place() as place:
+            source = await asyncio.to_thread(open_video, content, self.limits)
+            opening = self.engine.call(lambda: DeSa2VASession(self.engine.model, self.engine.processor, source))
+            try:
+                session = await wait_for(opening, request, self.limits.request_seconds)
+            except BaseException:
+                opening.add_done_callback(_close_opened)
+                raise
+            return self.shown(place.keep(session), session)
+
+    async def within(self, key: str, request: Request, work: Callable[[Any], Any]) -> JSONResponse:
         """What `work` makes of a session, in the model's thread; nobody else has the session meanwhile.
 
         The session is held until the work has ended, also where its client went away before.
         """
         held = ExitStack()
-        session = held.enter_context(sessions.use(key))
+        session = held.enter_context(self.sessions.use(key))
         try:
-            future = engine.call(lambda: work(session))
+            future = self.engine.call(lambda: work(session))
         except BaseException:
             held.close()
             raise
         future.add_done_callback(lambda _: held.close())
-        return await wait_for(future, request, limits.request_seconds)
+        return JSONResponse(await wait_for(future, request, self.limits.request_seconds))
+
+    async def lines(self, key: str, request: Request, asked: Propagate) -> AsyncIterator[bytes]:
+        """The frames that are tracked, as lines. The first is there already, so what can not be meant has shown."""
+        held = ExitStack()
+        session = held.enter_context(self.sessions.use(key))
+        seconds = self.limits.request_seconds
+        try:
+            options = {name: getattr(asked, name) for name in ("objects", "start", "direction")}
+            opening = self.engine.call(lambda: session.propagate(**options))
+            steps = await wait_for(opening, request, seconds)
+        except BaseException:
+            held.close()
+            raise
+        lines = _lines(self.engine, steps, request, seconds, held)
+        # Begun here: a generator that nobody ever began would not give the session back.
+        return _chain(await anext(lines, b""), lines)
+
+    def shown(self, key: str, session: Any) -> dict[str, Any]:
+        """What a session is."""
+        video = session.video
+        size = {"num_frames": len(video), "height": video.height, "width": video.width, "fps": video.fps}
+        objects = [asdict(entry) for entry in session.objects.values()]
+        return {"session": key, **size, "expires_after": self.limits.session_seconds, "objects": objects}
+
+
+def session_router(engine: Engine, limits: Limits, sessions: SessionStore) -> APIRouter:
+    """The routes below `/v1/sessions`."""
+    router, desk = APIRouter(prefix="/v1/sessions"), _Desk(engine, limits, sessions)
+    _add_session_routes(router, desk)
+    _add_edit_routes(router, desk)
+    return router
+
+
+def _add_session_routes(router: APIRouter, desk: _Desk) -> None:
+    """Open, look, track, close."""
 
     @router.post("", response_model=SessionOut, status_code=201)
     async def open_session(asked: OpenSession, request: Request) -> JSONResponse:
         """Opens a video; the answer has the key of the session."""
-        with sessions.place() as place:
-            source = await asyncio.to_thread(open_video, asked.video, limits)
-            opening = engine.call(lambda: DeSa2VASession(engine.model, engine.processor, source))
-            try:
-                session = await wait_for(opening, request, limits.request_seconds)
-            except BaseException:
-                opening.add_done_callback(_close_opened)
-                raise
-            key = place.keep(session)
-        return JSONResponse(_shown(key, session, limits), 201)
+        return JSONResponse(await desk.open(asked.video, request), 201)
 
     @router.get("/{key}", response_model=SessionOut)
     async def show(key: str, request: Request) -> JSONResponse:
         """The objects of a session."""
-        return JSONResponse(await within(key, request, lambda session: _shown(key, session, limits)))
+        return await desk.within(key, request, lambda session: desk.shown(key, session))
 
     @router.delete("/{key}", status_code=204, response_model=None)
     async def close(key: str) -> None:
         """Closes a session and frees what it holds."""
-        await asyncio.to_thread(sessions.close, key)
-
-    @router.post("/{key}/add", response_model=EditOut)
-    async def add(key: str, asked: Add, request: Request) -> JSONResponse:
-        """New objects, by words, or by points, a box or a mask on one frame."""
-        return JSONResponse(await within(key, request, lambda session: _add(session, asked)))
-
-    @router.post("/{key}/correct", response_model=EditOut)
-    async def correct(key: str, asked: Correct, request: Request) -> JSONResponse:
-        """A correction of one object on one frame; `propagate` carries it on."""
-        return JSONResponse(await within(key, request, lambda session: _correct(session, asked)))
-
-    @router.post("/{key}/remove", response_model=SessionOut)
-    async def remove(key: str, asked: Remove, request: Request) -> JSONResponse:
-        """Takes an object out."""
-        return JSONResponse(await within(key, request, lambda session: _edited(key, session, limits, asked)))
-
-    @router.delete("/{key}/last", response_model=SessionOut)
-    async def undo(key: str, request: Request) -> JSONResponse:
-        """Takes the last edit back."""
-        return JSONResponse(await within(key, request, lambda session: _edited(key, session, limits)))
+        await asyncio.to_thread(desk.sessions.close, key)
 
     @router.get("/{key}/frames/{frame}", response_model=FrameOut)
     async def frame_of(key: str, frame: int, request: Request) -> JSONResponse:
         """One frame with every object that was tracked or prompted there."""
-        return JSONResponse(await within(key, request, lambda session: session.result(frame).to_dict()))
+        return await desk.within(key, request, lambda session: session.result(frame).to_dict())
 
     @router.post("/{key}/propagate", response_model=FrameOut)
     async def propagate(key: str, asked: Propagate, request: Request) -> StreamingResponse:
         """Tracks what waits: one line of JSON per frame, as it is done. Whoever leaves early goes on with another
         call.
         """
-        held = ExitStack()
-        session = held.enter_context(sessions.use(key))
-        try:  # what is asked is checked before the answer begins
-            options = {name: getattr(asked, name) for name in ("objects", "start", "direction")}
-            opening = engine.call(lambda: session.propagate(**options))
-            steps = await wait_for(opening, request, limits.request_seconds)
-        except BaseException:
-            held.close()
-            raise
-        lines = _lines(engine, steps, request, limits.request_seconds, held)
-        # Begun here: a generator that nobody ever began would not give the session back.
-        first = await anext(lines, b"")
-        return StreamingResponse(_chain(first, lines), media_type="application/x-ndjson")
+        return StreamingResponse(await desk.lines(key, request, asked), media_type="application/x-ndjson")
 
-    return router
+
+def _add_edit_routes(router: APIRouter, desk: _Desk) -> None:
+    """Add, correct, remove, take back."""
+
+    @router.post("/{key}/add", response_model=EditOut)
+    async def add(key: str, asked: Add, request: Request) -> JSONResponse:
+        """New objects, by words, or by points, a box or a mask on one frame."""
+        return await desk.within(key, request, lambda session: _add(session, asked))
+
+    @router.post("/{key}/correct", response_model=EditOut)
+    async def correct(key: str, asked: Correct, request: Request) -> JSONResponse:
+        """A correction of one object on one frame; `propagate` carries it on."""
+        return await desk.within(key, request, lambda session: _correct(session, asked))
+
+    @router.post("/{key}/remove", response_model=SessionOut)
+    async def remove(key: str, asked: Remove, request: Request) -> JSONResponse:
+        """Takes an object out."""
+
+        def work(session: Any) -> dict[str, Any]:
+            session.remove(asked.object_id)
+            return desk.shown(key, session)
+
+        return await desk.within(key, request, work)
+
+    @router.delete("/{key}/last", response_model=SessionOut)
+    async def undo(key: str, request: Request) -> JSONResponse:
+        """Takes the last edit back."""
+
+        def work(session: Any) -> dict[str, Any]:
+            session.undo()
+            return desk.shown(key, session)
+
+        return await desk.within(key, request, work)
 
 
 async def _lines(
@@ -140,21 +180,6 @@ def _close_opened(opening: Future) -> None:
     """Closes a session that was opened for nobody."""
     if not opening.cancelled() and opening.exception() is None:
         opening.result().close()
-
-
-def _shown(key: str, session: Any, limits: Limits) -> dict[str, Any]:
-    video = session.video
-    objects = [asdict(entry) for entry in session.objects.values()]
-    size = {"num_frames": len(video), "height": video.height, "width": video.width, "fps": video.fps}
-    return {"session": key, **size, "expires_after": limits.session_seconds, "objects": objects}
-
-
-def _edited(key: str, session: Any, limits: Limits, asked: Remove | None = None) -> dict[str, Any]:
-    if asked is None:
-        session.undo()
-    else:
-        session.remove(asked.object_id)
-    return _shown(key, session, limits)
 
 
 def _add(session: Any, asked: Add) -> dict[str, Any]:
