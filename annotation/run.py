@@ -101,7 +101,8 @@ def describe_all(
     processes = processes or Processes()
     answers = answers or run.answers()
     outcome = Outcome() if outcome is None else outcome
-    own = [run.units[number] for number in processes.units(len(run.units))]
+    units = run.units
+    own = [units[number] for number in processes.units(len(units))]
     with AnswersWriter(answers, processes.rank) as writer:
         for unit in tqdm(own, desc="describing", unit="batch", disable=None if processes.rank == 0 else True):
             clips = [read_clip(source) for source in unit]

@@ -128,7 +128,7 @@ def test_wheel_carries_every_module_and_asset(wheel):
         for path in (ROOT / room).rglob("*")
         if path.is_file()
         and "__pycache__" not in path.parts
-        and path.suffix in {".py", ".jinja", ".yaml", ".safetensors", ".json"}
+        and path.suffix in {".py", ".jinja", ".yaml", ".safetensors", ".json", ".txt"}
     }
     assert "desa2va/templates/model_card.md.jinja" in expected
     assert expected <= names
