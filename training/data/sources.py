@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
 from desa2va.training.field_check import declared_fields
 
@@ -141,7 +141,10 @@ def reader_options(name: str | None) -> dict[str, Any]:
     """What the reader of a data set takes beside its name, with the types; readers of all kinds without a name."""
     if name is None:
         fields = [reader_options(published) for published in READERS] + [_own_options(*KINDS.values())]
-        return {key: hint for found in fields for key, hint in found.items()}
+        united: dict[str, Any] = {}
+        for key, hint in (item for found in fields for item in found.items()):
+            united[key] = Union[united[key], hint] if key in united else hint  # noqa: UP007 (hints, not types, are united)
+        return united
     if name in READERS:
         return {**declared_fields(READERS[name].read), "root": str, "split": str}
     # What is not there yet is told when it is opened, with its kinds.

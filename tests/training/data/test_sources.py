@@ -9,7 +9,8 @@ import pytest
 from desa2va.training.data import record_index
 from desa2va.training.data.readers import READERS, Reader
 from desa2va.training.data.records import Record, RecordError, expression_dialogue
-from desa2va.training.data.sources import open_source
+from desa2va.training.data.sources import open_source, reader_options
+from desa2va.training.field_check import check_fields
 
 WRONG = [RecordError(f"refs.p, row {number}", "mask", "no pixel") for number in range(7)]
 
@@ -70,3 +71,15 @@ def test_scores_do_not_find_what_a_training_left_out(monkeypatch, tmp_path):
     assert len(source.records()) == len(source.records()) == 120
     with pytest.raises(ValueError, match="1 of its records are wrong: refs.p, row 0"):
         replace(source, published=False).records()
+
+
+def test_readers_may_call_options_of_other_kinds_alike():
+    """`captions` is true or false of COCO and long, short or both of Ref-SAV: before the data set is known both are
+    right. The last reader's kind refused `data.options.captions=both` on the command line.
+    """
+    known = reader_options(None)
+    assert check_fields({"captions": "both"}, known, "data.options") == {"captions": "both"}
+    assert check_fields({"captions": True}, known, "data.options") == {"captions": True}
+    with pytest.raises(ValueError, match="captions"):
+        check_fields({"captions": "all"}, known, "data.options")
+    assert check_fields({"captions": "long"}, reader_options("ref_sav"), "data.options") == {"captions": "long"}
