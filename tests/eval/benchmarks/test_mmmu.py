@@ -12,6 +12,8 @@ from tests.eval.benchmarks.layouts import Oracle
 from tests.eval.benchmarks.question_layouts import choice, picture_cell, says, write_tsv
 from tests.eval.benchmarks.test_multiple_choice import ASKED
 
+pytestmark = pytest.mark.usefixtures("own_tables")
+
 OPTIONS = ("red", "dark blue")
 
 

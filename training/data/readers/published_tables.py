@@ -1,12 +1,12 @@
 """Is a table the published file? VLMEvalKit states the MD5 of each of its tables; for other sets none was found.
 
-Enters: a file. Leaves: a warning where it is another: its figures are of other data. (Engineering; no paper section.)
+Enters: a file. Leaves: an error where it is another: its figures would be of other data. (Engineering; no paper
+section.)
 """
 
 from __future__ import annotations
 
 import hashlib
-import warnings
 from pathlib import Path
 
 MD5 = {
@@ -29,20 +29,24 @@ MD5 = {
 }
 
 
-def warn_of_other_table(path: Path) -> None:
-    """Warns where a file of a published name has another content; an absent one is its reader's to tell."""
+def check_table(path: Path) -> None:
+    """Looks whether a file of a published name is the published one; an absent one is its reader's to tell.
+
+    Raises:
+        ValueError: it has another content.
+    """
     if path.name not in MD5 or not path.is_file():
         return
     digest = hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:
         while part := file.read(1 << 20):
             digest.update(part)
-    if digest.hexdigest() != MD5[path.name]:
-        warnings.warn(
-            f"{path} is not the published file (MD5 {digest.hexdigest()}, not {MD5[path.name]}): its figures do not "
-            "compare with published ones; get it anew, or look for a newer release of the table",
-            stacklevel=2,
+    found, expected = digest.hexdigest(), MD5[path.name]
+    if found != expected:
+        raise ValueError(
+            f"{path} is not the published file: its MD5 is {found}, VLMEvalKit's is {expected}, so its figures would "
+            f"not compare with published ones; download {path.name} anew"
         )
 
 
-__all__ = ["MD5", "warn_of_other_table"]
+__all__ = ["MD5", "check_table"]

@@ -1,13 +1,15 @@
 """Tables that are not the published files."""
 
 import hashlib
-import warnings
 
 import pytest
 
+from desa2va.cli import main
+from desa2va.eval.benchmarks.names import open_benchmark
 from desa2va.training.data.readers import published_tables
-from desa2va.training.data.readers.published_tables import MD5, warn_of_other_table
+from desa2va.training.data.readers.published_tables import MD5, check_table
 from desa2va.training.data.readers.question_tables import FILES
+from tests.eval.benchmarks.question_layouts import choice, picture_cell, write_tsv
 
 
 def test_every_table_has_its_published_checksum():
@@ -16,16 +18,27 @@ def test_every_table_has_its_published_checksum():
     assert all(len(value) == 32 for value in MD5.values())
 
 
-def test_another_file_of_a_published_name_warns(tmp_path, monkeypatch):
-    """Figures on other data stand beside published ones without a word; the published file itself is quiet."""
+def test_another_file_of_a_published_name(tmp_path, monkeypatch):
+    """Figures on other data would stand beside published ones; a file of another name is anybody's own."""
     path = tmp_path / "MMStar.tsv"
     path.write_bytes(b"index")
-    with pytest.warns(UserWarning, match="MMStar.tsv is not the published file .*e1ecd2140806c1b1bbf54b43372efb9e"):
-        warn_of_other_table(path)
-    monkeypatch.setitem(published_tables.MD5, path.name, hashlib.md5(b"index").hexdigest())
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warn_of_other_table(path)
-        warn_of_other_table(tmp_path / "MME.tsv")
-        path.rename(tmp_path / "mine.tsv")
-        warn_of_other_table(tmp_path / "mine.tsv")
+    found = hashlib.md5(b"index").hexdigest()
+    told = (
+        rf"MMStar.tsv is not the published file: its MD5 is {found}, .* {MD5['MMStar.tsv']}, .*; download MMStar.tsv"
+    )
+    with pytest.raises(ValueError, match=told):
+        check_table(path)
+    monkeypatch.setitem(published_tables.MD5, path.name, found)
+    check_table(path)
+    check_table(tmp_path / "MME.tsv")
+    path.rename(tmp_path / "mine.tsv")
+    check_table(tmp_path / "mine.tsv")
+
+
+def test_neither_evaluation_nor_check_takes_another_table(tmp_path, capsys):
+    """Guards against a reader that does not look: this table is sound but for being another."""
+    write_tsv(tmp_path / "LMUData" / "MMStar.tsv", [choice(1, picture_cell(10), "A")])
+    with pytest.raises(ValueError, match=r"MMStar.tsv is not the published file"):
+        open_benchmark("mmstar-val").records(tmp_path)
+    assert main(["data", "check", "mmstar", "--option", f"root={tmp_path}", "--option", "split=val"]) == 2
+    assert "MMStar.tsv is not the published file" in "".join(capsys.readouterr())
