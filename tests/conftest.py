@@ -11,7 +11,7 @@ import torch
 from desa2va.configuration.presets import preset_config
 from desa2va.hub import load
 from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
-from desa2va.training.data.readers import published_tables
+from desa2va.training.data.readers import published_files
 from desa2va.training.data.refshapes.dataset import RefShapes
 from desa2va.training.processors import preset_processor
 from desa2va.training.warm_start import fan_in
@@ -77,6 +77,8 @@ def batch(processor, scenes):
 
 
 @pytest.fixture
-def own_tables(monkeypatch):
-    """Takes small tables under the names of published files."""
-    monkeypatch.setattr(published_tables, "MD5", {})
+def own_files(monkeypatch):
+    """Takes small files under the names of published ones."""
+    for sums in (published_files.VLMEVALKIT, published_files.REVOS):
+        for name in list(sums):
+            monkeypatch.delitem(sums, name)

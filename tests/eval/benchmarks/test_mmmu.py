@@ -12,7 +12,7 @@ from tests.eval.benchmarks.layouts import Oracle
 from tests.eval.benchmarks.question_layouts import choice, picture_cell, says, write_tsv
 from tests.eval.benchmarks.test_multiple_choice import ASKED
 
-pytestmark = pytest.mark.usefixtures("own_tables")
+pytestmark = pytest.mark.usefixtures("own_files")
 
 OPTIONS = ("red", "dark blue")
 

@@ -13,7 +13,7 @@ from tests.eval.benchmarks.layouts import Oracle
 from tests.eval.benchmarks.question_layouts import choice, picture_cell, says, write_tsv
 from tests.eval.benchmarks.test_runner import Alone, stable
 
-pytestmark = pytest.mark.usefixtures("own_tables")
+pytestmark = pytest.mark.usefixtures("own_files")
 
 ASKED = "Answer with the option's letter from the given choices directly."
 

@@ -11,7 +11,7 @@ from tests.eval.benchmarks.layouts import Oracle
 from tests.eval.benchmarks.question_layouts import choice, picture_bytes, picture_cell, says, write_tsv
 from tests.eval.benchmarks.test_multiple_choice import ASKED
 
-pytestmark = pytest.mark.usefixtures("own_tables")
+pytestmark = pytest.mark.usefixtures("own_files")
 
 TEXT = Value("string")
 MMMU_IMAGES = {f"image_{number}": Image() for number in range(1, 8)}

@@ -19,7 +19,7 @@ from tests.eval.benchmarks.test_multiple_choice import ASKED
 from tests.eval.benchmarks.test_runner import stable
 from tests.training.data.readers.picture_layouts import write
 
-pytestmark = pytest.mark.usefixtures("own_tables")
+pytestmark = pytest.mark.usefixtures("own_files")
 
 
 def write_video(path, num_frames=20, fps=10):

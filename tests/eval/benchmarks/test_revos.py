@@ -7,6 +7,8 @@ from tests.eval.benchmarks.layouts import write_clips
 from tests.training.data.readers.picture_layouts import SIZE, box_mask
 from tests.training.data.readers.video_layouts import dump, edit, track
 
+pytestmark = pytest.mark.usefixtures("own_files")
+
 FRAMES = np.full((3, *SIZE, 3), 90, np.uint8)
 VIDEO = "UVO/a-b"
 

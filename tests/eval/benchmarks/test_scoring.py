@@ -21,6 +21,8 @@ from tests.training.data.readers.picture_layouts import SIZE, box_mask
 from tests.training.data.readers.test_reasonseg import question, shape
 from tests.training.data.readers.video_layouts import dump, track
 
+pytestmark = pytest.mark.usefixtures("own_files")
+
 FRAMES = np.full((4, *SIZE, 3), 90, np.uint8)
 TRACK = np.stack([box_mask(4, 4, 24, 24)] * 4)
 SAID = {str(k): {"exp": f"it {k}", "obj_id": [0], "anno_id": [7], "type_id": k % 2} for k in range(5)}

@@ -28,7 +28,7 @@ from desa2va.training.data.records import Dialogue, Record, RecordError
 
 from .annotation_files import check_split
 from .json_entries import FieldError, named_field
-from .published_tables import check_table
+from .published_files import VLMEVALKIT, check_published
 from .question_parquet import HOMES as PARQUET_HOMES
 from .question_parquet import PATTERNS, ParquetQuestions, parquet_files
 from .status import Reader, Status, look
@@ -115,7 +115,7 @@ def read_questions(root: Path, split: str, dataset: str) -> TableRecords:
         root: the data folder. split: as in `FILES`. dataset: a name in `FILES`.
 
     Raises:
-        FileNotFoundError, ValueError: see `TsvRows`, `PictureGroups` and `check_table`.
+        FileNotFoundError, ValueError: see `TsvRows`, `PictureGroups` and `check_published`.
     """
     check_split(dataset, split, tuple(FILES[dataset]))
     own = {"mme": mme_dialogue, "mmmu": mmmu_dialogue}.get(dataset, choice_dialogue)
@@ -134,7 +134,7 @@ def _rows(root: Path, split: str, dataset: str) -> TsvRows | ParquetQuestions:
             names = " or ".join(f"{PARQUET_HOMES[dataset]}/{pattern}" for pattern in PATTERNS[dataset][split])
             raise FileNotFoundError(f"there is no file {files[0]}, and in {root} no {names}")
         return ParquetQuestions(root, dataset, split)
-    check_table(path or files[0])
+    check_published(path or files[0], VLMEVALKIT)
     extra = {"mme": ("category", "image_path"), "mmmu": ("split",)}.get(dataset, ())
     return TsvRows(path or files[0], (*NEEDED, *(() if split in HIDDEN else ("answer",)), *extra))
 

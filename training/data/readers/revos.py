@@ -16,6 +16,7 @@ from desa2va.training.data.records import Record, RecordError
 from .annotation_files import check_split, read_file
 from .expression_videos import Codes, clip_records, read_clips
 from .mask_dicts import MaskDict, annotation_labels, united_frames
+from .published_files import REVOS, check_published
 from .status import Status, look
 
 SPLITS = ("train", "valid", "train_sub")
@@ -27,14 +28,19 @@ def read_revos(root: Path, split: str) -> Iterator[Record | RecordError]:
     """Records of a split.
 
     Raises:
-        ValueError: no such split, or a file of another shape. FileNotFoundError: an annotation file is missing.
+        ValueError: no such split, a file of another shape, or, of `valid`, another file than the published one.
+        FileNotFoundError: an annotation file is missing.
     """
     check_split("revos", split, SPLITS)
     folder = Path(root) / _PLACE
+    said, masks = folder / f"meta_expressions_{split}_.json", folder / "mask_dict.json"
+    if split == "valid":
+        check_published(said, REVOS)
+        check_published(masks, REVOS)
     yield from clip_records(
-        read_clips(folder / f"meta_expressions_{split}_.json").values(),
+        read_clips(said).values(),
         [folder / "JPEGImages", folder],
-        annotation_labels(MaskDict(folder / "mask_dict.json")),
+        annotation_labels(MaskDict(masks)),
         source=f"revos/{split}",
         licence=_LICENCE,
         lower=split != "valid",
@@ -45,9 +51,11 @@ def read_revos_foreground(root: Path) -> dict[str, Codes]:
     """For every video and frame the union of all its annotated objects: what the robustness score R is relative to.
 
     Raises:
-        FileNotFoundError: no such file. ValueError: of another shape; the video is named.
+        FileNotFoundError: no such file. ValueError: another than the published one, or of another shape; the video
+            is named.
     """
     path = Path(root) / _PLACE / "mask_dict_foreground.json"
+    check_published(path, REVOS)
     content = read_file(path)
     foreground = {}
     for video in sorted(content):

@@ -7,7 +7,7 @@ from desa2va.processing.inputs import load_image
 from desa2va.training.data.readers import READERS
 from tests.eval.benchmarks.question_layouts import choice, picture_bytes, picture_cell, write_tsv
 
-pytestmark = pytest.mark.usefixtures("own_tables")
+pytestmark = pytest.mark.usefixtures("own_files")
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ from tests.training.data.readers.video_layouts import (
     write_frames,
 )
 
+pytestmark = pytest.mark.usefixtures("own_files")
+
 NAMES = ("UVO/all/-fbscFfkh4M", "TAO/b_1")
 
 
