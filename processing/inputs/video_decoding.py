@@ -64,9 +64,10 @@ class VideoFileSource:
         self.height, self.width = _array(first[1], None).shape[:2]
 
     def _open(self) -> Any:
-        """FFmpeg's container. Lists of other files, which bytes could be, are not followed from bytes by FFmpeg."""
-        source = self.path if self._content is None else io.BytesIO(self._content)
-        return av.open(source, **_ANY_TITLE)
+        """FFmpeg's container. Bytes, which come from anywhere, could be a list of other files: none is opened."""
+        if self._content is None:
+            return av.open(self.path, **_ANY_TITLE)
+        return av.open(io.BytesIO(self._content), options={"protocol_whitelist": "none"}, **_ANY_TITLE)
 
     def _scan(self) -> None:
         """Reads length, time stamps and frame rate from the packets."""

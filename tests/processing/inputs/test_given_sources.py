@@ -177,10 +177,15 @@ def test_closed_files_and_videos_that_are_none_are_named():
     assert SECRET[:100] not in str(caught.value)
 
 
-def test_lists_of_other_files_are_not_followed_from_bytes(tmp_path, write_video):
-    """FFmpeg reads playlists; from bytes that a stranger sent it must not open files of this machine."""
+def test_lists_of_other_files_are_not_followed_from_bytes(tmp_path, write_video, monkeypatch):
+    """FFmpeg reads playlists; from bytes that a stranger sent it must not open files of this machine.
+
+    Guards against bare names too, which it took from the folder that the program runs in.
+    """
     write_video(tmp_path / "a.avi")
+    monkeypatch.chdir(tmp_path)
     for text in (
+        "ffconcat version 1.0\nfile 'a.avi'\n",
         f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:0.5,\n{(tmp_path / 'a.avi').as_uri()}\n#EXT-X-ENDLIST\n",
         f"ffconcat version 1.0\nfile 'file:{tmp_path / 'a.avi'}'\n",
     ):
