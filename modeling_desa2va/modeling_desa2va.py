@@ -395,7 +395,7 @@ class DeSa2VAModel(PredictForwardMixin, StreamingMixin, DeSa2VAPreTrainedModel):
     def _language_loss(self, states: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Next-token cross-entropy; the head runs only where a label is (METHOD section 5, L_text)."""
         targets = labels[:, 1:].to(states.device)
-        counted = targets != -100
+        counted = (targets != -100).nonzero(as_tuple=True)
         logits = self.get_output_embeddings()(states[:, :-1][counted])
         if not len(logits):
             return states.sum() * 0.0

@@ -187,12 +187,13 @@ class DeSa2VATrainer(CheckpointTrainer):
         self._clock.count(sum(_num_samples(batch) for batch in batches))
         processes = dist.get_world_size() if dist.is_initialized() else 1
         if len(batches) * processes > 1:
-            counts = torch.tensor([_counts(batch) for batch in batches], dtype=torch.float64)
+            counts = torch.stack([_counts(batch) for batch in batches]).cpu()
             everywhere = counts.to(self.args.device)
             if processes > 1:
                 dist.all_reduce(everywhere)
-            weight = len(batches) * processes / everywhere.sum(dim=0).clamp(min=1).cpu()
-            of_all = (everywhere.cpu() * weight)[:, UNITS.index("objects")].tolist()
+            counts, everywhere = counts.double(), everywhere.cpu().double()
+            weight = len(batches) * processes / everywhere.sum(dim=0).clamp(min=1)
+            of_all = (everywhere * weight)[:, UNITS.index("objects")].tolist()
             for batch, row, objects in zip(batches, (counts * weight).tolist(), of_all, strict=True):
                 batch["shares"] = {**dict(zip(UNITS, row, strict=True)), OBJECTS_OF_ALL: objects}
         return batches, num_items
@@ -325,7 +326,6 @@ class DeSa2VATrainer(CheckpointTrainer):
             else:
                 output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
             scores = self._scorer(self.accelerator.unwrap_model(self.model).model) if self._scorer else {}
-        self._draw_overlays()
         means = self._validated_means()
         weights = self.args.weights
         total = sum(weight * means.get(f"loss_{name}", 0.0) for name, weight in weights.items())
@@ -334,6 +334,12 @@ class DeSa2VATrainer(CheckpointTrainer):
         if means:
             output.metrics[f"{metric_key_prefix}_loss"] = total
         return output
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Stock validation, then its overlays: reports closed when the steps ended are open again by then."""
+        metrics = super().evaluate(*args, **kwargs)
+        self._draw_overlays()
+        return metrics
 
     def _draw_overlays(self) -> None:
         """`overlays/step_N.png` of the first validation samples, by the first process."""
@@ -354,14 +360,15 @@ class DeSa2VATrainer(CheckpointTrainer):
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad(), self.compute_loss_context_manager():
             output = model(**inputs)
-        counts = dict(zip(UNITS, _counts(inputs), strict=True))
+        counts = dict(zip(UNITS, _counts(inputs).tolist(), strict=True))
         values = {f"loss_{name}": (value, COUNTED_BY.get(name)) for name, value in output["terms"].items()}
         values |= {name: (value, "masks") for name, value in output.get("metrics", {}).items()}
-        for name, (value, unit) in values.items():
+        numbers = torch.stack([value for value, _ in values.values()]).tolist() if values else []  # one wait for all
+        for (name, (_, unit)), number in zip(values.items(), numbers, strict=True):
             count = counts.get(unit, 1)
-            if count and torch.isfinite(value):
+            if count and math.isfinite(number):
                 total = self._validated[name]
-                total[0], total[1] = total[0] + float(value) * count, total[1] + count
+                total[0], total[1] = total[0] + number * count, total[1] + count
         loss = sum(self.args.weights.get(name, 0.0) * term for name, term in output["terms"].items())
         return loss.detach(), None, None
 
@@ -414,7 +421,7 @@ class DeSa2VATrainer(CheckpointTrainer):
 
 def _known(values: list[torch.Tensor | float]) -> list[float]:
     """Numbers, those on a device fetched at once; without the NaN of a metric that had nothing to measure."""
-    numbers = torch.stack(values).double().tolist() if isinstance(values[0], torch.Tensor) else values
+    numbers = torch.stack(values).tolist() if isinstance(values[0], torch.Tensor) else values
     return [number for number in numbers if not math.isnan(number)]
 
 
@@ -423,11 +430,12 @@ def _num_samples(batch: dict[str, Any]) -> int:
     return len(batch.get("samples", batch["labels"]))
 
 
-def _counts(batch: dict[str, Any]) -> tuple[int, int, int, int]:
-    """`UNITS` of one batch: label tokens, non-empty masks, object-frame pairs, and objects."""
-    tokens = int((batch["labels"][:, 1:] != -100).sum())
-    present = sum(int(masks.flatten(1).any(dim=1).sum()) for masks in batch["mask_labels"])
-    return tokens, present, sum(len(masks) for masks in batch["mask_labels"]), len(batch["mask_labels"])
-
-
-__all__ = ["DeSa2VATrainer"]
+def _counts(batch: dict[str, Any]) -> torch.Tensor:
+    """`UNITS` of one batch, (4,) int64 where it lies: label tokens, non-empty masks, object-frame pairs, objects."""
+    masks, labels = batch["mask_labels"], batch["labels"]
+    tokens = (labels[:, 1:] != -100).sum()
+    present = sum(
+        (part.flatten(1).any(dim=1).sum().to(labels.device) for part in masks), start=torch.zeros_like(tokens)
+    )
+    sizes = torch.tensor([sum(len(part) for part in masks), len(masks)], device=labels.device)
+    return torch.cat([torch.stack([tokens, present]), sizes])

@@ -50,10 +50,13 @@ def pack_rows(
         input_ids, attention_mask: (B, N), padded on the right. image_index: (M,) image of each run of image tokens,
             `None` where the batch shows none.
     """
-    if attention_mask is None or len(input_ids) < 2 or not bool(attention_mask[:, 0].all()):
+    if attention_mask is None or len(input_ids) < 2:
         return None
-    ids, lengths = input_ids.tolist(), attention_mask.sum(dim=1).tolist()
-    is_image = input_ids == image_token_id
+    here, mask = input_ids.cpu(), attention_mask.cpu()
+    if not bool(mask[:, 0].all()):
+        return None
+    ids, lengths = here.tolist(), mask.sum(dim=1).tolist()
+    is_image = here == image_token_id
     runs = (is_image[:, 1:] & ~is_image[:, :-1]).sum(dim=1).tolist()
     places = [] if image_index is None else image_index.tolist()
     if sum(runs) != len(places):

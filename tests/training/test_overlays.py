@@ -48,6 +48,20 @@ def test_every_validation_draws_the_same_samples(tmp_path):
     assert shown[:2] == [1, 2]
 
 
+def test_the_only_validation_of_a_stage_is_reported_with_its_picture(tmp_path):
+    """Without `eval_strategy` the set is read once, when the steps have ended and reports were closed: the picture was
+    in the folder alone.
+    """
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    training = {**STAGE["training"], "report_to": "tensorboard", "eval_strategy": "no", "max_steps": 1}
+    folder = run_stage({**STAGE, "training": training, "output_dir": str(tmp_path)})
+    assert (folder / "overlays" / "step_1.png").is_file()
+    events = [EventAccumulator(str(path)).Reload() for path in folder.rglob("events.out.tfevents.*")]
+    assert [event.step for part in events if part.Tags()["images"] for event in part.Images("overlays")] == [1]
+
+
 def test_samples_without_a_mask_are_passed_over():
     asked = RefShapes("validation", conversations=1, length=8, kinds={"qa_color": 1.0, "attribute": 1.0})
     found = fixed_samples(asked, 2)

@@ -75,13 +75,35 @@ def test_a_validation_does_not_depend_on_batches_and_draws_nothing_from_the_trai
 
 
 class Reads(TorchDispatchMode):
-    """Counts the numbers that are read from tensors; each would wait for a device."""
+    """Counts the numbers that are read from tensors, and how often something is looked for in one; each would wait for
+    a device.
+    """
 
     count = 0
+    searches = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         self.count += func is torch.ops.aten._local_scalar_dense.default
+        by_mask = func is torch.ops.aten.index.Tensor and any(
+            of is not None and of.dtype == torch.bool for of in args[1]
+        )
+        self.searches += by_mask or func is torch.ops.aten.nonzero.default
         return func(*args, **(kwargs or {}))
+
+
+def test_the_terms_of_a_step_look_for_their_masks_once(make_model, processor, tmp_path, monkeypatch):
+    """Every term of every mask looked for the pairs that show something; the scores look once more."""
+    objective = trainer_of(make_model, processor, tmp_path, Epochs()).model
+    whole, reads = objective._mask_terms, Reads()
+
+    def counted(*args):
+        with reads:
+            return whole(*args)
+
+    monkeypatch.setattr(objective, "_mask_terms", counted)
+    output = objective(**processor.collate([RefShapes("train", conversations=2, length=2)[0]]))
+    assert {"visual_mask", "fused_mask", "iou"} <= set(output["terms"])
+    assert (reads.count, reads.searches) == (0, 2)
 
 
 def test_terms_are_read_when_they_are_logged(make_model, processor, tmp_path):

@@ -133,7 +133,9 @@ class DecouplingObjective(Objective):
     ) -> None:
         """Every pass is supervised; the terms of the passes are averaged."""
         present = targets.flatten(1).any(dim=1)
-        count, share = max(int(present.sum()), 1), 1 / len(output.passes)
+        # Looked for once: every use of a boolean index would wait for the device to say how many there are.
+        shown = present.nonzero()[:, 0]
+        count, share = max(len(shown), 1), 1 / len(output.passes)
         taught = None
         if output.label_masks is not None:
             # The text mask is taught by what the frozen decoder makes of the label, without gradient (section 3.4).
@@ -149,10 +151,10 @@ class DecouplingObjective(Objective):
                 if part is None:
                     continue
                 if truth is not None and self.weights.get(name, 0):
-                    loss = self.mask_loss_arguments(part.logits[present], truth[present], count)
+                    loss = self.mask_loss_arguments(part.logits[shown], truth[shown], count)
                     terms[name] = terms.get(name, 0.0) + share * loss
-                if decoded is output.passes[-1] and len(quality := mask_iou(part.logits.detach(), targets)[present]):
-                    metrics[name.replace("_mask", "_iou")] = quality.mean()
+                if decoded is output.passes[-1] and len(shown):
+                    metrics[name.replace("_mask", "_iou")] = mask_iou(part.logits.detach(), targets)[shown].mean()
         if self.memory is not None:
             terms["orthogonality"] = self._orthogonality(output)
         decoders = [part for decoded in output.passes for part in self._scored(decoded)]
@@ -221,8 +223,9 @@ def score_terms(
 ) -> dict[str, torch.Tensor]:
     """Mean `iou` and `object_score` losses of several decoders' predictions for the same P pairs."""
     iou, score, share = 0.0, 0.0, 1 / len(predictions)
+    shown = present.nonzero()[:, 0]
     for part in predictions:
-        iou = iou + share * iou_score_loss(part.iou[present], part.logits[present], targets[present])
+        iou = iou + share * iou_score_loss(part.iou[shown], part.logits[shown], targets[shown])
         score = score + share * object_score_loss(part.object_score, present)
     return {"iou": iou, "object_score": score}
 
