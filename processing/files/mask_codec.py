@@ -39,7 +39,15 @@ def resize_logits(logits: torch.Tensor, size: tuple[int, int], two_step: bool = 
 
 def encode_mask(mask: np.ndarray) -> dict[str, Any]:
     """COCO code of a bool `(H, W)` mask: `{"size": [H, W], "counts": str}`."""
-    code = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    # The code runs down the columns. Only the box around the mask is turned: that is what costs on a large picture.
+    turned = np.zeros(mask.shape[::-1], dtype=np.uint8)
+    rows = mask.any(axis=1).nonzero()[0]
+    if len(rows):
+        band = mask[rows[0] : rows[-1] + 1]
+        columns = band.any(axis=0).nonzero()[0]
+        inside = slice(columns[0], columns[-1] + 1)
+        turned[inside, rows[0] : rows[-1] + 1] = band[:, inside].T
+    code = coco_mask.encode(turned.T)
     return {"size": [int(side) for side in code["size"]], "counts": code["counts"].decode("ascii")}
 
 

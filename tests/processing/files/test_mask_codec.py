@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from pycocotools import mask as coco_mask
 
 from desa2va.processing.files import mask_codec
 from desa2va.processing.files.mask_codec import (
@@ -25,6 +26,17 @@ def test_codes_are_exact(mask):
     np.testing.assert_array_equal(decode_mask(code), mask)
     assert mask_area(code) == mask.sum()
     assert isinstance(code["counts"], str)
+
+
+@pytest.mark.parametrize("window", [np.s_[3:5, 7:9], np.s_[:, 4:6], np.s_[2:3, :], np.s_[6:7, 10:11], np.s_[:1, :1]])
+def test_the_code_of_a_part_of_the_picture_is_that_of_the_whole(window):
+    """Only the box around the mask is turned: a wrong place or edge of it would move the mask."""
+    mask = np.zeros((7, 11), bool)
+    mask[window] = random_mask()[window]
+    mask[window][0, 0] = True
+    whole = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    for given in (mask, np.asfortranarray(mask), mask.astype(np.uint8), mask[::-1][::-1]):
+        assert encode_mask(given) == {"size": [7, 11], "counts": whole["counts"].decode()}
 
 
 def test_box_ends_beyond_the_last_pixel():
