@@ -133,7 +133,7 @@ def write_index_png(pixels: np.ndarray, path: str | os.PathLike, overwrite: bool
     """Writes object indices uint8 `(H, W)` as a palette PNG."""
     image = Image.fromarray(pixels, mode="P")
     image.putpalette(index_palette())
-    write_file(path, lambda temporary: image.save(temporary, format="PNG"), overwrite)
+    write_file(path, lambda temporary: image.save(temporary, format="PNG", compress_level=1), overwrite)
 
 
 def save_index_pngs(result: Any, folder: str | os.PathLike, overwrite: bool = False) -> list[str]:

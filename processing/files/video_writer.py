@@ -56,6 +56,8 @@ def _describe(codec: Any, height: int, width: int, rate: Fraction) -> None:
     codec.height, codec.width = height + height % 2, width + width % 2
     codec.pix_fmt = "yuv420p"
     codec.framerate, codec.time_base = rate, 1 / rate
+    if codec.name == "libx264":
+        codec.options = {"preset": "veryfast"}  # about half the time of x264's own choice, at the same quality setting
 
 
 class VideoWriter:

@@ -31,6 +31,12 @@ def _edge(mask: np.ndarray, width: int) -> np.ndarray:
     return mask & ~inner
 
 
+def _blending(colour: np.ndarray, opacity: float) -> np.ndarray:
+    """Uint8 `(3, 256)`: what each value of each channel becomes under a colour; looked up, not computed per pixel."""
+    values = np.arange(256)[None]
+    return np.rint((1 - opacity) * values + opacity * colour[:, None].astype(np.float32)).astype(np.uint8)
+
+
 def overlay_masks(
     frame: np.ndarray,
     masks: Sequence[np.ndarray],
@@ -67,10 +73,12 @@ def overlay_masks(
             continue
         # Only the box around the mask changes: on a large frame the rest would cost most of the time.
         window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        inside, colour = mask[window], np.array(object_colour(number), dtype=np.float32)
-        blended = (1 - opacity) * drawn[window][inside] + opacity * colour
-        drawn[window][inside] = np.rint(blended).astype(np.uint8)
-        drawn[window][_edge(inside, width)] = colour.astype(np.uint8)
+        inside, colour = mask[window], np.array(object_colour(number), dtype=np.uint8)
+        border = _edge(inside, width)
+        for channel, blended in enumerate(_blending(colour, opacity)):
+            plane = drawn[window][..., channel]
+            np.copyto(plane, blended[plane], where=inside)
+            plane[border] = colour[channel]
     image = Image.fromarray(drawn)
     for mask, number, label in zip(masks, object_ids, labels, strict=True):
         if label and mask.any():

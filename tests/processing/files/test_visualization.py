@@ -50,3 +50,20 @@ def test_a_stray_speck_does_not_carry_the_label_away():
     drawn = overlay_masks(np.zeros((120, 160, 3), np.uint8), [mask], ["it"])
     assert not drawn[1:50].any()
     assert drawn[60:80, 90:120].any()
+
+
+def test_colours_are_looked_up_as_they_were_computed():
+    """A table per colour must give the very pixels of the formula, also where masks lie over each other."""
+    random = np.random.default_rng(0)
+    frame = random.integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    masks = [random.random((40, 60)) < share for share in (0.9, 0.6)]
+    for opacity in (0.0, 0.3, 0.45, 1.0):
+        expected = frame.copy()
+        for mask, number in zip(masks, (4, 7), strict=True):
+            colour = np.array(object_colour(number), dtype=np.float32)
+            blended = (1 - opacity) * expected[mask] + opacity * colour
+            expected[mask] = np.rint(blended).astype(np.uint8)
+            padded = np.pad(mask, 1)
+            inner = mask & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+            expected[mask & ~inner] = colour.astype(np.uint8)
+        np.testing.assert_array_equal(overlay_masks(frame, masks, opacity=opacity, object_ids=[4, 7]), expected)
