@@ -33,15 +33,12 @@ class GeneralizedScores:
 
 def benchmark(name: str) -> Benchmark:
     """The benchmark of a name."""
-    dataset, split_by, split = name.split("-")
     return Benchmark(
         name=name,
-        dataset=dataset,
-        split=split,
         protocol="ReLA: gIoU counts 1 where nothing fits and nothing is marked; no [SEG] or an empty mask says so",
         id_names=("ref_id", "sent_id"),
         scores=lambda root: GeneralizedScores(),
-        options={"split_by": split_by, "text": "sent"},
+        options={"split_by": name.split("-")[1], "text": "sent"},
     )
 
 

@@ -66,11 +66,8 @@ def can_score_captions() -> bool:
 
 def benchmark(name: str) -> Benchmark:
     """The benchmark of a name."""
-    dataset, split = name.split("-")
     return Benchmark(
         name=name,
-        dataset=dataset,
-        split=split,
         protocol="GLaMM: mIoU over greedy pairs of masks, then pictures; recall where IoU and similarity of phrases "
         "reach 0.5; AP50 with all scores 1; METEOR and CIDEr of the caption",
         id_names=("image_id",),

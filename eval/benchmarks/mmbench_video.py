@@ -55,11 +55,8 @@ class JudgedScores:
 
 def benchmark(name: str, judge: Judge | None = None) -> Benchmark:
     """The benchmark of a name, with a judge of its answers."""
-    dataset, split = name.split("-")
     return Benchmark(
         name=name,
-        dataset=dataset,
-        split=split,
         protocol=f"{FRAMES} frames, frame i at i/{FRAMES + 1} of the video; mean of a judge's scores, 0 to 3",
         id_names=("index",),
         wording="the question as published",

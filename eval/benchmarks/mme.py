@@ -56,11 +56,8 @@ def pair_of(dialogue: Dialogue) -> Pair:
 
 def benchmark(name: str) -> Benchmark:
     """The benchmark of a name."""
-    dataset, split = name.split("-")
     return Benchmark(
         name=name,
-        dataset=dataset,
-        split=split,
         protocol="MME: per task accuracy plus accuracy of pictures with both questions right, times 100; answers read "
         "by the official script and by VLMEvalKit, neither yes nor no is wrong",
         id_names=("index",),

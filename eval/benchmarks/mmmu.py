@@ -38,11 +38,8 @@ class MMMUScores:
 
 def benchmark(name: str) -> Benchmark:
     """The benchmark of a name."""
-    dataset, split = name.split("-")
     return Benchmark(
         name=name,
-        dataset=dataset,
-        split=split,
         protocol="official: the option named last, drawn at random (by the question's index) where none is, open "
         "answers by MMMU's rules; vlmevalkit: exact matching, open questions as their answer against other answers",
         id_names=("index",),

@@ -119,8 +119,6 @@ def benchmark(name: str) -> Benchmark:
     circular, hidden = dataset in CIRCULAR, split in HIDDEN
     return Benchmark(
         name=name,
-        dataset=dataset,
-        split=split,
         protocol=_protocol(split, circular),
         id_names=("question_id",) if split == "video" else ("index",),
         wording=WORDING,

@@ -32,11 +32,8 @@ class ReasoningScores:
 
 def benchmark(name: str) -> Benchmark:
     """The benchmark of a name."""
-    dataset, split = name.split("-")
     return Benchmark(
         name=name,
-        dataset=dataset,
-        split=split,
         protocol="LISA: the first wording of each question; ignored pixels count for nothing; short and long apart",
         id_names=("image_id",),
         scores=lambda root: ReasoningScores(),

@@ -103,17 +103,14 @@ def certainty(question: Question, answer: Answer) -> np.ndarray:
 
 def benchmark(name: str) -> Benchmark:
     """The benchmark of a name."""
-    dataset, split = name.split("-")
     return Benchmark(
         name=name,
-        dataset=dataset,
-        split=split,
         protocol=f"expression (Sa2VA, VISA): {PER_EXPRESSION}; four_annotators (ReferFormer): index maps of each of "
         "four annotators by DAVIS' unsupervised protocol, mean of the four",
         asks=ContestAnswerer,
         rivals="annotator",
         id_names=("video", "exp_id"),
-        scores=lambda root: DavisScores(lambda video, frames: read_davis_maps(root, split, video, frames)),
+        scores=lambda root: DavisScores(lambda video, frames: read_davis_maps(root, "valid", video, frames)),
     )
 
 

@@ -28,10 +28,7 @@ class TableBenchmark(Benchmark):
 
 def benchmark(name: str) -> Benchmark:
     """The benchmark of a name."""
-    dataset, split = name.split("-")
-    return TableBenchmark(
-        name=name, dataset=dataset, split=split, protocol=PROTOCOL, id_names=(), scores=lambda root: PictureScores()
-    )
+    return TableBenchmark(name=name, protocol=PROTOCOL, id_names=(), scores=lambda root: PictureScores())
 
 
 __all__ = ["TableBenchmark", "benchmark"]

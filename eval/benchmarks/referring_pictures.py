@@ -34,15 +34,12 @@ class PictureScores:
 
 def benchmark(name: str) -> Benchmark:
     """The benchmark of a name."""
-    dataset, split_by, split = name.split("-")
     return Benchmark(
         name=name,
-        dataset=dataset,
-        split=split,
         protocol=PROTOCOL,
         id_names=("ref_id", "sent_id"),
         scores=lambda root: PictureScores(),
-        options={"split_by": split_by, "text": "sent"},
+        options={"split_by": name.split("-")[1], "text": "sent"},
     )
 
 

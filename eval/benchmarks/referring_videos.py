@@ -66,8 +66,6 @@ def benchmark(name: str) -> Benchmark:
         protocol, scores = GROUPED, lambda root: LengthScores()
     return Benchmark(
         name=name,
-        dataset=dataset,
-        split=split,
         protocol=protocol,
         id_names=("video", "exp_id"),
         scores=scores,

@@ -52,6 +52,11 @@ class DrawnBenchmark(Benchmark):
     """A benchmark whose records are drawn; its data set is `refshapes-<level>`."""
 
     @property
+    def dataset(self) -> str:
+        """With its level."""
+        return self.name.rpartition("-")[0]
+
+    @property
     def level(self) -> str:
         """As in `RefShapes`."""
         return self.dataset.partition("-")[2]
@@ -110,11 +115,8 @@ def _dialogue(scene: str, number: int, conversation: Conversation, expression: E
 
 def benchmark(name: str) -> Benchmark:
     """The benchmark of a name."""
-    dataset, _, split = name.rpartition("-")
     return DrawnBenchmark(
         name=name,
-        dataset=dataset,
-        split=split,
         protocol=f"{SCENES} scenes of seed {_SEED}, one expression each, exact shares of kinds; masks are united",
         id_names=("scene",),
         wording="one of RefShapes' six wordings, drawn with the expression",

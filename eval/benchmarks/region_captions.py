@@ -47,11 +47,8 @@ class RegionScores:
 
 def benchmark(name: str) -> Benchmark:
     """The benchmark of a name."""
-    dataset, split = name.split("-")
     return Benchmark(
         name=name,
-        dataset=dataset,
-        split=split,
         protocol="COCO caption tools, one reference per sample as in GLaMM's file; the region is outlined",
         id_names=("image_id",),
         wording=CAPTION_REQUEST,

@@ -52,11 +52,8 @@ class ReVOSScores:
 
 def benchmark(name: str) -> Benchmark:
     """The benchmark of a name."""
-    dataset, split = name.split("-")
     return Benchmark(
         name=name,
-        dataset=dataset,
-        split=split,
         protocol="percent; each expression rounded to two decimals, then means by kind; overall is the mean of "
         "referring and reasoning; expressions that fit nothing are told apart and enter neither",
         id_names=("video", "exp_id"),

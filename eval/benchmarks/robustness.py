@@ -141,8 +141,6 @@ def benchmark(name: str) -> Benchmark:
         raise ValueError(f"robustness is about masks; {base.name} scores words alone")
     return RobustnessBenchmark(
         name=name,
-        dataset=base.dataset,
-        split=base.split,
         protocol="one target of every picture or video: masks of several wordings agree (mean pairwise IoU), writing "
         "anew flips no status, another prompt moves the mask (1 - IoU), boxes come back on 8:1 pictures",
         id_names=("sample", "variant"),

@@ -22,8 +22,9 @@ from desa2va.eval.report_file import write_report
 from .answer_file import AnswerFolder, AnswerWriter, folder_header
 from .asking import Answerer, answer_or_fail
 from .names import open_benchmark
+from .plan import Plan
 from .processes import Processes
-from .questions import Answer, Benchmark, Plan, Question, Scores
+from .questions import Answer, Benchmark, Question, Scores
 from .scoring import score_units, score_with_workers
 
 _PLAN = ("limit", "batch_size", "prompt")

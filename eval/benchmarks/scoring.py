@@ -16,7 +16,8 @@ from typing import Any
 from desa2va.eval.metrics.collected import Collected
 
 from .answer_file import AnswerFolder
-from .questions import FAILED, Plan, Scores
+from .plan import Plan
+from .questions import FAILED, Scores
 
 _SHARES = 4  # of a worker: one that has the long videos must not keep the others waiting
 Fresh = Callable[[], Scores | None]

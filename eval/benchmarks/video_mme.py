@@ -44,11 +44,8 @@ class VideoMMEScores:
 
 def benchmark(name: str) -> Benchmark:
     """The benchmark of a name."""
-    dataset, split = name.split("-")
     return Benchmark(
         name=name,
-        dataset=dataset,
-        split=split,
         protocol=f"{FRAMES} frames, frame i at i/{FRAMES + 1} of the video; official: of answers that hold a letter; "
         "vlmevalkit: of all questions; subtitles: what is said on these frames",
         id_names=("question_id",),

@@ -9,7 +9,7 @@ import torch
 from desa2va.eval.benchmarks.asking import ModelAnswerer
 from desa2va.eval.benchmarks.contest import ContestAnswerer
 from desa2va.eval.benchmarks.names import open_benchmark
-from desa2va.eval.benchmarks.questions import Plan
+from desa2va.eval.benchmarks.plan import Plan
 from desa2va.eval.benchmarks.runner import Run, answer_all, finished_run, score_run
 from desa2va.processing.files import decode_mask
 from tests.eval.benchmarks.layouts import MODEL

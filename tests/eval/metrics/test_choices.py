@@ -1,5 +1,6 @@
 """Accuracies of multiple choice, Video-MME and MME by hand."""
 
+import numpy as np
 import pytest
 
 from desa2va.eval.metrics.choices import COGNITION, MME, PERCEPTION, MultipleChoice, VideoMME, YesNo
@@ -96,3 +97,46 @@ def test_mme_of_a_perfect_model():
             scores.add("Yes." if truth else "No, it is not", truth, task, "1.jpg")
     figures = scores.compute()
     assert (figures["perception"], figures["cognition"], figures["missing"]) == (2000, 800, [])
+
+
+def test_mme_against_loops_over_pictures():
+    """Random answers to every task: accuracy over questions plus over pictures; ten tasks are perception, four not."""
+    rng = np.random.default_rng(3)
+    scores, expected = MME(), {}
+    for task in (*PERCEPTION, *COGNITION):
+        pictures = rng.random((6, 2)) < 0.6
+        for number, pair in enumerate(pictures.tolist()):
+            for right, truth in zip(pair, (True, False), strict=True):
+                scores.add("Yes" if right is truth else "No", truth, task, f"{number}.jpg")
+        both = sum(first and second for first, second in pictures.tolist())
+        expected[task] = 100 * pictures.sum() / 12 + 100 * both / 6
+    figures = scores.compute()
+    assert {task: row["score"] for task, row in figures["tasks"].items()} == pytest.approx(expected)
+    seen = ["existence", "count", "position", "color", "posters", "celebrity", "scene", "landmark", "artwork", "OCR"]
+    known = ["commonsense_reasoning", "numerical_calculation", "text_translation", "code_reasoning"]
+    assert figures["perception"] == pytest.approx(sum(expected[task] for task in seen))
+    assert figures["cognition"] == pytest.approx(sum(expected[task] for task in known))
+
+
+def test_video_mme_against_loops_over_groups():
+    """Random answers in all groups: each is over its own questions; answers without a letter are in one rule alone."""
+    rng = np.random.default_rng(4)
+    names = {"duration": ("short", "medium", "long"), "domain": ("Law", "Art"), "sub_category": ("x", "y", "z")}
+    rows = []
+    for _ in range(80):
+        groups = {name: str(rng.choice(values)) for name, values in names.items()}
+        rows.append((str(rng.choice(["A", "B", "none"])), {**groups, "task_type": "OCR Problems"}))
+    for rule in ("official", "vlmevalkit"):
+        scores = VideoMME(rule)
+        for answer, groups in rows:
+            scores.add(answer, OPTIONS, "A", groups)
+        counted = [row for row in rows if rule == "vlmevalkit" or row[0] != "none"]
+        figures = scores.compute()
+        for part in ("overall", *names["duration"]):
+            own = [row for row in counted if part in ("overall", row[1]["duration"])]
+            assert figures[part]["accuracy"] == pytest.approx(sum(answer == "A" for answer, _ in own) / len(own))
+            for group in ("domain", "sub_category"):
+                for name in names[group]:
+                    inside = [answer == "A" for answer, groups in own if groups[group] == name]
+                    found = figures[part]["groups"][group][name]
+                    assert found == {"n": len(inside), "accuracy": pytest.approx(sum(inside) / len(inside))}

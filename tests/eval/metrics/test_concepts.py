@@ -1,5 +1,6 @@
 """cgF1 by hand, and against values of SAM 3's own code."""
 
+import itertools
 import math
 
 import numpy as np
@@ -87,3 +88,40 @@ def test_clips_and_bad_input():
         scores.add([clip], [], scores=[1, 1])
     with pytest.raises(ValueError, match="must agree"):
         scores.add([clip], [clip[0]])
+
+
+def best_pairs(ious):
+    """IoUs of the one-to-one pairs with the largest sum, by trying every order."""
+    if len(ious) > len(ious[0]):
+        ious = [list(column) for column in zip(*ious, strict=True)]
+    orders = itertools.permutations(range(len(ious[0])), len(ious))
+    return max(([row[place] for row, place in zip(ious, order, strict=True)] for order in orders), key=sum)
+
+
+def test_random_sets_against_trial_of_all_pairs():
+    """Sets of up to four masks: pairs by trial, counts by loops, and the presence figure as Pearson's correlation."""
+    rng = np.random.default_rng(0)
+    scores, samples = ConceptSegmentation(), []
+    for _ in range(60):
+        truths = [rng.random((3, 4)) < 0.5 for _ in range(rng.integers(0, 4))]
+        close = [mask ^ (rng.random(mask.shape) < 0.1) for mask in truths]
+        found = [mask for mask in (*close, rng.random((3, 4)) < 0.5) if rng.random() < 0.6]
+        scores.add(found, truths)
+        samples.append((found, truths))
+    f1 = []
+    for step in range(10):
+        hits = total = 0
+        for found, truths in samples:
+            if truths and found:
+                ious = [[(one & two).sum() / (one | two).sum() for two in truths] for one in found]
+                hits += sum(iou >= 0.5 + 0.05 * step - 1e-12 for iou in best_pairs(ious))
+            total += len(found) + len(truths) if truths else 0
+        f1.append(2 * hits / total)
+    presence = np.corrcoef(*zip(*((bool(found), bool(truths)) for found, truths in samples), strict=True))[0, 1]
+    figures = scores.compute()
+    assert 0.1 < presence < 0.9
+    assert 0 < f1[-1] < f1[0] < 1
+    assert figures["presence_mcc"] == pytest.approx(presence)
+    assert figures["positive_micro_f1"] == pytest.approx(np.mean(f1))
+    assert figures["cgf1"] == pytest.approx(presence * np.mean(f1))
+    assert figures["cgf1@0.75"] == pytest.approx(presence * f1[5])

@@ -69,3 +69,26 @@ def test_bad_input():
         RefSAV().add(row(0)[:0], row(0)[:0], 1)
     with pytest.raises(ValueError, match="alike"):
         ReVOS().add(row(0), row(0), row(0, frames=2), 1)
+
+
+def test_random_expressions_against_the_published_steps():
+    """J, A and R of every frame from sets of pixels; per expression times 100, two decimals, then means by kind."""
+    rng = np.random.default_rng(2)
+    scores, rows = ReVOS(), {0: [], 1: []}
+    for number in range(30):
+        truth, prediction, more = rng.random((3, 4, 5, 6)) < 0.4
+        foreground = truth | more
+        scores.add(prediction, truth, foreground, number % 3)
+        frames = [[], [], []]
+        for said, real, fore in zip(prediction, truth, foreground, strict=True):
+            said, real, fore = ({*zip(*np.nonzero(mask), strict=True)} for mask in (said, real, fore))
+            frames[0].append(len(said & real) / len(said | real))
+            frames[1].append(1 - len(said ^ real) / 30)
+            frames[2].append(max(0, 1 - len(said - real) / (len(fore) + 1e-6)))
+        if number % 3 < 2:
+            rows[number % 3].append([round(100 * sum(values) / 4, 2) for values in frames])
+    figures = scores.compute()
+    means = {kind: np.mean(values, axis=0) for kind, values in rows.items()}
+    for kind, group in ((0, "referring"), (1, "reasoning")):
+        assert [figures[group][name] for name in "jar"] == pytest.approx(means[kind], abs=1e-9)
+    assert [figures["overall"][name] for name in "jar"] == pytest.approx((means[0] + means[1]) / 2, abs=1e-9)

@@ -95,3 +95,37 @@ def test_clips_are_nothing_where_no_frame_has_a_mask():
     figures = scores.compute()
     assert (figures["giou"], figures["n_acc"], figures["t_acc"]) == (0.5, 0.5, 1)
     assert figures["ciou"] == pytest.approx(2 / 6)
+
+
+def test_random_masks_against_pixel_sets():
+    """Sixty expressions of all cases, with sets of pixels instead of arrays and the table of cases spelt out."""
+    rng = np.random.default_rng(1)
+    scores = GeneralizedReferring()
+    ious, intersections, unions, said_right, fits_right, above = [], 0, 0, [], [], []
+    for number in range(60):
+        truth = np.zeros((4, 5), bool) if number % 3 == 0 else rng.random((4, 5)) < 0.5
+        truth[0, 0] |= number % 3 != 0
+        prediction = truth ^ (rng.random((4, 5)) < 0.15)
+        silent = not prediction.any() or rng.random() < 0.4
+        scores.add(prediction, truth, says_nothing=silent)
+        one, other = ({*zip(*np.nonzero(mask), strict=True)} for mask in (prediction, truth))
+        if not other:
+            said_right.append(silent)
+            ious.append(1 if silent else 0)
+            unions += 0 if silent else len(one)
+            continue
+        fits_right.append(not silent)
+        ious.append(0 if silent else len(one & other) / len(one | other))
+        above.append(ious[-1] >= 0.8)
+        intersections += 0 if silent else len(one & other)
+        unions += len(one | other)
+    figures = scores.compute()
+    expected = {
+        "giou": sum(ious) / 60,
+        "ciou": intersections / unions,
+        "n_acc": sum(said_right) / 20,
+        "t_acc": sum(fits_right) / 40,
+        "precision@0.8": sum(above) / 40,
+    }
+    assert all(0 < value < 1 for value in expected.values())
+    assert {name: figures[name] for name in expected} == pytest.approx(expected)
