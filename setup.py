@@ -2,7 +2,7 @@
 
 from setuptools import find_packages, setup
 
-OWN = ("desa2va", "desa2va.bulk", "desa2va.commands", "desa2va.serving")
+OWN = ("desa2va", "desa2va.bulk", "desa2va.commands", "desa2va.serving", "desa2va.web")
 ROOMS = ("configuration", "processing", "modeling_desa2va", "training", "eval", "annotation")
 packages = [name for name in find_packages(".") if name.split(".")[0] in ROOMS]
 

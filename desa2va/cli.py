@@ -19,6 +19,7 @@ COMMANDS = (
     "segment",
     "chat",
     "serve",
+    "web",
     "train",
     "data",
     "annotate",
@@ -43,6 +44,7 @@ start here:
   desa2va segment clip.mp4 "the green star" --out out  masks of every frame of a video
   desa2va chat photo.jpg "what color is the square?"  an answer in words
   desa2va serve                                        the same over HTTP, for many clients
+  desa2va web                                          a page to try it on, with words and clicks
 
 your own model:
   desa2va data refshapes --out shapes --limit 1000     write a procedural data set

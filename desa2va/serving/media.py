@@ -33,18 +33,28 @@ def read_picture(text: str, limits: Limits) -> np.ndarray:
         ValueError: anything else, or a picture beyond the limits.
     """
     data = _content(text, "image", limits)
-    height, width = image_size(data)
-    _check_pixels("image", height, width, limits)
+    check_picture(data, limits)
     return load_image(data, "image")
 
 
 def open_video(text: str, limits: Limits) -> Any:
     """The video of a request, a `FrameSource`; arguments and errors as `read_picture`."""
     source = open_visual(_content(text, "video", limits), "video")
+    check_video(source, limits)
+    return source
+
+
+def check_picture(picture: Any, limits: Limits) -> None:
+    """Raises `ValueError` for a picture, encoded or as a path, of more pixels than granted; decodes nothing."""
+    height, width = image_size(picture)
+    _check_pixels("image", height, width, limits)
+
+
+def check_video(source: Any, limits: Limits) -> None:
+    """Raises `ValueError` for a `FrameSource` that is larger or longer than granted."""
     _check_pixels("video", source.height, source.width, limits)
     if len(source) > limits.frames:
         raise ValueError(f"video: {len(source)} frames, and at most {limits.frames} are taken; send a shorter one")
-    return source
 
 
 def _check_pixels(name: str, height: int, width: int, limits: Limits) -> None:
@@ -92,4 +102,4 @@ def _read_file(file: str, name: str, limits: Limits) -> bytes:
     return Path(path).read_bytes()
 
 
-__all__ = ["open_video", "read_picture"]
+__all__ = ["check_picture", "check_video", "open_video", "read_picture"]

@@ -29,7 +29,7 @@ from .mask_codec import (
 )
 from .plain_data import Code, is_text, parse_json, read_dataclass, read_json, typed
 from .video_writer import VideoWriter, check_video_size
-from .visualization import overlay_masks
+from .visualization import object_colour, overlay_masks
 
 __all__ = [
     "Claim",
@@ -51,6 +51,7 @@ __all__ = [
     "mask_area",
     "mask_box",
     "mask_iou",
+    "object_colour",
     "output_folder",
     "overlay_masks",
     "parse_json",

@@ -21,6 +21,7 @@ NAMES = (
     "segment",
     "chat",
     "serve",
+    "web",
     "train",
     "data",
     "annotate",

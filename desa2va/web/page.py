@@ -1,0 +1,292 @@
+"""The page: where things stand, and which step each of them is. What is done stands in `studio`.
+
+What enters: the visitors. What leaves: a gradio page. (Engineering; no paper section.)
+"""
+
+from __future__ import annotations
+
+import html
+import logging
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from desa2va.serving.engine import Question
+
+from .studio import TOOLS, Studio, View
+from .visitors import Visitors, sentence
+
+_LOGGER = logging.getLogger(__name__)
+_DEMO = Path(__file__).resolve().parent.parent / "assets" / "demo"
+_DIRECTIONS = {"what waits": None, "forward": "forward", "backward": "backward", "both ways": "both"}
+_NEW = "new object"
+CSS = """
+#canvas img {width: 100%; height: auto; max-height: 70vh; object-fit: contain; cursor: crosshair}
+#objects label {overflow-wrap: anywhere}
+.gradio-container {max-width: 1200px !important}
+@media (max-width: 640px) {.gradio-container {padding: 6px !important}}
+"""
+
+
+def build(visitors: Visitors, model_name: str, mcp: bool = False) -> gr.Blocks:
+    """The page of one model.
+
+    Args:
+        visitors: share it. model_name: shown at the top. mcp: offer `segment_picture` to agents.
+    """
+    age = max(60, int(visitors.limits.session_seconds))
+    with gr.Blocks(title="DeSa2VA", analytics_enabled=False, delete_cache=(60, age)) as page:
+        gr.Markdown(f"## DeSa2VA\nWords and clicks to masks. Model: `{model_name}`")
+        with gr.Row():
+            with gr.Column(scale=3):
+                canvas = _canvas()
+            with gr.Column(scale=2):
+                words, files = _words(), _files()
+        _connect(visitors, canvas, words, files)
+        page.unload(_leaver(visitors))
+        if mcp:
+            _offer(visitors)
+    return page
+
+
+def _canvas() -> dict[str, Any]:
+    """The frame, and what is done to it."""
+    parts: dict[str, Any] = {}
+    parts["upload"] = gr.File(
+        label="A picture or a video", file_types=["image", "video"], type="filepath", height=110, elem_id="upload"
+    )
+    with gr.Row():
+        parts["scene"] = gr.Button("Example picture", size="sm", min_width=80, elem_id="scene")
+        parts["clip"] = gr.Button("Example video", size="sm", min_width=80, elem_id="clip")
+    with gr.Accordion("Camera", open=False):
+        parts["camera"] = gr.Image(sources=["webcam"], type="numpy", show_label=False, format="png")
+    parts["said"] = gr.Markdown("Open a picture or a video, or take an example.", elem_id="said")
+    parts["picture"] = gr.Image(
+        label="Click on what is meant", interactive=False, format="png", elem_id="canvas", buttons=["fullscreen"]
+    )
+    parts["frame"] = gr.Slider(0, 1, 0, step=1, label="Frame", visible=False, elem_id="frame")
+    with gr.Row(elem_id="steps"):
+        parts["follow"] = gr.Button("Follow", variant="primary", visible=False, min_width=80, elem_id="follow")
+        parts["stop"] = gr.Button("Stop", visible=False, min_width=80, elem_id="stop")
+        parts["undo"] = gr.Button("Undo", min_width=80, elem_id="undo")
+        parts["remove"] = gr.Button("Remove", min_width=80, elem_id="remove")
+    parts["direction"] = gr.Radio(list(_DIRECTIONS), value="what waits", label="Follow", visible=False)
+    return parts
+
+
+def _words() -> dict[str, Any]:
+    """What is said, and the objects."""
+    parts: dict[str, Any] = {}
+    parts["text"] = gr.Textbox(label="Say what", placeholder="the red object", elem_id="text", max_lines=3)
+    with gr.Row():
+        parts["find"] = gr.Button("Find", variant="primary", min_width=80, elem_id="find")
+        parts["ask"] = gr.Button("Ask", min_width=80, elem_id="ask")
+    gr.Examples(
+        ["the red object", "the triangle left of the cross", "What color is the small cross?"],
+        parts["text"],
+        label="For the examples",
+    )
+    parts["talk"] = gr.Chatbot(label="Conversation", height=200, visible=False, elem_id="talk", buttons=[])
+    parts["style"] = gr.HTML()
+    parts["objects"] = gr.Radio([_NEW], value=_NEW, label="Clicks are for", elem_id="objects")
+    parts["tool"] = gr.Radio(list(TOOLS), value=TOOLS[0], label="A click is", elem_id="tool")
+    parts["name"] = gr.Textbox(label="Name of a new object", placeholder="optional", elem_id="name")
+    with gr.Accordion("Without a mouse; a mask of your own", open=False):
+        parts["marks"] = gr.Textbox(
+            label="x y of a point, or x0 y0 x1 y1 of a box, then Enter", elem_id="marks", max_lines=1
+        )
+        parts["mask"] = gr.UploadButton(
+            "Mask from a file", file_types=["image"], size="sm", min_width=80, elem_id="mask"
+        )
+    return parts
+
+
+def _files() -> dict[str, Any]:
+    """What is taken home."""
+    parts: dict[str, Any] = {}
+    with gr.Accordion("Download, save, explain", open=True):
+        with gr.Row():
+            parts["export"] = gr.Button("Overlay, masks, COCO", size="sm", min_width=80, elem_id="export")
+            parts["save"] = gr.Button("Save work", size="sm", min_width=80, elem_id="save")
+            parts["resume"] = gr.UploadButton(
+                "Resume", file_types=[".desa2va"], size="sm", min_width=80, elem_id="resume"
+            )
+            parts["explain"] = gr.Button("Explain", size="sm", min_width=80, elem_id="explain")
+        parts["written"] = gr.File(
+            label="Files", file_count="multiple", interactive=False, visible=False, elem_id="written"
+        )
+        parts["why"] = gr.Image(label="Why", interactive=False, visible=False, format="png", elem_id="why")
+    return parts
+
+
+def _connect(visitors: Visitors, canvas: dict[str, Any], words: dict[str, Any], files: dict[str, Any]) -> None:
+    """Which step each part of the page is."""
+    shown = [canvas[name] for name in ("said", "picture", "frame", "follow", "direction")]
+    shown += [words["objects"], words["style"]]
+    quiet = {"api_visibility": "private", "show_progress": "minimal"}
+    name, text = words["name"], words["text"]
+
+    def step(event: Any, what: Callable[..., Any], inputs: list[Any], **more: Any) -> None:
+        event(_told(lambda visitor, *given: _shown(what(visitor, *given))), inputs, shown, **{**quiet, **more})
+
+    def edit(event: Any, what: Callable[..., View], inputs: list[Any], **more: Any) -> None:
+        step(event, lambda visitor, *given: visitors.work(visitor, lambda own: what(own, *given)), inputs, **more)
+
+    for part, file in (("scene", "scene.png"), ("clip", "clip.mp4")):
+        step(canvas[part].click, lambda visitor, file=file: visitors.open(visitor, _DEMO / file), [])
+    step(canvas["upload"].upload, visitors.open, [canvas["upload"]])
+    step(canvas["camera"].input, lambda visitor, picture: _snapshot(visitors, visitor, picture), [canvas["camera"]])
+    edit(
+        canvas["frame"].input, lambda own, frame: own.show(frame=frame), [canvas["frame"]], trigger_mode="always_last"
+    )
+    edit(canvas["undo"].click, Studio.undo, [])
+    edit(canvas["remove"].click, Studio.remove, [])
+    edit(words["find"].click, Studio.find, [text, name])
+    edit(text.submit, Studio.find, [text, name])
+    edit(words["objects"].input, lambda own, chosen: own.choose(_number(chosen)), [words["objects"]])
+    edit(words["marks"].submit, Studio.type_marks, [words["marks"], words["tool"], name])
+    edit(words["mask"].upload, Studio.mask_file, [words["mask"], name])
+    edit(files["resume"].upload, Studio.resume, [files["resume"]])
+    _connect_click(visitors, canvas["picture"], [words["tool"], name], shown, quiet)
+    _connect_follow(visitors, canvas, shown, quiet)
+    words["ask"].click(_told(_asker(visitors)), [text, words["talk"]], [words["talk"], *shown], **quiet)
+    for part, what in (("export", Studio.export), ("save", lambda own: [own.save()])):
+        write = _told(lambda visitor, what=what: gr.File(visitors.files(visitor, what), visible=True))
+        files[part].click(write, [], files["written"], **quiet)
+    explain = _told(lambda visitor: gr.Image(visitors.work(visitor, Studio.explain), visible=True))
+    files["explain"].click(explain, [], files["why"], **quiet)
+
+
+def _connect_click(visitors: Visitors, picture: Any, inputs: list[Any], shown: list[Any], quiet: dict) -> None:
+    def clicked(tool: str, name: str, event: gr.SelectData, request: gr.Request) -> list[Any]:
+        x, y = event.index
+        click = _told(lambda visitor: _shown(visitors.work(visitor, lambda own: own.click(x, y, tool, name))))
+        return click(request)
+
+    picture.select(clicked, inputs, shown, **quiet)
+
+
+def _connect_follow(visitors: Visitors, canvas: dict[str, Any], shown: list[Any], quiet: dict) -> None:
+    """Progress is a sentence and the frame at hand; `Stop` is heard while it runs."""
+
+    def follow(direction: str, request: gr.Request) -> Iterator[list[Any]]:
+        try:
+            for done, view in visitors.propagate(request.session_hash, _DIRECTIONS[direction]):
+                counted = f"{done} of {view.num_frames}: {view.said}" if view.said.startswith("Frame") else view.said
+                yield [*_shown(view, counted), gr.Button(visible=view.said.startswith("Frame"))]
+        except Exception as error:
+            raise _page_error(error) from error
+
+    outputs = [*shown, canvas["stop"]]
+    started = canvas["follow"].click(follow, [canvas["direction"]], outputs, **quiet)
+    started.failure(lambda: gr.Button(visible=False), None, canvas["stop"], api_visibility="private")
+
+    def stop(request: gr.Request) -> None:
+        visitors.stop(request.session_hash)
+
+    canvas["stop"].click(stop, None, None, api_visibility="private", queue=False)
+
+
+def _asker(visitors: Visitors) -> Callable[..., list[Any]]:
+    def ask(visitor: str, text: str, said: list[Any] | None) -> list[Any]:
+        answer, view = visitors.work(visitor, lambda own: own.ask(text))
+        turns = [{"role": "user", "content": text}, {"role": "assistant", "content": answer}]
+        return [gr.Chatbot([*(said or []), *turns], visible=True), *_shown(view)]
+
+    return ask
+
+
+def _told(what: Callable[..., Any]) -> Callable[..., Any]:
+    """A step as gradio calls it: with the key of the visitor, and errors as sentences."""
+
+    def called(request: gr.Request, *given: Any) -> Any:
+        try:
+            return what(request.session_hash, *given)
+        except Exception as error:
+            raise _page_error(error) from error
+
+    return called
+
+
+def _page_error(error: Exception) -> gr.Error:
+    text = sentence(error)
+    if text is None:
+        _LOGGER.error("a step of the page failed", exc_info=error)
+        text = "Something failed here; what it was stands in the log of the program."
+    return gr.Error(html.escape(text, quote=False), title="Not done", duration=20, print_exception=False)
+
+
+def _shown(view: View, said: str | None = None) -> list[Any]:
+    """A `View` as the parts of the page."""
+    choices = [(_NEW, _NEW), *((f"{one.number}: {one.name}", str(one.number)) for one in view.objects)]
+    chosen = _NEW if view.chosen is None else str(view.chosen)
+    rules = "".join(
+        f"#objects label:nth-of-type({place}) {{border-left: 8px solid rgb{one.colour}}}"
+        for place, one in enumerate(view.objects, 2)
+    )
+    video = view.num_frames > 1
+    waits = any(one.waits for one in view.objects)
+    return [
+        html.escape(view.said if said is None else said, quote=False),
+        view.picture,
+        gr.Slider(0, max(1, view.num_frames - 1), view.frame, step=1, visible=video),
+        gr.Button(visible=video, variant="primary" if waits else "secondary"),
+        gr.Radio(visible=video),
+        gr.Radio(choices, value=chosen),
+        f"<style>{rules}</style>",
+    ]
+
+
+def _number(chosen: str) -> int | None:
+    return int(chosen) if chosen.isdecimal() else None
+
+
+def _snapshot(visitors: Visitors, visitor: str, picture: np.ndarray | None) -> View:
+    if picture is None:
+        raise ValueError("the camera gave no picture")
+    with tempfile.NamedTemporaryFile(suffix=".png") as file:
+        Image.fromarray(picture).save(file, "PNG")
+        file.flush()
+        return visitors.open(visitor, file.name)
+
+
+def _leaver(visitors: Visitors) -> Callable[..., None]:
+    def leave(request: gr.Request) -> None:
+        visitors.leave(request.session_hash)
+
+    return leave
+
+
+def _offer(visitors: Visitors) -> None:
+    """The one step that agents may call."""
+
+    def segment_picture(picture: np.ndarray, text: str) -> tuple[np.ndarray, dict[str, Any]]:
+        """Finds what a text names in a picture.
+
+        Args:
+            picture: the picture to look at.
+            text: what to find, for example: the red cup.
+
+        Returns:
+            The picture with its masks, and boxes, scores and COCO run-length masks as JSON.
+        """
+        try:
+            future = visitors.engine.ask(Question(picture, [text]))
+            (result,) = future.result(visitors.limits.request_seconds).results
+        except Exception as error:
+            raise _page_error(error) from error
+        return result.plot(image=picture), result.to_dict()
+
+    with gr.Row(visible=False):
+        gr.Button().click(
+            segment_picture, [gr.Image(format="png"), gr.Textbox()], [gr.Image(format="png"), gr.JSON()],
+            api_name="segment_picture",
+        )  # fmt: skip
+
+
+__all__ = ["CSS", "build"]
