@@ -45,7 +45,7 @@ def test_every_validation_draws_the_same_samples(tmp_path):
     assert (first[:, 3 * SIDE :] != second[:, 3 * SIDE :]).any()
     events = [EventAccumulator(str(path)).Reload() for path in folder.rglob("events.out.tfevents.*")]
     shown = [event.step for part in events if "overlays" in part.Tags()["images"] for event in part.Images("overlays")]
-    assert shown[:2] == [1, 2]
+    assert sorted(shown)[:2] == [1, 2]  # the last one in a file of its own, since the writer was closed
 
 
 def test_the_only_validation_of_a_stage_is_reported_with_its_picture(tmp_path):
