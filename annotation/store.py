@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from desa2va.eval.line_file import LineWriter, check_same, parsed_line, read_header, read_lines
+from desa2va.eval.line_file import LineWriter, files_of_run, parsed_line, read_lines
 from desa2va.processing.files import read_dataclass
 
 from .stages import LAST_NEEDED, STEPS
@@ -60,12 +60,9 @@ class Answers:
         self.header = json.loads(json.dumps({"format": FORMAT, **identity}))
         self.tokens = [0, 0]
         self._said: dict[Key, dict[str, Said]] = {}
-        for path in sorted(folder.glob(_PATTERN)):
-            header = read_header(path, FORMAT)
-            if header is not None:
-                check_same(path, header, self.header)
-                for start, line in read_lines(path):
-                    self._read(path, start, parsed_line(path, line, start))
+        for path in files_of_run(folder, _PATTERN, self.header):
+            for start, line in read_lines(path):
+                self._read(path, start, parsed_line(path, line, start))
 
     def of(self, key: Key) -> dict[str, Said]:
         """What was answered about a masklet, by step."""

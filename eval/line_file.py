@@ -112,6 +112,24 @@ def check_same(path: Path, header: Mapping[str, Any], own: Mapping[str, Any]) ->
         raise ValueError(f"{path} holds answers of another run: {told}; choose another folder with --out")
 
 
+def files_of_run(folder: Path, pattern: str, own: Mapping[str, Any]) -> list[Path]:
+    """The files of a run's processes, in order; those without a whole header hold nothing.
+
+    Args:
+        folder: of the run. pattern: of the files' names. own: the run's header.
+
+    Raises:
+        ValueError: a file of another format or another run.
+    """
+    found = []
+    for path in sorted(folder.glob(pattern)):
+        header = read_header(path, own["format"])
+        if header is not None:
+            check_same(path, header, own)
+            found.append(path)
+    return found
+
+
 def _told(key: str, theirs: Any, ours: Any) -> str:
     """What differs; of an object the first entry that does."""
     if isinstance(theirs, dict) and isinstance(ours, dict):
@@ -134,4 +152,4 @@ def _whole_lines(file: Any) -> int:
     return sum(len(line) for line in file if line.endswith(b"\n"))
 
 
-__all__ = ["LineWriter", "check_same", "parsed_line", "read_header", "read_lines"]
+__all__ = ["LineWriter", "check_same", "files_of_run", "parsed_line", "read_header", "read_lines"]

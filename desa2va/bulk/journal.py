@@ -79,8 +79,9 @@ class Journal:
             self._claim = Claim(self._path)
         except BlockingIOError:
             raise ValueError(f"process {rank} of another run works in {folder}; wait for its end") from None
-        self._mend()
-        self.done = done_items(folder)
+        known = _items_in_table(self._table)
+        self._mend(known)
+        self.done = known | _items_in_journals(folder)
         self._file = open(self._path, "ab")  # noqa: SIM115  (closed by `close`)
 
     def write(self, item: str, kind: str, requests: list[str], results: list[Any]) -> None:
@@ -102,9 +103,8 @@ class Journal:
             self._path.unlink()
             self._claim.release()
 
-    def _mend(self) -> None:
-        """Cuts off a line that a kill cut short, and lines that are in the table already."""
-        known = _items_in_table(self._table)
+    def _mend(self, known: set[str]) -> None:
+        """Cuts off a line that a kill cut short, and lines whose items are `known`: in the table already."""
         lines = [line for line in _whole_lines(self._path) if json.loads(line)["item"] not in known]
         kept = b"".join(lines)
         if kept != self._path.read_bytes():
@@ -125,10 +125,7 @@ class Journal:
 
 def done_items(folder: Path) -> set[str]:
     """Names of all items of a run that are done, in the table or in anybody's journal."""
-    done = _items_in_table(folder / "table")
-    for path in folder.glob("journal-*.jsonl"):
-        done |= {json.loads(line)["item"] for line in _whole_lines(path)}
-    return done
+    return _items_in_table(folder / "table") | _items_in_journals(folder)
 
 
 def all_rows(folder: Path, columns: list[str]) -> Iterator[dict[str, Any]]:
@@ -149,6 +146,11 @@ def _items_in_table(table: Path) -> set[str]:
     for path in table.glob("part-*.parquet"):
         found.update(pq.read_table(path, columns=["item"])["item"].to_pylist())
     return found
+
+
+def _items_in_journals(folder: Path) -> set[str]:
+    lines = (line for path in folder.glob("journal-*.jsonl") for line in _whole_lines(path))
+    return {json.loads(line)["item"] for line in lines}
 
 
 def _whole_lines(path: Path) -> list[bytes]:

@@ -39,8 +39,17 @@ def read_picture(text: str, limits: Limits) -> np.ndarray:
 
 def open_video(text: str, limits: Limits) -> Any:
     """The video of a request, a `FrameSource`; arguments and errors as `read_picture`."""
-    source = open_visual(_content(text, "video", limits), "video")
-    check_video(source, limits)
+    return opened_video(_content(text, "video", limits), "video", limits)
+
+
+def opened_video(content: bytes, name: str, limits: Limits) -> Any:
+    """The `FrameSource` of an encoded video, which errors call `name`; `ValueError` where it is none, or beyond the
+    limits.
+    """
+    source = open_visual(content, name)
+    _check_pixels("video", source.height, source.width, limits)
+    if len(source) > limits.frames:
+        raise ValueError(f"video: {len(source)} frames, and at most {limits.frames} are taken; send a shorter one")
     return source
 
 
@@ -48,13 +57,6 @@ def check_picture(picture: Any, limits: Limits) -> None:
     """Raises `ValueError` for a picture, encoded or as a path, of more pixels than granted; decodes nothing."""
     height, width = image_size(picture)
     _check_pixels("image", height, width, limits)
-
-
-def check_video(source: Any, limits: Limits) -> None:
-    """Raises `ValueError` for a `FrameSource` that is larger or longer than granted."""
-    _check_pixels("video", source.height, source.width, limits)
-    if len(source) > limits.frames:
-        raise ValueError(f"video: {len(source)} frames, and at most {limits.frames} are taken; send a shorter one")
 
 
 def _check_pixels(name: str, height: int, width: int, limits: Limits) -> None:
@@ -102,4 +104,4 @@ def _read_file(file: str, name: str, limits: Limits) -> bytes:
     return Path(path).read_bytes()
 
 
-__all__ = ["check_picture", "check_video", "open_video", "read_picture"]
+__all__ = ["check_picture", "open_video", "opened_video", "read_picture"]

@@ -18,9 +18,9 @@ import numpy as np
 from desa2va.modeling_desa2va.conversation import DeSa2VAConversation
 from desa2va.modeling_desa2va.session import DeSa2VASession
 from desa2va.processing.files import object_colour
-from desa2va.processing.inputs import MemorySource, load_image, open_visual, visual_kind
+from desa2va.processing.inputs import MemorySource, load_image, visual_kind
 from desa2va.serving.limits import Limits
-from desa2va.serving.media import check_picture, check_video
+from desa2va.serving.media import check_picture, opened_video
 
 from .exports import write_files
 
@@ -313,9 +313,7 @@ def _open(content: bytes, limits: Limits) -> Any:
     if visual_kind(content) == "image":
         check_picture(content, limits)
         return MemorySource([load_image(content, "the picture")], "picture")
-    source = open_visual(content, "the video")
-    check_video(source, limits)
-    return source
+    return opened_video(content, "the video", limits)
 
 
 def _words(text: str, what: str) -> str:

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from desa2va.eval.line_file import LineWriter, check_same, parsed_line, read_header, read_lines
+from desa2va.eval.line_file import LineWriter, files_of_run, parsed_line, read_header, read_lines
 from desa2va.processing.files import read_dataclass
 
 from .questions import Answer
@@ -37,11 +37,8 @@ class AnswerFolder:
         self.folder = folder
         self.header = json.loads(json.dumps({"format": FORMAT, **identity, "machine": machine}))
         self._places: dict[int, tuple[Path, int, int]] = {}
-        for path in sorted(folder.glob(_PATTERN)):
-            header = read_header(path, FORMAT)
-            if header is not None:
-                check_same(path, header, self.header)
-                self._index(path)
+        for path in files_of_run(folder, _PATTERN, self.header):
+            self._index(path)
 
     def __contains__(self, unit: int) -> bool:
         return unit in self._places

@@ -70,15 +70,16 @@ class GroundingObjective(Objective):
         tokens = shown.pooler_output[batch["image_index"]].flatten(0, 1)
         seg = torch.isin(batch["input_ids"], torch.tensor(model.config.seg_token_ids, device=embeddings.device))
         embeddings = embeddings.masked_scatter(places[..., None], tokens.to(embeddings.dtype))
-        states, looks = self._read(embeddings, batch["attention_mask"], seg)
+        rows, columns = seg.nonzero(as_tuple=True)
+        states, looks = self._read(embeddings, batch["attention_mask"], rows, columns)
         terms = {"language": model._language_loss(states, batch["labels"])}
         metrics: dict[str, torch.Tensor] = {}
         samples: list[Sample] = batch["samples"]
-        if seg.any():
+        if len(rows):
             targets = _targets(samples).to(states.device)
-            terms["grounding"] = self._grounding(states[seg], targets, metrics)
+            terms["grounding"] = self._grounding(states[rows, columns], targets, metrics)
             first = places & (places.cumsum(1) <= shown.pooler_output.shape[1])
-            terms["attention"] = self._attention(looks, first[seg.nonzero()[:, 0]], batch["mask_labels"], metrics)
+            terms["attention"] = self._attention(looks, first[rows], batch["mask_labels"], metrics)
         frames = _shown_frames(batch["sequence_visual"], batch["image_index"], samples)
         terms["word"] = self._words(shown.pooler_output, samples, frames)
         cells = factor_maps(samples, self.grid, majority=True)[:, frames].flatten(2).to(states.device)
@@ -100,16 +101,15 @@ class GroundingObjective(Objective):
         return loss
 
     def _read(
-        self, embeddings: torch.Tensor, attention_mask: torch.Tensor, seg: torch.Tensor
+        self, embeddings: torch.Tensor, attention_mask: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """States (B, N, D), and where every `[SEG]` looks (O, layers, heads, N).
+        """States (B, N, D), and where every `[SEG]`, at `rows` and `columns` (O,), looks: (O, layers, heads, N).
 
         Rows of like length are read together: a video's is three times a picture's, and padding costs like words.
         """
         lengths = attention_mask.sum(1)
-        rows, columns = seg.nonzero(as_tuple=True)
         states = torch.zeros_like(embeddings)
-        looks = embeddings.new_zeros(len(rows), len(LOOKING_LAYERS), LOOKING_HEADS, seg.shape[1])
+        looks = embeddings.new_zeros(len(rows), len(LOOKING_LAYERS), LOOKING_HEADS, embeddings.shape[1])
         for group in lengths.argsort().chunk(LENGTH_GROUPS):
             end = int(lengths[group].max())
             output = self.model.mllm.model.language_model(
