@@ -4,10 +4,10 @@ Captions with their references enter;
 the figures of `CaptionQuality` leave.
 """
 
-import datasets
 import evaluate
 
 from desa2va.eval.metrics.captions import CaptionQuality
+from desa2va.eval.metrics.folders import TEXT, TEXTS, computed, told
 
 _DESCRIPTION = "METEOR, CIDEr, BLEU and ROUGE-L by pycocoevalcap; needs Java."
 _INPUTS = """
@@ -27,23 +27,10 @@ class CaptionQualityMetric(evaluate.Metric):
     """`CaptionQuality` behind `add_batch` and `compute`."""
 
     def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation=_CITATION,
-            inputs_description=_INPUTS,
-            features=datasets.Features(
-                {
-                    "predictions": datasets.Value("string"),
-                    "references": datasets.Sequence(datasets.Value("string")),
-                }
-            ),
-        )
+        return told(_DESCRIPTION, _INPUTS, _CITATION, predictions=TEXT, references=TEXTS)
 
     def _compute(self, predictions, references):
-        scores = CaptionQuality()
-        for number, (prediction, real) in enumerate(zip(predictions, references, strict=True)):
-            scores.add(number, prediction, real)
-        return scores.compute()
+        return computed(CaptionQuality(), range(len(predictions)), predictions, references)
 
 
 __all__ = ["CaptionQualityMetric"]

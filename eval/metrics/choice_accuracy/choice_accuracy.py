@@ -6,10 +6,10 @@ the figures of `MultipleChoice` leave.
 
 from string import ascii_uppercase
 
-import datasets
 import evaluate
 
 from desa2va.eval.metrics.choices import MultipleChoice
+from desa2va.eval.metrics.folders import NUMBER, TEXT, TEXTS, computed, told
 
 _DESCRIPTION = "Accuracy of multiple-choice answers, by category; circular as in MMBench on request."
 _INPUTS = """
@@ -33,27 +33,13 @@ class ChoiceAccuracyMetric(evaluate.Metric):
     """`MultipleChoice` behind `add_batch` and `compute`."""
 
     def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation=_CITATION,
-            inputs_description=_INPUTS,
-            features=datasets.Features(
-                {
-                    "predictions": datasets.Value("string"),
-                    "references": datasets.Value("string"),
-                    "options": datasets.Sequence(datasets.Value("string")),
-                    "indices": datasets.Value("int64"),
-                    "categories": datasets.Value("string"),
-                }
-            ),
-        )
+        columns = {"predictions": TEXT, "references": TEXT, "options": TEXTS, "indices": NUMBER, "categories": TEXT}
+        return told(_DESCRIPTION, _INPUTS, _CITATION, **columns)
 
     def _compute(self, predictions, references, options, indices, categories, circular=False):
-        scores = MultipleChoice(circular)
-        rows = zip(indices, predictions, options, references, categories, strict=True)
-        for index, answer, texts, truth, category in rows:
-            scores.add(index, answer, dict(zip(ascii_uppercase, texts, strict=False)), truth, {"category": category})
-        return scores.compute()
+        lettered = (dict(zip(ascii_uppercase, texts, strict=False)) for texts in options)
+        groups = ({"category": category} for category in categories)
+        return computed(MultipleChoice(circular), indices, predictions, lettered, references, groups)
 
 
 __all__ = ["ChoiceAccuracyMetric"]

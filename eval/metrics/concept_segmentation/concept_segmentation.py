@@ -4,11 +4,11 @@ Sets of predicted and true masks `(N, H, W)` enter, one of each per picture and 
 the figures of `ConceptSegmentation` leave.
 """
 
-import datasets
 import evaluate
 import numpy as np
 
 from desa2va.eval.metrics.concepts import ConceptSegmentation
+from desa2va.eval.metrics.folders import MASKS, computed, told
 
 _DESCRIPTION = "cgF1 of SAM 3: presence MCC times positive micro-F1."
 _INPUTS = """
@@ -29,23 +29,11 @@ class ConceptSegmentationMetric(evaluate.Metric):
     """`ConceptSegmentation` behind `add_batch` and `compute`."""
 
     def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation=_CITATION,
-            inputs_description=_INPUTS,
-            features=datasets.Features(
-                {
-                    "predictions": datasets.Sequence(datasets.Sequence(datasets.Sequence(datasets.Value("bool")))),
-                    "references": datasets.Sequence(datasets.Sequence(datasets.Sequence(datasets.Value("bool")))),
-                }
-            ),
-        )
+        return told(_DESCRIPTION, _INPUTS, _CITATION, predictions=MASKS, references=MASKS)
 
     def _compute(self, predictions, references, protocol="exact"):
-        scores = ConceptSegmentation(protocol)
-        for found, real in zip(predictions, references, strict=True):
-            scores.add([np.asarray(mask) for mask in found], [np.asarray(mask) for mask in real])
-        return scores.compute()
+        sets = (([np.asarray(mask) for mask in some] for some in column) for column in (predictions, references))
+        return computed(ConceptSegmentation(protocol), *sets)
 
 
 __all__ = ["ConceptSegmentationMetric"]

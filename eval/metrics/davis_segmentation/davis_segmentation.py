@@ -3,11 +3,11 @@
 Predicted and true index maps `(T, H, W)` enter, one sequence each; the figures of `DavisSegmentation` leave.
 """
 
-import datasets
 import evaluate
 import numpy as np
 
 from desa2va.eval.metrics.davis import DavisSegmentation
+from desa2va.eval.metrics.folders import INDICES, computed, told
 
 _DESCRIPTION = "J, F and J&F of DAVIS 2017 over objects, with recall and decay, semi-supervised or unsupervised."
 _INPUTS = """
@@ -28,19 +28,11 @@ class DavisSegmentationMetric(evaluate.Metric):
     """`DavisSegmentation` behind `add_batch` and `compute`; sequences are named by their number."""
 
     def _info(self) -> evaluate.MetricInfo:
-        clip = datasets.Sequence(datasets.Sequence(datasets.Sequence(datasets.Value("uint8"))))
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation=_CITATION,
-            inputs_description=_INPUTS,
-            features=datasets.Features({"predictions": clip, "references": clip}),
-        )
+        return told(_DESCRIPTION, _INPUTS, _CITATION, predictions=INDICES, references=INDICES)
 
     def _compute(self, predictions, references, protocol="semi-supervised"):
-        scores = DavisSegmentation(protocol)
-        for number, (prediction, truth) in enumerate(zip(predictions, references, strict=True)):
-            scores.add(f"{number:05d}", np.asarray(prediction), np.asarray(truth))
-        return scores.compute()
+        names = (f"{number:05d}" for number in range(len(predictions)))
+        return computed(DavisSegmentation(protocol), names, map(np.asarray, predictions), map(np.asarray, references))
 
 
 __all__ = ["DavisSegmentationMetric"]

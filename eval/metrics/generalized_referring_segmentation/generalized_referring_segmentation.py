@@ -4,9 +4,9 @@ Predicted and true masks `(H, W)` enter, one per expression, empty where it fits
 `GeneralizedReferring` leave.
 """
 
-import datasets
 import evaluate
 
+from desa2va.eval.metrics.folders import MASK, computed, told
 from desa2va.eval.metrics.generalized import GeneralizedReferring
 
 _DESCRIPTION = "gIoU, cIoU, N-acc, T-acc and Precision@t where an expression may fit nothing, with standard errors."
@@ -29,19 +29,10 @@ class GeneralizedReferringSegmentationMetric(evaluate.Metric):
     """`GeneralizedReferring` behind `add_batch` and `compute`."""
 
     def _info(self) -> evaluate.MetricInfo:
-        mask = datasets.Sequence(datasets.Sequence(datasets.Value("bool")))
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation=_CITATION,
-            inputs_description=_INPUTS,
-            features=datasets.Features({"predictions": mask, "references": mask}),
-        )
+        return told(_DESCRIPTION, _INPUTS, _CITATION, predictions=MASK, references=MASK)
 
     def _compute(self, predictions, references, thresholds=(0.7, 0.8, 0.9), min_pixels=0):
-        scores = GeneralizedReferring(thresholds, min_pixels)
-        for prediction, truth in zip(predictions, references, strict=True):
-            scores.add(prediction, truth)
-        return scores.compute()
+        return computed(GeneralizedReferring(thresholds, min_pixels), predictions, references)
 
 
 __all__ = ["GeneralizedReferringSegmentationMetric"]

@@ -4,10 +4,10 @@ Captions, phrases and masks `(N, H, W)` with the true ones enter, one of each pe
 the figures of `GroundedConversation` leave.
 """
 
-import datasets
 import evaluate
 import numpy as np
 
+from desa2va.eval.metrics.folders import MASKS, TEXT, TEXTS, computed, told
 from desa2va.eval.metrics.grounding import GroundedConversation
 
 _DESCRIPTION = "AP50, mIoU, recall, METEOR and CIDEr of grounded conversations, as GLaMM measures them."
@@ -32,29 +32,15 @@ class GroundedConversationMetric(evaluate.Metric):
     """`GroundedConversation` behind `add_batch` and `compute`."""
 
     def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation=_CITATION,
-            inputs_description=_INPUTS,
-            features=datasets.Features(
-                {
-                    "predictions": datasets.Value("string"),
-                    "phrases": datasets.Sequence(datasets.Value("string")),
-                    "masks": datasets.Sequence(datasets.Sequence(datasets.Sequence(datasets.Value("bool")))),
-                    "references": datasets.Sequence(datasets.Value("string")),
-                    "true_phrases": datasets.Sequence(datasets.Value("string")),
-                    "true_masks": datasets.Sequence(datasets.Sequence(datasets.Sequence(datasets.Value("bool")))),
-                }
-            ),
-        )
+        answers = {"predictions": TEXT, "phrases": TEXTS, "masks": MASKS}
+        columns = {**answers, "references": TEXTS, "true_phrases": TEXTS, "true_masks": MASKS}
+        return told(_DESCRIPTION, _INPUTS, _CITATION, **columns)
 
     def _compute(self, predictions, phrases, masks, references, true_phrases, true_masks, similarity, captions=True):
-        scores = GroundedConversation(similarity, captions)
-        answers = zip(predictions, phrases, ([np.asarray(mask) for mask in some] for some in masks), strict=True)
-        real = ([np.asarray(mask) for mask in some] for some in true_masks)
-        for number, pair in enumerate(zip(answers, zip(references, true_phrases, real, strict=True), strict=True)):
-            scores.add(number, *pair)
-        return scores.compute()
+        found, real = (([np.asarray(mask) for mask in some] for some in column) for column in (masks, true_masks))
+        answers = zip(predictions, phrases, found, strict=True)
+        truths = zip(references, true_phrases, real, strict=True)
+        return computed(GroundedConversation(similarity, captions), range(len(predictions)), answers, truths)
 
 
 __all__ = ["GroundedConversationMetric"]

@@ -4,9 +4,9 @@ A judge's scores and abilities enter, one of each per question;
 the figures of `MMBenchVideo` leave.
 """
 
-import datasets
 import evaluate
 
+from desa2va.eval.metrics.folders import NUMBER, TEXTS, computed, told
 from desa2va.eval.metrics.judged import MMBenchVideo
 
 _DESCRIPTION = "Mean scores of MMBench-Video by group and by ability."
@@ -27,23 +27,10 @@ class MmbenchVideoScoreMetric(evaluate.Metric):
     """`MMBenchVideo` behind `add_batch` and `compute`."""
 
     def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation=_CITATION,
-            inputs_description=_INPUTS,
-            features=datasets.Features(
-                {
-                    "predictions": datasets.Value("int32"),
-                    "references": datasets.Sequence(datasets.Value("string")),
-                }
-            ),
-        )
+        return told(_DESCRIPTION, _INPUTS, _CITATION, predictions=NUMBER, references=TEXTS)
 
     def _compute(self, predictions, references):
-        scores = MMBenchVideo()
-        for score, abilities in zip(predictions, references, strict=True):
-            scores.add(score, abilities)
-        return scores.compute()
+        return computed(MMBenchVideo(), predictions, references)
 
 
 __all__ = ["MmbenchVideoScoreMetric"]

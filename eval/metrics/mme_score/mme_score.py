@@ -4,10 +4,10 @@ Answers, truths, tasks and pictures enter, two questions per picture;
 the figures of `MME` leave.
 """
 
-import datasets
 import evaluate
 
 from desa2va.eval.metrics.choices import MME
+from desa2va.eval.metrics.folders import TEXT, YES, computed, told
 
 _DESCRIPTION = "Perception, cognition and task scores of MME."
 _INPUTS = """
@@ -30,25 +30,10 @@ class MmeScoreMetric(evaluate.Metric):
     """`MME` behind `add_batch` and `compute`."""
 
     def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation=_CITATION,
-            inputs_description=_INPUTS,
-            features=datasets.Features(
-                {
-                    "predictions": datasets.Value("string"),
-                    "references": datasets.Value("bool"),
-                    "tasks": datasets.Value("string"),
-                    "pictures": datasets.Value("string"),
-                }
-            ),
-        )
+        return told(_DESCRIPTION, _INPUTS, _CITATION, predictions=TEXT, references=YES, tasks=TEXT, pictures=TEXT)
 
     def _compute(self, predictions, references, tasks, pictures, rule="official"):
-        scores = MME(rule)
-        for answer, truth, task, picture in zip(predictions, references, tasks, pictures, strict=True):
-            scores.add(answer, truth, task, picture)
-        return scores.compute()
+        return computed(MME(rule), predictions, references, tasks, pictures)
 
 
 __all__ = ["MmeScoreMetric"]

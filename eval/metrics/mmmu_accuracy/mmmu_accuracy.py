@@ -6,9 +6,9 @@ the figures of `MMMU` leave.
 
 from string import ascii_uppercase
 
-import datasets
 import evaluate
 
+from desa2va.eval.metrics.folders import NUMBER, TEXT, TEXTS, computed, told
 from desa2va.eval.metrics.mmmu import MMMU
 
 _DESCRIPTION = "Accuracy on MMMU by its own protocol and by VLMEvalKit's."
@@ -32,27 +32,13 @@ class MmmuAccuracyMetric(evaluate.Metric):
     """`MMMU` behind `add_batch` and `compute`."""
 
     def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation=_CITATION,
-            inputs_description=_INPUTS,
-            features=datasets.Features(
-                {
-                    "predictions": datasets.Value("string"),
-                    "references": datasets.Value("string"),
-                    "options": datasets.Sequence(datasets.Value("string")),
-                    "indices": datasets.Value("int64"),
-                    "categories": datasets.Value("string"),
-                }
-            ),
-        )
+        columns = {"predictions": TEXT, "references": TEXT, "options": TEXTS, "indices": NUMBER, "categories": TEXT}
+        return told(_DESCRIPTION, _INPUTS, _CITATION, **columns)
 
     def _compute(self, predictions, references, options, indices, categories):
-        scores = MMMU()
-        rows = zip(indices, predictions, options, references, categories, strict=True)
-        for index, answer, texts, truth, category in rows:
-            scores.add(index, answer, dict(zip(ascii_uppercase, texts, strict=False)), truth, {"category": category})
-        return scores.compute()
+        lettered = (dict(zip(ascii_uppercase, texts, strict=False)) for texts in options)
+        groups = ({"category": category} for category in categories)
+        return computed(MMMU(), indices, predictions, lettered, references, groups)
 
 
 __all__ = ["MmmuAccuracyMetric"]

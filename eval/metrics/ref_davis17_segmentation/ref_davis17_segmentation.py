@@ -8,6 +8,7 @@ import datasets
 import evaluate
 import numpy as np
 
+from desa2va.eval.metrics.folders import INDICES, NUMBER, computed, told
 from desa2va.eval.metrics.ref_davis import RefDavis17
 
 _DESCRIPTION = "J, F and J&F of Ref-DAVIS17, four annotators or expression by expression."
@@ -30,27 +31,14 @@ class RefDavis17SegmentationMetric(evaluate.Metric):
     """`RefDavis17` behind `add_batch` and `compute`."""
 
     def _info(self) -> evaluate.MetricInfo:
-        mask = datasets.Sequence(datasets.Sequence(datasets.Value("float32")))
-        clip = datasets.Sequence(datasets.Sequence(datasets.Sequence(datasets.Value("uint8"))))
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation=_CITATION,
-            inputs_description=_INPUTS,
-            features=datasets.Features(
-                {
-                    "predictions": datasets.Sequence(datasets.Sequence(mask)),
-                    "references": clip,
-                    "annotators": datasets.Value("int32"),
-                }
-            ),
-        )
+        frames = datasets.Sequence(datasets.Sequence(datasets.Sequence(datasets.Value("float32"))))
+        columns = {"predictions": datasets.Sequence(frames), "references": INDICES, "annotators": NUMBER}
+        return told(_DESCRIPTION, _INPUTS, _CITATION, **columns)
 
     def _compute(self, predictions, references, annotators, protocol="four_annotators"):
-        scores = RefDavis17(protocol)
-        columns = zip(predictions, references, annotators, strict=True)
-        for number, (prediction, truth, annotator) in enumerate(columns):
-            scores.add(f"{number:05d}", annotator, [np.asarray(part) for part in prediction], np.asarray(truth))
-        return scores.compute()
+        names = (f"{number:05d}" for number in range(len(predictions)))
+        found = ([np.asarray(track) for track in tracks] for tracks in predictions)
+        return computed(RefDavis17(protocol), names, annotators, found, map(np.asarray, references))
 
 
 __all__ = ["RefDavis17SegmentationMetric"]

@@ -4,11 +4,11 @@ Predicted and true masks `(T, H, W)` and kinds enter, one clip per expression;
 the figures of `RefSAV` leave.
 """
 
-import datasets
 import evaluate
 import numpy as np
 
 from desa2va.eval.metrics.expression_groups import RefSAV
+from desa2va.eval.metrics.folders import MASKS, NUMBER, computed, told
 
 _DESCRIPTION = "J, F, J&F and A of Ref-SAV for long, for short and for all expressions, in percent."
 _INPUTS = """
@@ -30,24 +30,10 @@ class RefSavSegmentationMetric(evaluate.Metric):
     """`RefSAV` behind `add_batch` and `compute`."""
 
     def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation=_CITATION,
-            inputs_description=_INPUTS,
-            features=datasets.Features(
-                {
-                    "predictions": datasets.Sequence(datasets.Sequence(datasets.Sequence(datasets.Value("bool")))),
-                    "references": datasets.Sequence(datasets.Sequence(datasets.Sequence(datasets.Value("bool")))),
-                    "kinds": datasets.Value("int32"),
-                }
-            ),
-        )
+        return told(_DESCRIPTION, _INPUTS, _CITATION, predictions=MASKS, references=MASKS, kinds=NUMBER)
 
     def _compute(self, predictions, references, kinds, decimals=2):
-        scores = RefSAV(decimals)
-        for prediction, truth, kind in zip(predictions, references, kinds, strict=True):
-            scores.add(np.asarray(prediction), np.asarray(truth), kind)
-        return scores.compute()
+        return computed(RefSAV(decimals), map(np.asarray, predictions), map(np.asarray, references), kinds)
 
 
 __all__ = ["RefSavSegmentationMetric"]

@@ -3,9 +3,9 @@
 Predicted and true masks `(H, W)` enter, one per expression, of any sizes; figures of `ReferringSegmentation` leave.
 """
 
-import datasets
 import evaluate
 
+from desa2va.eval.metrics.folders import MASK, computed, told
 from desa2va.eval.metrics.referring import ReferringSegmentation
 
 _DESCRIPTION = "cIoU, gIoU (mean IoU) and Precision@t of referring segmentation, with standard errors."
@@ -29,26 +29,12 @@ class ReferringSegmentationMetric(evaluate.Metric):
     """`ReferringSegmentation` behind `add_batch` and `compute`."""
 
     def _info(self) -> evaluate.MetricInfo:
-        mask = datasets.Sequence(datasets.Sequence(datasets.Value("bool")))
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation=_CITATION,
-            inputs_description=_INPUTS,
-            features=datasets.Features({"predictions": mask, "references": mask}),
-        )
+        return told(_DESCRIPTION, _INPUTS, _CITATION, predictions=MASK, references=MASK)
 
     def _compute(
-        self,
-        predictions,
-        references,
-        thresholds=(0.5, 0.6, 0.7, 0.8, 0.9),
-        protocol="exact",
-        inclusive=False,
+        self, predictions, references, thresholds=(0.5, 0.6, 0.7, 0.8, 0.9), protocol="exact", inclusive=False
     ):
-        scores = ReferringSegmentation(thresholds, protocol, inclusive)
-        for prediction, truth in zip(predictions, references, strict=True):
-            scores.add(prediction, truth)
-        return scores.compute()
+        return computed(ReferringSegmentation(thresholds, protocol, inclusive), predictions, references)
 
 
 __all__ = ["ReferringSegmentationMetric"]

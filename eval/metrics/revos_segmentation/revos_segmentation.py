@@ -4,11 +4,11 @@ Predicted, true and foreground masks `(T, H, W)` and kinds enter, one clip per e
 the figures of `ReVOS` leave.
 """
 
-import datasets
 import evaluate
 import numpy as np
 
 from desa2va.eval.metrics.expression_groups import ReVOS
+from desa2va.eval.metrics.folders import MASKS, NUMBER, computed, told
 
 _DESCRIPTION = "J, F, J&F, A and R of ReVOS by kind of expression, in percent."
 _INPUTS = """
@@ -31,25 +31,12 @@ class RevosSegmentationMetric(evaluate.Metric):
     """`ReVOS` behind `add_batch` and `compute`."""
 
     def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation=_CITATION,
-            inputs_description=_INPUTS,
-            features=datasets.Features(
-                {
-                    "predictions": datasets.Sequence(datasets.Sequence(datasets.Sequence(datasets.Value("bool")))),
-                    "references": datasets.Sequence(datasets.Sequence(datasets.Sequence(datasets.Value("bool")))),
-                    "foregrounds": datasets.Sequence(datasets.Sequence(datasets.Sequence(datasets.Value("bool")))),
-                    "kinds": datasets.Value("int32"),
-                }
-            ),
-        )
+        columns = {"predictions": MASKS, "references": MASKS, "foregrounds": MASKS, "kinds": NUMBER}
+        return told(_DESCRIPTION, _INPUTS, _CITATION, **columns)
 
     def _compute(self, predictions, references, foregrounds, kinds, decimals=2):
-        scores = ReVOS(decimals)
-        for prediction, truth, foreground, kind in zip(predictions, references, foregrounds, kinds, strict=True):
-            scores.add(np.asarray(prediction), np.asarray(truth), np.asarray(foreground), kind)
-        return scores.compute()
+        clips = (map(np.asarray, column) for column in (predictions, references, foregrounds))
+        return computed(ReVOS(decimals), *clips, kinds)
 
 
 __all__ = ["RevosSegmentationMetric"]

@@ -4,10 +4,10 @@ Answers, true letters, options and groups enter;
 the figures of `VideoMME` leave.
 """
 
-import datasets
 import evaluate
 
 from desa2va.eval.metrics.choices import VideoMME
+from desa2va.eval.metrics.folders import TEXT, TEXTS, computed, told
 
 _DESCRIPTION = "Accuracy on Video-MME by duration, domain, sub-category and task."
 _INPUTS = """
@@ -30,34 +30,18 @@ class VideoMmeAccuracyMetric(evaluate.Metric):
     """`VideoMME` behind `add_batch` and `compute`."""
 
     def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation=_CITATION,
-            inputs_description=_INPUTS,
-            features=datasets.Features(
-                {
-                    "predictions": datasets.Value("string"),
-                    "references": datasets.Value("string"),
-                    "options": datasets.Sequence(datasets.Value("string")),
-                    "durations": datasets.Value("string"),
-                    "domains": datasets.Value("string"),
-                    "sub_categories": datasets.Value("string"),
-                    "task_types": datasets.Value("string"),
-                }
-            ),
-        )
+        groups = dict.fromkeys(("durations", "domains", "sub_categories", "task_types"), TEXT)
+        return told(_DESCRIPTION, _INPUTS, _CITATION, predictions=TEXT, references=TEXT, options=TEXTS, **groups)
 
     def _compute(
         self, predictions, references, options, durations, domains, sub_categories, task_types, rule="official"
     ):
-        scores = VideoMME(rule)
-        groups = [
+        lettered = (dict(zip("ABCD", texts, strict=True)) for texts in options)
+        groups = (
             {"duration": duration, "domain": domain, "sub_category": part, "task_type": task}
             for duration, domain, part, task in zip(durations, domains, sub_categories, task_types, strict=True)
-        ]
-        for answer, truth, texts, names in zip(predictions, references, options, groups, strict=True):
-            scores.add(answer, dict(zip("ABCD", texts, strict=True)), truth, names)
-        return scores.compute()
+        )
+        return computed(VideoMME(rule), predictions, lettered, references, groups)
 
 
 __all__ = ["VideoMmeAccuracyMetric"]

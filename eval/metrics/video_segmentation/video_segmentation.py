@@ -3,10 +3,10 @@
 Predicted and true masks `(T, H, W)` enter, one clip per expression; the figures of `VideoSegmentation` leave.
 """
 
-import datasets
 import evaluate
 import numpy as np
 
+from desa2va.eval.metrics.folders import MASKS, computed, told
 from desa2va.eval.metrics.video import VideoSegmentation
 
 _DESCRIPTION = "Region similarity J, boundary accuracy F and J&F of DAVIS, with standard errors over expressions."
@@ -27,19 +27,10 @@ class VideoSegmentationMetric(evaluate.Metric):
     """`VideoSegmentation` behind `add_batch` and `compute`."""
 
     def _info(self) -> evaluate.MetricInfo:
-        clip = datasets.Sequence(datasets.Sequence(datasets.Sequence(datasets.Value("bool"))))
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation=_CITATION,
-            inputs_description=_INPUTS,
-            features=datasets.Features({"predictions": clip, "references": clip}),
-        )
+        return told(_DESCRIPTION, _INPUTS, _CITATION, predictions=MASKS, references=MASKS)
 
     def _compute(self, predictions, references):
-        scores = VideoSegmentation()
-        for prediction, truth in zip(predictions, references, strict=True):
-            scores.add(np.asarray(prediction), np.asarray(truth))
-        return scores.compute()
+        return computed(VideoSegmentation(), map(np.asarray, predictions), map(np.asarray, references))
 
 
 __all__ = ["VideoSegmentationMetric"]

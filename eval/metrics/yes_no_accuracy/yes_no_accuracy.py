@@ -4,10 +4,10 @@ Answers and truths enter;
 the figures of `YesNo` leave.
 """
 
-import datasets
 import evaluate
 
 from desa2va.eval.metrics.choices import YesNo
+from desa2va.eval.metrics.folders import TEXT, YES, computed, told
 
 _DESCRIPTION = "Accuracy of answers to yes-no questions."
 _INPUTS = """
@@ -28,23 +28,10 @@ class YesNoAccuracyMetric(evaluate.Metric):
     """`YesNo` behind `add_batch` and `compute`."""
 
     def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation=_CITATION,
-            inputs_description=_INPUTS,
-            features=datasets.Features(
-                {
-                    "predictions": datasets.Value("string"),
-                    "references": datasets.Value("bool"),
-                }
-            ),
-        )
+        return told(_DESCRIPTION, _INPUTS, _CITATION, predictions=TEXT, references=YES)
 
     def _compute(self, predictions, references, rule="official"):
-        scores = YesNo(rule)
-        for answer, truth in zip(predictions, references, strict=True):
-            scores.add(answer, truth)
-        return scores.compute()
+        return computed(YesNo(rule), predictions, references)
 
 
 __all__ = ["YesNoAccuracyMetric"]
