@@ -13,32 +13,36 @@ def square(x0, y0, x1, y1):
     return [float(value) for value in (x0, y0, x1, y0, x1, y1, x0, y1)]
 
 
-def write_refcoco(root, pictures, name="refcoco", refs="refs(unc).p", split="val"):
-    """RefCOCO's files.
+def write_refcoco(root, pictures, name="refcoco", refs="refs(unc).p", split="val", folder=None, more=()):
+    """RefCOCO's files: a reference names a picture that is not there, and `raw` is not what is asked for.
 
     Args:
         pictures: by image id a list of `(ref_id, ann_id, sentences)`; annotations are `BOXES` by their id.
+        folder: of the pictures, below the root. more: annotations beside those of `BOXES`.
     """
     home = root / "ref_seg" / name
     references, images = [], []
     for image_id, said in pictures.items():
         file_name = f"COCO_train2014_{image_id:012d}.jpg"
-        picture(home / "coco2014" / "train2014" / file_name)
+        picture(root / (folder or f"ref_seg/{name}/coco2014/train2014") / file_name)
         images.append({"id": image_id, "file_name": file_name, "height": SIZE[0], "width": SIZE[1]})
         for ref_id, ann_id, sentences in said:
             entries = [
-                {"sent_id": 10 * ref_id + place, "raw": text, "sent": text, "tokens": text.split()}
+                {"sent_id": 10 * ref_id + place, "raw": f"{text.upper()}.", "sent": text, "tokens": text.split()}
                 for place, text in enumerate(sentences)
             ]
             reference = {"ref_id": ref_id, "ann_id": ann_id, "category_id": 1, "image_id": image_id, "split": split}
-            references.append({**reference, "file_name": file_name, "sentences": entries, "sent_ids": []})
-    write_python2(home / refs, references)
-    annotations = [
-        {"id": number, "image_id": 0, "category_id": 1, "segmentation": [square(*box)], "iscrowd": 0}
-        for number, box in BOXES.items()
-    ]
-    write(home / "instances.json", {"images": images, "annotations": annotations, "categories": []})
+            suffixed = file_name.replace(".jpg", f"_{ref_id}.jpg")
+            references.append({**reference, "file_name": suffixed, "sentences": entries, "sent_ids": []})
+    (write if refs.endswith(".json") else write_python2)(home / refs, references)
+    annotations = [annotation(number, [square(*box)]) for number, box in BOXES.items()]
+    write(home / "instances.json", {"images": images, "annotations": [*annotations, *more], "categories": []})
     return root
+
+
+def annotation(number, segmentation, **more):
+    """One of `instances.json`."""
+    return {"id": number, "image_id": 0, "category_id": 1, "segmentation": segmentation, "iscrowd": 0, **more}
 
 
 BOXES = {1: (4, 4, 24, 24), 2: (30, 10, 50, 40), 3: (0, 0, 10, 10)}  # of 400, 600 and 100 pixels
@@ -49,7 +53,7 @@ def box(number):
     return box_mask(*BOXES[number])[None]
 
 
-def write_clips(folder, clips, *, step=1, masks=None, words="meta_expressions.json", pictures="JPEGImages"):
+def write_clips(folder, clips, *, step=1, first=0, masks=None, words="meta_expressions.json", pictures="JPEGImages"):
     """Videos with expressions in MeViS' form.
 
     Args:
@@ -57,7 +61,7 @@ def write_clips(folder, clips, *, step=1, masks=None, words="meta_expressions.js
     """
     videos = {}
     for name, (frames, expressions) in clips.items():
-        names = write_frames(folder / pictures / name, frames, step=step)
+        names = write_frames(folder / pictures / name, frames, step=step, first=first)
         size = {"height": frames.shape[1], "width": frames.shape[2]}
         videos[name] = {"vid_id": 0, "frames": names, "expressions": expressions, **size}
     dump({"videos": videos}, folder / words)

@@ -1,6 +1,7 @@
 """Ref-DAVIS17: both protocols by hand, in the converted layout; what an expression does not name; overlaps."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from desa2va.eval import evaluate_desa2va
 from tests.eval.benchmarks.layouts import Oracle, answer_of
 from tests.training.data.readers.picture_layouts import SIZE, box_mask
-from tests.training.data.readers.video_layouts import dump, write_frames, write_indices
+from tests.training.data.readers.video_layouts import dump, track, write_frames, write_indices
 
 FRAMES = np.full((4, *SIZE, 3), 90, np.uint8)
 FIRST, SECOND = np.stack([box_mask(4, 4, 24, 24)] * 4), np.stack([box_mask(30, 10, 50, 40)] * 4)
@@ -62,6 +63,66 @@ def test_an_object_that_nobody_names_counts_and_void_pixels_do_not(tmp_path, eva
     figures = report["figures"]["four_annotators"]
     assert figures["n"] == 4 * 3
     assert figures["jf"] == pytest.approx(2 / 3)
+    assert report["figures"]["expression"]["j"] == pytest.approx((1 + 600 / 680) / 2)  # there void is background
+
+
+def test_an_object_that_comes_later_does_not_count(tmp_path, evaluate):
+    """As many objects are scored as the first true frame's highest number says: two. The third's expressions are
+    asked for all the same, and what is said to them takes its pixels.
+
+    The answer to the third lies on half of the second on one of four frames: J of that (3 + 1/2) / 4. Alone, each
+    expression counts: J 1, 1, and of the third 3/4, wrong on the one frame.
+    """
+    late = np.zeros_like(FIRST)
+    late[3, 44:, :] = True
+    root = write_davis(tmp_path / "data", FIRST + 2 * SECOND + 3 * late, objects=3)
+    third = late.copy()
+    third[2, 10:25, 30:50] = True
+    known = {f"bear/{k}": (FIRST, answer_of(SECOND, scores=[0.5]), answer_of(third))[k // 4] for k in range(12)}
+    figures = evaluate("ref_davis17-valid", root, known)["figures"]
+    assert figures["four_annotators"]["n"] == 4 * 2
+    assert figures["four_annotators"]["j"] == pytest.approx((1 + (3 + 1 / 2) / 4) / 2)
+    assert figures["expression"]["j"] == pytest.approx((1 + 1 + 3 / 4) / 3)
+
+
+def test_masks_as_a_pickle_and_the_published_files(tmp_path, evaluate):
+    """The same figures from VISA's `mask_dict.pkl`, numbered by ids as texts (0, 1, 10, 11, 2), and from DAVIS' own
+    folders with the four files of expressions, two of them Latin-1.
+
+    Each of three objects is found by annotators 0 and 2 alone: J&F 1/2.
+    """
+    third = np.stack([box_mask(52, 0, 64, 8)] * 4)
+    masks = (FIRST, SECOND, third)
+    maps = FIRST + 2 * SECOND + 3 * third
+    known = {f"bear/{k}": masks[k // 4] for k in range(0, 12, 2)}
+    pictures = write_davis(tmp_path / "data", maps, objects=3)
+    folder = pictures / "video_datas" / "davis17"
+    reports = [evaluate("ref_davis17-valid", pictures, known, out="pictures")]
+    codes = [track(masks[int(text) // 4]) for text in sorted(map(str, range(12)))]
+    (folder / "valid" / "mask_dict.pkl").write_bytes(pickle.dumps(dict(zip(map(str, range(12)), codes, strict=True))))
+    (folder / "valid" / "Annotations").rename(tmp_path / "masks")
+    reports.append(evaluate("ref_davis17-valid", pictures, known, out="pickle"))
+    davis = tmp_path / "published" / "video_datas" / "davis17" / "DAVIS"
+    for place, found in (
+        ("JPEGImages", folder / "valid/JPEGImages"),
+        ("Annotations_unsupervised", tmp_path / "masks"),
+    ):
+        (davis / place).mkdir(parents=True)
+        found.rename(davis / place / "480p")
+    (davis / "ImageSets" / "2017").mkdir(parents=True)
+    (davis / "ImageSets" / "2017" / "val.txt").write_text("bear\n")
+    texts = davis.parent / "davis_text_annotations"
+    texts.mkdir()
+    for name, encoding in zip(
+        ("1", "1_full_video", "2", "2_full_video"), ("utf-8",) * 2 + ("latin-1",) * 2, strict=True
+    ):
+        lines = [f'bear {number} "the café {number}"\n' for number in (1, 2, 3)]
+        (texts / f"Davis17_annot{name}.txt").write_text("".join(lines), encoding=encoding)
+    reports.append(evaluate("ref_davis17-valid", tmp_path / "published", known, out="published"))
+    for report in reports:
+        assert report["figures"]["four_annotators"]["annotators"] == [1, 0, 1, 0]
+        assert report["figures"]["expression"]["jf"] == 1 / 2
+    assert reports[2]["samples"][0]["expression"] == "the café 1"
 
 
 def test_a_pixel_of_two_objects_goes_to_the_surer_one(tmp_path, evaluate):

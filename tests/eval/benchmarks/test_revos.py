@@ -50,6 +50,32 @@ def test_revos(root, evaluate):
     assert report["samples"][0]["j"] == pytest.approx(1 / 3)
 
 
+def test_instances_that_overlap_are_one(tmp_path, evaluate):
+    """Guards against sums of bytes: 1 + 1 is no 2, which would be another pixel than the answer's 1, and 1 - 2 no 255.
+
+    Two objects of 200 and 300 pixels share 100: a foreground of 400. The whole answer: all 1. The first object alone:
+    J 200/400, A 1 - 200/3072, R 1. The union and 80 pixels beside it: J 400/480, A 1 - 80/3072, R 1 - 80/400.
+    """
+    first, second, beside = clip(10, 10, 30, 20), clip(20, 10, 50, 20), clip(0, 30, 8, 40)
+    said = {
+        str(number): {"exp": f"thing {number}", "obj_id": [0, 1], "anno_id": [7, 8], "type_id": kind}
+        for number, kind in enumerate((0, 0, 1))
+    }
+    folder = tmp_path / "data" / "video_datas" / "revos"
+    words = {"words": "meta_expressions_valid_.json", "pictures": "."}  # the videos in the folder itself, as Sa2VA's
+    write_clips(folder, {VIDEO: (FRAMES, said)}, masks={7: first, 8: second}, **words)
+    dump({VIDEO: {"masks_rle": track(first | second)}}, folder / "mask_dict_foreground.json")
+    known = {f"{VIDEO}/0": [second, first], f"{VIDEO}/1": first, f"{VIDEO}/2": [first, second, beside]}
+    report = evaluate("revos-valid", tmp_path / "data", known)
+    whole, part, more = report["samples"]
+    assert [whole[name] for name in "jfar"] == [1, 1, 1, pytest.approx(1)]
+    assert (part["j"], part["a"], part["r"]) == (0.5, pytest.approx(1 - 200 / 3072), 1)
+    assert (more["j"], more["a"]) == (pytest.approx(400 / 480), pytest.approx(1 - 80 / 3072))
+    assert more["r"] == pytest.approx(1 - 80 / 400, abs=1e-8)
+    assert report["figures"]["referring"]["j"] == 75
+    assert report["figures"]["overall"]["r"] == 90
+
+
 def test_a_foreground_that_does_not_fit_is_named(root, evaluate):
     path = root / "video_datas" / "revos" / "mask_dict_foreground.json"
     edit(path, lambda content: content[VIDEO]["masks_rle"].pop())

@@ -47,6 +47,27 @@ def test_mevis_valid_u(tmp_path, evaluate):
     assert report["figures"]["jf"] == pytest.approx((200 / 210 + 0.5 + 1.5) / 6)
 
 
+def test_mevis_with_its_traps(tmp_path, evaluate):
+    """Two objects that overlap are one mask; on a frame where nothing is, nothing is right; ids are texts.
+
+    Frames begin with 00007. The objects share 10 x 10 pixels; the second is null on half of the frames. "0": the
+    union on frames 0 and 1, the first alone on 2 and 3, is all right. "2": the first object, seen on the first frame
+    alone, answered nowhere: J and F 3/4. "10": truth and answer apart.
+    """
+    first, second = clip(10, 10, 30, 20), clip(20, 10, 50, 20, frames=(0, 1))
+    masks = {7: first, 8: second, 9: clip(0, 0, 9, 9, frames=(0,))}
+    said = {"0": [7, 8], "2": [9], "10": [8]}
+    said = {key: {"exp": f"What {key}?", "obj_id": [0], "anno_id": ids} for key, ids in said.items()}
+    root = tmp_path / "data"
+    write_clips(root / "video_datas/mevis/valid_u", {"v": (FRAMES, said)}, masks=masks, first=7)
+    known = {"v/0": [second, first], "v/10": clip(0, 40, 9, 48)}
+    report = evaluate("mevis-valid_u", root, known)
+    assert [sample["id"] for sample in report["samples"]] == ["v/0", "v/10", "v/2"]
+    assert [sample["j"] for sample in report["samples"]] == [1, 0, 0.75]
+    assert [sample["f"] for sample in report["samples"]] == [1, 0, 0.75]
+    assert report["figures"]["jf"] == pytest.approx(1.75 / 3)
+
+
 def test_ref_sav(tmp_path, evaluate):
     """Long descriptions 100 and 0, short ones 50: overall is the mean of the groups, not of the samples."""
     said = {
@@ -72,6 +93,27 @@ def test_ref_sav(tmp_path, evaluate):
     assert (again["long"]["jf"], again["short"]["jf"], again["overall"]["jf"]) == (100, 50, 75)
     alone = evaluate("ref_sav-valid", root, known, out="alone", limit=1)["figures"]
     assert (alone["short"], alone["overall"]) == (None, None)
+
+
+def test_ref_sav_with_its_traps(tmp_path, evaluate):
+    """Each percentage is rounded before the mean; instances that overlap are one; frames are named from 100000 on.
+
+    Long: 90 of 200 on one frame of three, which rounds to 15.00, and a third, 33.33. Short: an overlap of two objects,
+    wholly found. A of the first: 110 of 3,072 pixels wrong on one frame, 200 on two.
+    """
+    thing, other = clip(10, 10, 30, 20)[:3], clip(20, 10, 40, 20)[:3]
+    said = {"0": ([7], 0), "1": ([7], 0), "2": ([7, 8], 1)}
+    said = {k: {"exp": k, "obj_id": [0], "anno_id": ids, "type_id": kind} for k, (ids, kind) in said.items()}
+    root = tmp_path / "data"
+    place = {"words": "meta_expressions_valid.json", "pictures": "videos", "first": 100000, "step": 4}
+    write_clips(root / "ref_sav_eval", {"v": (FRAMES[:3], said)}, masks={7: thing, 8: other}, **place)
+    part, third = clip(10, 10, 19, 20, frames=(1,))[:3], clip(10, 10, 30, 20, frames=(2,))[:3]
+    figures = evaluate("ref_sav-valid", root, {"v/0": part, "v/1": third, "v/2": [thing, other]})["figures"]
+    assert figures["long"]["j"] == pytest.approx((15 + 33.33) / 2, abs=1e-12)
+    wrong = [(110 + 200 + 200) / 3 / 3072, (200 + 200) / 3 / 3072]
+    assert figures["long"]["a"] == pytest.approx(sum(round(100 * (1 - share), 2) for share in wrong) / 2, abs=1e-12)
+    assert (figures["short"]["j"], figures["short"]["f"], figures["short"]["a"]) == (100, 100, 100)
+    assert figures["overall"]["j"] == pytest.approx((figures["long"]["j"] + 100) / 2)
 
 
 @pytest.fixture
@@ -122,6 +164,7 @@ def test_ref_youtube_vos_submission(tmp_path, evaluate):
     assert report["submission"]["pictures"] == 4
     with zipfile.ZipFile(tmp_path / "out" / "submission.zip") as file:
         assert file.namelist() == [f"Annotations/a/0/{frame}.png" for frame in frames]
+        assert np.array_equal(read_mask(file, "Annotations/a/0/00015.png"), clip(10, 10, 30, 20)[3] * np.uint8(255))
 
 
 def test_a_wrong_submission_is_told_by_the_picture(mevis, evaluate, tmp_path):
