@@ -12,15 +12,33 @@ from PIL import Image
 from tests.eval.benchmarks.layouts import Oracle, box, write_clips, write_refcoco
 from tests.eval.benchmarks.test_ref_davis17 import FIRST, SECOND, write_davis
 from tests.training.data.readers.picture_layouts import SIZE, box_mask
-from tests.training.data.readers.video_layouts import edit
+from tests.training.data.readers.video_layouts import dump, edit, track
+
+pytestmark = pytest.mark.usefixtures("own_files")
 
 FRAMES = np.full((4, *SIZE, 3), 90, np.uint8)
 
 
-def write_mevis(root):
-    said = {"0": {"exp": "it", "obj_id": [0], "anno_id": [7]}}
-    masks = {7: np.stack([box_mask(4, 4, 24, 24)] * 4)}
-    write_clips(root / "video_datas/mevis/valid_u", {"v": (FRAMES, said)}, masks=masks)
+MASK = np.stack([box_mask(4, 4, 24, 24)] * 4)
+SAID = {"0": {"exp": "it", "obj_id": [0], "anno_id": [7], "type_id": 0}}
+
+
+def write_mevis(root, folder="video_datas/mevis/valid_u", **names):
+    write_clips(root / folder, {"v": (FRAMES, SAID)}, masks={7: MASK}, **names)
+
+
+def write_revos(root):
+    write_mevis(root, "video_datas/revos", words="meta_expressions_valid_.json")
+    dump({"v": {"masks_rle": track(MASK)}}, root / "video_datas/revos/mask_dict_foreground.json")
+
+
+def without_kind(words):
+    """Takes away the kind of an expression, by which it would be scored."""
+
+    def spoil(root):
+        edit(root / words, lambda content: content["videos"]["v"]["expressions"]["0"].pop("type_id"))
+
+    return spoil
 
 
 def davis_mask(root):
@@ -49,6 +67,16 @@ CASES = {
         lambda root: edit(root / "video_datas/mevis/valid_u/mask_dict.json", lambda codes: codes["7"].pop()),
         "holds 3 masks of id 7, the video has 4 frames",
     ),
+    "an expression of no kind, ReVOS": (
+        "revos-valid",
+        without_kind("video_datas/revos/meta_expressions_valid_.json"),
+        "expression 0: .*needs a 'type_id' from 0 to 2, got None",
+    ),
+    "an expression of no kind, Ref-SAV": (
+        "ref_sav-valid",
+        without_kind("ref_sav_eval/meta_expressions_valid.json"),
+        "expression 0: .*needs a 'type_id' from 0 to 1, got None",
+    ),
     "a video without a frame": (
         "mevis-valid_u",
         lambda root: (root / "video_datas/mevis/valid_u/JPEGImages/v/00003.jpg").unlink(),
@@ -65,6 +93,10 @@ def test_wrong_data_are_named_and_finished_answers_stay(case, tmp_path, evaluate
     write = {
         "ref_davis17-valid": lambda: write_davis(root, FIRST + 2 * SECOND),
         "mevis-valid_u": lambda: write_mevis(root),
+        "revos-valid": lambda: write_revos(root),
+        "ref_sav-valid": lambda: write_mevis(
+            root, "ref_sav_eval", words="meta_expressions_valid.json", pictures="videos"
+        ),
     }
     write[name]()
     before = evaluate(name, root, {})

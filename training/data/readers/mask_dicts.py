@@ -56,8 +56,12 @@ class MaskDict:
         return united_frames(tracks, size)
 
 
-def annotation_labels(masks: MaskDict) -> Callable[[Clip, Size], Labels]:
-    """Labels by the list `anno_id` of an expression: the union of them all, no target where it is empty."""
+def annotation_labels(masks: MaskDict, num_kinds: int = 0) -> Callable[[Clip, Size], Labels]:
+    """Labels by the list `anno_id` of an expression: the union of them all, no target where it is empty.
+
+    Args:
+        masks: of the set. num_kinds: where scores are by kind, of how many; then every expression needs its `type_id`.
+    """
 
     def labels(clip: Clip, size: Size) -> Labels:
         known: dict[tuple[str, ...], Codes] = {}
@@ -66,6 +70,8 @@ def annotation_labels(masks: MaskDict) -> Callable[[Clip, Size], Labels]:
             named = entry.get("anno_id")
             if not isinstance(named, list):
                 raise ValueError("needs the list 'anno_id'")
+            if num_kinds and entry.get("type_id") not in range(num_kinds):
+                raise ValueError(f"needs a 'type_id' from 0 to {num_kinds - 1}, got {entry.get('type_id')!r:.40}")
             ids = tuple(sorted(map(str, named)))
             if ids and ids not in known:
                 known[ids] = masks.codes(ids, len(clip.frames), size)

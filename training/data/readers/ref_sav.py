@@ -56,7 +56,7 @@ def read_ref_sav(
     yield from clip_records(
         read_clips(root / _EVAL / "meta_expressions_valid.json").values(),
         [root / _EVAL / "videos"],
-        annotation_labels(MaskDict(root / _EVAL / "mask_dict.json")),
+        annotation_labels(MaskDict(root / _EVAL / "mask_dict.json"), num_kinds=len(_CAPTIONS["both"])),
         source="ref_sav/valid",
         licence=_LICENCE,
         base_fps=_FPS,

@@ -22,6 +22,7 @@ from .status import Status, look
 SPLITS = ("train", "valid", "train_sub")
 _PLACE = "video_datas/revos"
 _LICENCE = "CC BY-NC-SA 4.0"
+_KINDS = 3  # of expressions, which scores tell apart
 
 
 def read_revos(root: Path, split: str) -> Iterator[Record | RecordError]:
@@ -40,7 +41,7 @@ def read_revos(root: Path, split: str) -> Iterator[Record | RecordError]:
     yield from clip_records(
         read_clips(said).values(),
         [folder / "JPEGImages", folder],
-        annotation_labels(MaskDict(masks)),
+        annotation_labels(MaskDict(masks), num_kinds=_KINDS if split == "valid" else 0),
         source=f"revos/{split}",
         licence=_LICENCE,
         lower=split != "valid",
