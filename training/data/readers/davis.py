@@ -103,8 +103,9 @@ def _with_annotators(clip: Clip | RecordError) -> Clip | RecordError:
     objects: dict[int, set[str]] = {}
     expressions = []
     for exp_id, entry in clip.expressions:
-        if not exp_id.isdecimal() or not isinstance(entry, dict):
-            return RecordError(clip.where, f"expression {exp_id}", "needs a number as id and an object with 'exp'")
+        if not exp_id.isdecimal() or not isinstance(entry, dict) or not str(entry.get("obj_id")).isdecimal():
+            message = "needs a number as id, its words under 'exp', and the number of its object under 'obj_id'"
+            return RecordError(clip.where, f"expression {exp_id}", message)
         objects.setdefault(int(exp_id) // 4, set()).add(str(entry.get("obj_id")))
         expressions.append((exp_id, {**entry, "annotator": int(exp_id) % 4}))
     for first, named in objects.items():

@@ -157,6 +157,15 @@ def test_ids_of_mixed_objects(root, folder):
     assert "ids 0 to 3 are of objects 1, 10; they must be of one, 4 * object + k" in str(error)
 
 
+def test_an_expression_without_its_object(root, folder):
+    """Pickled masks come without it, too; scores are by object, and would end in a `KeyError`."""
+    words = folder / "meta_expressions" / "valid" / "meta_expressions.json"
+    edit(words, lambda c: [entry.pop("obj_id") for entry in c["videos"][NAMES[1]]["expressions"].values()])
+    (error,) = read_davis(root, "valid")
+    assert error.field == "expression 0"
+    assert "the number of its object under 'obj_id'" in str(error)
+
+
 def test_numbered_pickle(root, folder):
     """VISA's masks, by the running number of an expression."""
     (before,) = read_davis(root, "valid")
