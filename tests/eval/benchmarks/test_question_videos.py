@@ -203,6 +203,7 @@ def test_what_video_mme_lacks_is_named(tmp_path, evaluate):
     assert "video aaa, video:" in told()
     video.unlink()
     assert "video aaa, video: no video aaa.mp4 in" in told()
+    assert told().endswith("; unpack the zips of data/")
     video.write_bytes(content)
     table = datasets.Dataset.from_parquet(str(path), cache_dir=str(tmp_path / "cache"))
     table.map(lambda row: {"answer": "E"}).to_parquet(path)
@@ -267,7 +268,7 @@ def test_what_mmbench_video_lacks_is_named(tmp_path, evaluate):
         ("['OCR']", "OCR", "video ./video/a.mp4, dimensions: index 0 needs a list of abilities, got 'OCR'"),
         ("\tNothing.\t['OCR']", "\t\t['OCR']", "question: index 0 needs a question and its answer"),
         ("./video/b.mp4", "../b.mp4", "video ../b.mp4, video: file name"),
-        ("./video/b.mp4", "./video/c.mp4", "video: no video ./video/c.mp4 in"),
+        ("./video/b.mp4", "./video/c.mp4", "MMBench-Video; unpack the files of video_pkl/"),
     ):
         path.write_text(text.replace(old, new, 1))
         with pytest.raises(RecordError) as error:

@@ -40,7 +40,7 @@ def read_mmbench_video(root: Path, split: str = "test") -> TableRecords:
 
 def _record(folder: Path, rows: list[dict[str, str]]) -> Record:
     with named_field("video"):
-        path = find_video(folder, (".",), rows[0]["video_path"])
+        path = find_video(folder, (".",), rows[0]["video_path"], "the files of video_pkl/")
         size, length = measure((path,), True)
     return Record(Path(path).stem, (path,), True, size, length, tuple(map(_dialogue, rows)), FILE)
 

@@ -75,7 +75,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 def _record(folder: Path, subtitles: Path | None, rows: list[dict[str, Any]]) -> Record:
     video, heard = need(rows[0], "videoID", str), ""
     with named_field("video"):
-        path = find_video(folder, VIDEOS, f"{video}.mp4")
+        path = find_video(folder, VIDEOS, f"{video}.mp4", "the zips of data/")
         size, length = measure((path,), True)
     if subtitles is not None and (subtitles / f"{video}.srt").is_file():
         with named_field("subtitles"):

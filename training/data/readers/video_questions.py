@@ -36,8 +36,11 @@ def video_questions(rows: Iterable[Row], key: str, make: Callable[[list[Row]], R
     return TableRecords(list(groups.values()), made)
 
 
-def find_video(folder: Path, places: tuple[str, ...], name: str) -> str:
+def find_video(folder: Path, places: tuple[str, ...], name: str, packed: str) -> str:
     """The absolute name of a video in one of some folders.
+
+    Args:
+        folder: of the set. places: below it. name: of the video. packed: what the set is downloaded with them in.
 
     Raises:
         ValueError: a name that leads out of its folder. FileNotFoundError: none is there.
@@ -47,7 +50,8 @@ def find_video(folder: Path, places: tuple[str, ...], name: str) -> str:
             return inside(folder / place, name)
         except FileNotFoundError:
             continue
-    raise FileNotFoundError(f"no video {name} in {' or '.join(str(folder / place) for place in places)}")
+    searched = " or ".join(str(folder / place) for place in places)
+    raise FileNotFoundError(f"no video {name} in {searched}; unpack {packed}")
 
 
 __all__ = ["find_video", "video_questions"]
