@@ -150,9 +150,9 @@ def made_up_features(segmenter: DeSa2VASegmenter) -> Iterator[None]:
 class _NoAttention(nn.Module):
     """Memory attention that returns the frame as it is."""
 
-    def forward(self, current_vision_features: torch.Tensor, **inputs: object) -> torch.Tensor:
-        """(g*g, O, C) to (1, O, g*g, C), the shape of the real one's answer."""
-        return current_vision_features.permute(1, 0, 2)[None]
+    def forward(self, current_vision_features: torch.Tensor, memory: torch.Tensor, **inputs: object) -> torch.Tensor:
+        """(g*g, 1 or O, C) to (1, O, g*g, C), the shape of the real one's answer; `memory` (L, O, M)."""
+        return current_vision_features.expand(-1, memory.shape[1], -1).permute(1, 0, 2)[None]
 
 
 @contextmanager

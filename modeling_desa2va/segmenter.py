@@ -15,6 +15,7 @@ from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
 
 from .devices import bring_small_weights, execution_device
 from .image_encoder import read_only_what_counts
+from .memory_attention import order_for_cpu
 from .outputs import ImageFeatures, MaskPrediction
 from .precision import Float32Module, in_autocast, without_autocast
 from .remembered import encode_remembered
@@ -32,6 +33,7 @@ class DeSa2VASegmenter(Float32Module):
         self.multimask_output = config.multimask_output
         self.sam = Sam2VideoModel(config.sam_config)
         read_only_what_counts(self.sam.vision_encoder)
+        order_for_cpu(self.sam.memory_attention)
         _fit_memory_width(self.sam)
         decoder_config = config.sam_config.mask_decoder_config
         self.text_decoder = Sam2VideoMaskDecoder(decoder_config) if config.prompt_mode == "desa2va" else None
@@ -64,7 +66,8 @@ class DeSa2VASegmenter(Float32Module):
         def encode(pixels: torch.Tensor) -> list[torch.Tensor]:
             chunks = pixels.split(batch_size or max(len(pixels), 1))
             encoded = [self.sam.vision_encoder(chunk.to(dtype), return_dict=True) for chunk in chunks]
-            levels = [torch.cat([out.fpn_hidden_states[level] for out in encoded]) for level in range(3)]
+            parts = zip(*(out.fpn_hidden_states for out in encoded), strict=True)
+            levels = [torch.cat(part) if len(part) > 1 else part[0] for part in parts]
             return [*levels, encoded[0].fpn_position_encoding[-1][:1].expand_as(levels[-1])]
 
         *levels, position = encode_remembered("sam2", pixel_values, encode)

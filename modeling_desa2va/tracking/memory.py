@@ -107,7 +107,7 @@ def condition_on_memory(
     """
     if not memories:
         raise ValueError("no memory to attend to: an object needs a prompted frame before it can be tracked")
-    objects, (height, width) = len(memories[0][1]), low.shape[-2:]
+    height, width = low.shape[-2:]
     tokens, encodings = _spatial_tokens(sam, memories, (height, width), low.dtype)
     num_pointer_tokens = 0
     if pointers:
@@ -116,14 +116,14 @@ def condition_on_memory(
         tokens = torch.cat([tokens, pointer_tokens.to(low.dtype)], dim=1)
         encodings = torch.cat([encodings, pointer_encodings.to(low.dtype)], dim=1)
     attended = sam.memory_attention(
-        current_vision_features=low.expand(objects, -1, -1, -1).flatten(2).permute(2, 0, 1),
+        current_vision_features=low.flatten(2).permute(2, 0, 1),
         current_vision_position_embeddings=position.flatten(2).permute(2, 0, 1).to(low.dtype),
         memory=tokens.transpose(0, 1),
         memory_posision_embeddings=encodings.transpose(0, 1),  # transformers' spelling
         num_object_pointer_tokens=num_pointer_tokens,
     )
     # (1, O, g*g, C): the batch axis of the tokens is SAM-2's point axis here.
-    return attended[0].transpose(1, 2).reshape(objects, -1, height, width)
+    return attended[0].transpose(1, 2).unflatten(2, (height, width))
 
 
 @lru_cache(maxsize=8)

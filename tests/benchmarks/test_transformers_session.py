@@ -1,0 +1,25 @@
+"""The comparison with transformers' session compares the same thing."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.transformers_session import compare, hiera_tiny_config, main  # noqa: E402
+
+
+def test_both_sides_follow_the_same_objects():
+    """No time is asserted; that the masks are the same is: a side that skips work would win."""
+    report = compare(hiera_tiny_config(64), num_objects=2, pieces=1, filled=3)
+    assert report["equal_pixels"] == pytest.approx(1.0, abs=0.01)
+    assert len(report["ratios"]) == 1
+    assert min(report["session_seconds"], report["our_seconds"]) > 0
+
+
+def test_unknown_cases_are_refused(capsys):
+    with pytest.raises(SystemExit):
+        main(["--cases", "512px_2"])
+    assert "512px_2" in capsys.readouterr().err
