@@ -353,6 +353,7 @@ class DeSa2VAModel(PredictForwardMixin, StreamingMixin, DeSa2VAPreTrainedModel):
         labels: torch.Tensor | None = None,
         phrase_states: torch.Tensor | None = None,
         num_reprompts: int | None = None,
+        logits_to_keep: int | torch.Tensor = 0,
         **vision: Any,
     ) -> DeSa2VAOutput:
         """Reads whole sequences and decodes every `[SEG]` in them.
@@ -364,6 +365,8 @@ class DeSa2VAModel(PredictForwardMixin, StreamingMixin, DeSa2VAPreTrainedModel):
             sequence_visual: (B,) visual of each sequence, -1 for text only. labels: (B, N), -100 is ignored.
             phrase_states: (O, D) states of the ground-truth phrases, read alone (paper section 3.3).
             num_reprompts: overrides the configuration.
+            logits_to_keep: without labels, the last so many places that get logits, or which ones (K,) long; 0 is all
+                of them, whose logits are larger than all else.
         """
         vision = {name: vision.get(name) for name in LANGUAGE_INPUTS[1:]} | {"pixel_values": pixel_values}
         output = DeSa2VAOutput()
@@ -376,7 +379,8 @@ class DeSa2VAModel(PredictForwardMixin, StreamingMixin, DeSa2VAPreTrainedModel):
         output.last_hidden_state = states
         input_ids = input_ids.to(states.device)
         if labels is None:
-            output.logits = self.get_output_embeddings()(states)
+            asked = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+            output.logits = self.get_output_embeddings()(states[:, asked])
         else:
             output.loss = self._language_loss(states, labels)
         index = find_objects(

@@ -81,7 +81,7 @@ class DeSa2VAOutput(ModelOutput):
     """Teacher-forced forward pass.
 
     Attributes:
-        loss: language-modelling loss, where `labels` were given. logits: (B, N, vocabulary).
+        loss: language-modelling loss, where `labels` were given. logits: (B, N, vocabulary) where they were not.
         last_hidden_state: (B, N, D) after the final norm. seg_states: (O, S, D) states at the object's S `[SEG]`
             inputs.
         image_features: (tiles, L, D) InternVL's encoding of the images, shared by all sequences.

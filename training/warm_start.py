@@ -152,7 +152,7 @@ def read_seg_states(model: DeSa2VAModel, batches: Iterable[dict[str, Any]], read
     for batch in batches:
         inputs = {name: batch[name].to(device) for name in names if batch.get(name) is not None}
         visible = torch.tensor([bool(masks[0].any()) for masks in batch["mask_labels"]])
-        states.append(model(**inputs).seg_states[visible, 0].float())
+        states.append(model(**inputs, logits_to_keep=1).seg_states[visible, 0].float())
         masks = [masks[0] for masks, seen in zip(batch["mask_labels"], visible.tolist(), strict=True) if seen]
         clicks.append(click_prompts(model, masks))
         phrases = [phrase for phrase, seen in zip(batch["object_labels"], visible.tolist(), strict=True) if seen]

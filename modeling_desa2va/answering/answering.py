@@ -36,6 +36,7 @@ from desa2va.modeling_desa2va.tracking import (
     collect_tracks,
     encode_lazily,
     join_features,
+    pairs_at_once,
     tracked_frame,
     walk_objects,
 )
@@ -46,7 +47,6 @@ from .click_answers import PROMPT_INPUTS, follow_clicks
 from .target_scores import judge_targets
 from .verification import verify_masks
 
-DECODE_BATCH = 64
 # Of the answer on the key frames, what the output holds as it is.
 _KEPT = ("sequences", "object_sequence", "seg_probability", "seg_forced", "scores", "logits")
 _KEPT += ("text_logits", "visual_logits", "fused_logits", "gates", "target_evidence", "target_score", "agreement")
@@ -82,7 +82,8 @@ class AnsweringMixin(LanguageAnswerMixin):
             verify: ask the model back whether each mask shows what was meant: see `verify_masks`.
             inputs: the language model's vision inputs, prompts (`prompt_points`, ...), and generation arguments
                 (`max_new_tokens`, 512 when omitted; `do_sample`, `generation_config`, `streamer`,
-                `stopping_criteria`, `logits_processor`, `output_scores`, ...): see `generation_settings`.
+                `stopping_criteria`, `logits_processor`, `output_scores`, ...): see `generation_settings`. `draft_ids`
+                (k,): the answer that is expected, read at once and kept as far as the model would say it.
 
         Raises:
             ValueError: an unknown task or argument, or one that masks can not be made with, such as beams.
@@ -314,8 +315,8 @@ class AnsweringMixin(LanguageAnswerMixin):
     ) -> MaskPass:
         """The pass kept for each of P pairs, in pieces of bounded size."""
         kept = []
-        levels = self.segmenter.language_levels(features)
-        for piece in torch.arange(len(pairs.object), device=pairs.object.device).split(DECODE_BATCH):
+        levels, size = self.segmenter.language_levels(features), pairs_at_once(self.segmenter.sam)
+        for piece in torch.arange(len(pairs.object), device=pairs.object.device).split(size):
             text, visual = prompts.at(pairs.object[piece], pairs.token[piece], pairs.time[piece])
             kept.append(self.decode_prompts(features, pairs.frame[piece], text, visual, levels=levels)[1])
         return _concatenate(kept)

@@ -1,6 +1,6 @@
 """SAM-2's memory over a video: one frame's steps, the walk over all frames, strategies, image encodings."""
 
-from .encoder_batches import BatchedEncoder, join_features
+from .encoder_batches import BatchedEncoder, join_features, pairs_at_once
 from .frame_encoding import (
     FrameEncoder,
     Visual,
@@ -57,6 +57,7 @@ __all__ = [
     "join_features",
     "next_frame",
     "numbered",
+    "pairs_at_once",
     "propagate_training",
     "resize_logits",
     "tracked_frame",

@@ -54,6 +54,19 @@ def test_language_states_are_transformers_own(model, batch):
 
 
 @torch.no_grad()
+def test_logits_are_made_where_they_are_asked_for(model, batch):
+    """Of every place they are the largest tensor of a pass; cut down afterwards they would still have been made."""
+    inputs = model_inputs(batch, "labels", "sam_pixel_values")
+    whole = model(**inputs).logits
+    made = []
+    handle = model.get_output_embeddings().register_forward_hook(lambda *call: made.append(call[2].shape[1]))
+    for asked, places in ((1, [-1]), (3, [-3, -2, -1]), (torch.tensor([2, 0]), [2, 0])):
+        torch.testing.assert_close(model(**inputs, logits_to_keep=asked).logits, whole[:, places], **CLOSE)
+    handle.remove()
+    assert made == [1, 3, 2]
+
+
+@torch.no_grad()
 def test_language_loss_is_transformers_own(model, batch):
     inputs = model_inputs(batch)
     theirs = model.mllm(

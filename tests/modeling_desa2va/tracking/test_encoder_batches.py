@@ -2,11 +2,19 @@
 
 import warnings
 
+import numpy as np
 import pytest
 import torch
 
+from desa2va.configuration.presets import preset_config, sam_large_config
 from desa2va.modeling_desa2va.tracking import encoder_batches
-from desa2va.modeling_desa2va.tracking.encoder_batches import BatchedEncoder, bytes_per_frame
+from desa2va.modeling_desa2va.tracking.encoder_batches import (
+    MOST_PAIRS,
+    BatchedEncoder,
+    bytes_per_frame,
+    bytes_per_pair,
+    pairs_at_once,
+)
 
 
 @pytest.fixture
@@ -72,3 +80,44 @@ def test_the_batch_follows_free_memory(model, monkeypatch, free, expected):
 def test_free_memory_is_known_here(model):
     assert encoder_batches.free_bytes(torch.device("cpu")) > 0
     assert encoder_batches.free_bytes(torch.device("meta")) is None
+
+
+class Shape:
+    """What is read of SAM-2."""
+
+    def __init__(self, config, device="cpu"):
+        self.hidden_dim, self.image_size = config.vision_config.fpn_hidden_size, config.image_size
+        self.weight = torch.nn.Parameter(torch.zeros(1, device=device))
+
+    def modules(self):
+        module = torch.nn.Module()
+        module.weight = self.weight
+        return [module]
+
+
+def test_pieces_follow_the_size_of_the_masks(monkeypatch):
+    """64 pairs of 1024 pixels at once took 4 GB."""
+    large = Shape(sam_large_config())
+    assert bytes_per_pair(large) == pytest.approx(67e6, rel=0.01)
+    assert 4 <= pairs_at_once(large) <= 6
+    assert pairs_at_once(Shape(preset_config("tiny").sam_config)) == MOST_PAIRS
+    elsewhere = Shape(sam_large_config(), "meta")
+    for free, expected in ((None, MOST_PAIRS), (80e9, MOST_PAIRS), (4e9, 14), (0, 1)):
+        monkeypatch.setattr(encoder_batches, "free_bytes", lambda device, free=free: free)
+        assert pairs_at_once(elsewhere) == expected
+
+
+@torch.no_grad()
+def test_masks_do_not_depend_on_the_pieces(make_model, processor, monkeypatch):
+    """A piece must get its own prompts and frames."""
+    model = make_model()
+    picture = np.random.default_rng(0).integers(0, 255, (90, 110, 3), dtype=np.uint8)
+    inputs = processor(images=picture, text=["the star", "the ring", "the square"], task="segment")
+    whole = model.answer_key_frames(**inputs, max_new_tokens=3).visuals[0].masks.logits
+    sizes = []
+    decode = model.segmenter.decode
+    monkeypatch.setattr(model.segmenter, "decode", lambda *a, **k: (sizes.append(len(a[2])), decode(*a, **k))[1])
+    monkeypatch.setitem(encoder_batches.PAIR_BYTES, "cpu", 2 * bytes_per_pair(model.segmenter.sam))
+    pieces = model.answer_key_frames(**inputs, max_new_tokens=3).visuals[0].masks.logits
+    assert set(sizes) == {1, 2}
+    torch.testing.assert_close(pieces, whole, rtol=1e-5, atol=1e-4)
