@@ -12,18 +12,10 @@ import json
 import os
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from huggingface_hub import errors, hf_hub_download, snapshot_download
-from peft import (
-    LoraConfig,
-    PeftConfig,
-    PeftModel,
-    get_peft_model,
-    get_peft_model_state_dict,
-    set_peft_model_state_dict,
-)
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -32,6 +24,9 @@ from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 
 from .card import read_metadata, write_adapter_card
 from .model_files import locate, named_in_errors, resolve
+
+if TYPE_CHECKING:  # read where it is used: every model asks whether it is an adapter, few are
+    from peft import LoraConfig, PeftConfig, PeftModel
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -64,6 +59,8 @@ def lora_config(model: DeSa2VAModel, rank: int = 128, alpha: int = 256, dropout:
     Returns:
         For `with_adapter(model, ...)`, or peft's `get_peft_model`.
     """
+    from peft import LoraConfig
+
     rows = list(model.config.seg_token_ids)
     tied = model.config.tie_word_embeddings
     return LoraConfig(
@@ -78,6 +75,8 @@ def lora_config(model: DeSa2VAModel, rank: int = 128, alpha: int = 256, dropout:
 
 def with_adapter(model: torch.nn.Module, config: PeftConfig) -> PeftModel:
     """What peft's `get_peft_model` gives, without a warning of transformers about a name that peft asks it for."""
+    from peft import get_peft_model
+
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
         return get_peft_model(model, config)
@@ -164,6 +163,8 @@ def read_adapter_config(folder: Path) -> tuple[PeftConfig, dict[str, Any]]:
     Raises:
         ValueError: a file that is damaged, or an adapter that names no base model.
     """
+    from peft import PeftConfig
+
     with named_in_errors(str(folder), "adapter"):
         config = PeftConfig.from_pretrained(str(folder))
         fields = {}
@@ -182,6 +183,8 @@ def merge_adapter(model: DeSa2VAModel, folder: Path, config: PeftConfig) -> DeSa
     Raises:
         ValueError: an adapter of another model: a tensor that is missing, unknown, of another shape or not finite.
     """
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
     processor = model.processor
     with named_in_errors(str(folder), "adapter"):
         try:
