@@ -15,8 +15,10 @@ from torch import nn
 from desa2va.modeling_desa2va.devices import execution_device
 from desa2va.modeling_desa2va.objects import find_objects
 
+from .drafted import answer_drafted, takes_drafts
 from .generation import SegmentationTokenControl, StopAfterStates, StreamerUntilEnd, record_last_states
 from .generation_settings import GenerationSettings, generation_settings
+from .prompt_beginnings import common_beginnings
 from .shared_prefix import PackedRows, pack_rows
 from .shared_vision import shared_images
 
@@ -97,9 +99,11 @@ class LanguageAnswerMixin(nn.Module):
         """Answers every sequence; those without a picture or video (`has_visual` (B,)) yield no object.
 
         With `prompt_objects` among the inputs the `[SEG]` of the prompts are objects too, before the answers'. With
-        `read_tokens` (`ReadTokens`) the one sequence goes on from what was read before, and adds itself to it.
+        `read_tokens` (`ReadTokens`) the one sequence goes on from what was read before, and adds itself to it. With
+        `draft_ids` (k,) the answer is expected to be these tokens, see `answer_drafted`.
         """
         prompt_objects, read_tokens = inputs.pop("prompt_objects", False), inputs.pop("read_tokens", None)
+        draft = inputs.pop("draft_ids", None)
         vision = {name: inputs.pop(name, None) for name in VISION_INPUTS}
         settings = generation_settings(self.mllm, input_ids.shape[1], inputs)
         if settings.config.use_cache is False or settings.config.cache_implementation:
@@ -114,12 +118,35 @@ class LanguageAnswerMixin(nn.Module):
         language["attention_mask"] = None if attention_mask is None else attention_mask.to(device)
         cache = {} if read_tokens is None else read_tokens.inputs()
         with shared_images(self.mllm, vision.get("image_grid_thw"), vision.get("image_index")):
-            answer, told = self._generate_answer({**language, **cache}, has_visual.to(device), task, settings)
+            once = {} if cache else self._read_once(input_ids, language, vision, settings)
+            answer, told = self._generate_answer(
+                {**language, **cache, **once}, has_visual.to(device), task, settings, draft
+            )
             if prompt_objects:
                 self._add_prompt_objects(answer, input_ids, language)
         if read_tokens is not None:
             read_tokens.keep(input_ids[0].tolist() + told[0].tolist())
         return answer
+
+    def _read_once(
+        self,
+        input_ids: torch.Tensor,
+        language: dict[str, Any],
+        vision: dict[str, torch.Tensor],
+        settings: GenerationSettings,
+    ) -> dict[str, Any]:
+        """What prompts (B, N) about one picture begin with, read once for all of them; nothing where that is not so.
+
+        InternVL alone: Qwen-VL keeps the places of the pictures it read last, of one batch and one length, and counts
+        the answer's places from them.
+        """
+        mask, wanted = language["attention_mask"], settings.config
+        stock = wanted.use_cache is not False and not wanted.cache_implementation
+        if "inputs_embeds" not in language or mask is None or "region_cells" in vision or not stock:
+            return {}
+        index, token = vision.get("image_index"), self.config.mllm_config.image_token_id
+        beginnings = common_beginnings(input_ids, mask, index, token)
+        return (beginnings and beginnings.read(self.mllm, language["inputs_embeds"])) or {}
 
     def _further_inputs(self, input_ids: torch.Tensor, vision: dict[str, torch.Tensor]) -> dict[str, Any]:
         """What is read of a conversation (B, N) whose pictures have been read: of these the places alone.
@@ -154,7 +181,12 @@ class LanguageAnswerMixin(nn.Module):
         answer.seg_forced = torch.cat([given[1], answer.seg_forced])[order.cpu()]
 
     def _generate_answer(
-        self, language: dict[str, Any], has_visual: torch.Tensor, task: str | list[str], settings: GenerationSettings
+        self,
+        language: dict[str, Any],
+        has_visual: torch.Tensor,
+        task: str | list[str],
+        settings: GenerationSettings,
+        draft: torch.Tensor | None,
     ) -> tuple[Answer, torch.Tensor]:
         """The answer, and all new ids (B, m), those too that were made for a state only."""
         config, limit, tokens = self.config, settings.max_new_tokens, self.config.seg_token_ids
@@ -164,24 +196,37 @@ class LanguageAnswerMixin(nn.Module):
             control = SegmentationTokenControl(
                 recorder, tokens, config.num_seg_frames, settings.eos_token_ids, task, limit, has_visual
             )
-            # One step beyond the limit, so that a last [SEG] gets its state; the criterion stops all other rows.
-            settings.config.max_new_tokens = limit + 1
-            settings.config.return_dict_in_generate = True
-            said = self.mllm.generate(
-                **language,
-                generation_config=settings.config,
-                stopping_criteria=[stop],
-                logits_processor=[control, *settings.logits_processor],
-                streamer=None if settings.streamer is None else StreamerUntilEnd(settings.streamer, stop),
-                **settings.handed_on,
-            )
-        told = said.sequences[:, prompt_length:]
+            if draft is not None and takes_drafts(self.mllm, language, settings):
+                told, said = answer_drafted(self.mllm, language, draft, control, stop, settings), {}
+            else:
+                said = self._generate(language, control, stop, settings)
+                told = said["sequences"][:, prompt_length:]
         sequences = _without_rest(told, stop.ends, settings)
         answer = self._pick_up(sequences, control)
         count = sequences.shape[1]
-        answer.scores = None if said.scores is None else said.scores[:count]
-        answer.logits = None if said.logits is None else said.logits[:count]
+        answer.scores, answer.logits = (said[name][:count] if name in said else None for name in ("scores", "logits"))
         return answer, told
+
+    def _generate(
+        self,
+        language: dict[str, Any],
+        control: SegmentationTokenControl,
+        stop: StopAfterStates,
+        settings: GenerationSettings,
+    ) -> Any:
+        """What the loop of transformers says, one step beyond the limit, so that a last `[SEG]` gets its state; the
+        criterion stops all other rows.
+        """
+        settings.config.max_new_tokens = settings.max_new_tokens + 1
+        settings.config.return_dict_in_generate = True
+        return self.mllm.generate(
+            **language,
+            generation_config=settings.config,
+            stopping_criteria=[stop],
+            logits_processor=[control, *settings.logits_processor],
+            streamer=None if settings.streamer is None else StreamerUntilEnd(settings.streamer, stop),
+            **settings.handed_on,
+        )
 
     def _pick_up(self, sequences: torch.Tensor, control: SegmentationTokenControl) -> Answer:
         """What belongs to the objects among (B, n) new ids. States are one step late: see `record_last_states`."""

@@ -29,9 +29,7 @@ class ReadTokens:
 
     def __init__(self, mllm: nn.Module) -> None:
         self._mllm = mllm
-        # transformers 5.17 has one name for it, 5.24 another, and warns of the first.
-        known = inspect.signature(type(mllm).forward).parameters
-        self._name = "cache" if "cache" in known else "past_key_values"
+        self._name = cache_name(mllm)
         self.ids: list[int] = []
         self._cache: DynamicCache | None = None
 
@@ -56,7 +54,7 @@ class ReadTokens:
         common = next((place for place in range(most) if ids[place] != self.ids[place]), most)
         self.crop(common if image_token_id not in ids[common:] else 0)
         if self._cache is None:
-            self._cache = self._new_cache()
+            self._cache = new_cache(self._mllm)
         return bool(self.ids)
 
     def inputs(self) -> dict[str, Any]:
@@ -74,11 +72,7 @@ class ReadTokens:
         if not self.ids:
             self._cache = None
             return
-        for layer in self._cache.layers:
-            if beyond := layer.get_seq_length() - len(self.ids):
-                layer.crop(-beyond)
-                # A cut is a view of the whole; what was cut off shall be free.
-                layer.keys, layer.values = layer.keys.clone(), layer.values.clone()
+        cut_cache(self._cache, len(self.ids))
 
     def clear(self) -> None:
         """Forgets everything."""
@@ -90,10 +84,27 @@ class ReadTokens:
         layers = [] if self._cache is None else self._cache.layers
         return sum(part.nbytes for layer in layers for part in (layer.keys, layer.values) if part is not None)
 
-    def _new_cache(self) -> DynamicCache | None:
-        """An empty cache; `None` where some layer forgets (windows, recurrent layers) and can not be cut back."""
-        cache = DynamicCache(config=self._mllm.config.get_text_config())
-        return cache if all(type(layer) is DynamicLayer for layer in cache.layers) else None
+
+def cache_name(mllm: nn.Module) -> str:
+    """The language model's argument for a cache: transformers 5.17 has one name for it, 5.24 another, and warns of
+    the first.
+    """
+    return "cache" if "cache" in inspect.signature(type(mllm).forward).parameters else "past_key_values"
 
 
-__all__ = ["ReadTokens"]
+def cut_cache(cache: DynamicCache, length: int) -> None:
+    """Leaves the first `length` places of a cache of `new_cache`, where it has more."""
+    for layer in cache.layers:
+        if (beyond := layer.get_seq_length() - length) > 0:
+            layer.crop(-beyond)
+            # A cut is a view of the whole; what was cut off shall be free.
+            layer.keys, layer.values = layer.keys.clone(), layer.values.clone()
+
+
+def new_cache(mllm: nn.Module) -> DynamicCache | None:
+    """An empty cache; `None` where some layer forgets (windows, recurrent layers) and can not be cut back."""
+    cache = DynamicCache(config=mllm.config.get_text_config())
+    return cache if all(type(layer) is DynamicLayer for layer in cache.layers) else None
+
+
+__all__ = ["ReadTokens", "cache_name", "cut_cache", "new_cache"]

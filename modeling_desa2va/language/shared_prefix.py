@@ -53,16 +53,10 @@ def pack_rows(
     if attention_mask is None or len(input_ids) < 2:
         return None
     here, mask = input_ids.cpu(), attention_mask.cpu()
-    if not bool(mask[:, 0].all()):
+    shown = shown_images(here, image_index, image_token_id)
+    if shown is None or not bool(mask[:, 0].all()):
         return None
     ids, lengths = here.tolist(), mask.sum(dim=1).tolist()
-    is_image = here == image_token_id
-    runs = (is_image[:, 1:] & ~is_image[:, :-1]).sum(dim=1).tolist()
-    places = [] if image_index is None else image_index.tolist()
-    if sum(runs) != len(places):
-        return None
-    ends = list(accumulate(runs))
-    shown = [tuple(places[end - count : end]) for end, count in zip(ends, runs, strict=True)]
     groups: dict[tuple[int, ...], list[int]] = {}
     for row, images in enumerate(shown):
         groups.setdefault(images or (-1 - row,), []).append(row)
@@ -71,6 +65,22 @@ def pack_rows(
     if len(rows) * longest > WORTH * input_ids.numel():
         return None
     return _indices(rows, longest, input_ids)
+
+
+def shown_images(
+    input_ids: torch.Tensor, image_index: torch.Tensor | None, image_token_id: int
+) -> list[tuple[int, ...]] | None:
+    """The images that each of (B, N) sequences shows, in order; `None` where `image_index` (M,) is not one of runs.
+
+    Args: as of `pack_rows`.
+    """
+    is_image = input_ids == image_token_id
+    runs = (is_image[:, 1:] & ~is_image[:, :-1]).sum(dim=1).tolist()
+    places = [] if image_index is None else image_index.tolist()
+    if sum(runs) != len(places):
+        return None
+    ends = list(accumulate(runs))
+    return [tuple(places[end - count : end]) for end, count in zip(ends, runs, strict=True)]
 
 
 def _packed_group(ids: list[list[int]], lengths: list[int], members: list[int]) -> list[tuple[int, int, int]]:
@@ -126,4 +136,4 @@ def _indices(rows: list[list[tuple[int, int, int, int]]], longest: int, input_id
     return PackedRows(source.to(device), place.to(device), visible[:, None].to(device), back.to(device))
 
 
-__all__ = ["PackedRows", "pack_rows"]
+__all__ = ["PackedRows", "pack_rows", "shown_images"]

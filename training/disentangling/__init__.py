@@ -2,15 +2,7 @@
 
 from .auxiliary import AuxiliaryNetworks
 from .discriminators import Discriminator
-from .feature_queue import FeatureQueue, gather_rows
+from .feature_queue import FeatureQueue
 from .gradient_reversal import AdversarialSchedule
-from .standardisation import RunningStandardisation
 
-__all__ = [
-    "AdversarialSchedule",
-    "AuxiliaryNetworks",
-    "Discriminator",
-    "FeatureQueue",
-    "RunningStandardisation",
-    "gather_rows",
-]
+__all__ = ["AdversarialSchedule", "AuxiliaryNetworks", "Discriminator", "FeatureQueue"]
