@@ -1,6 +1,6 @@
 """`desa2va annotate` and `accelerate launch -m desa2va.annotation.annotate`: the same program.
 
-Videos and masklets enter; a folder with all answers, the data set, a report and a page to review leave. A run that was
+Videos and masklets enter; a folder with all answers, the data set, a report and pages to review leave. A run that was
 killed goes on when it is repeated. (Sa2VA, section 3.3.)
 """
 
@@ -18,7 +18,7 @@ import desa2va
 from desa2va.argument_types import Parser
 from desa2va.eval.benchmarks.processes import Processes, joined_processes, own_device
 from desa2va.openai_client import ChatClient, EndpointError
-from desa2va.processing.files import output_folder, write_file, write_json
+from desa2va.processing.files import output_folder, write_json
 from desa2va.program import run_program
 
 from .arguments import add_annotation_arguments
@@ -31,7 +31,7 @@ from .measured import MeasuringDescriber
 from .prompts import read_prompts
 from .quality import quality_report, summarise
 from .refshapes import PlantingDescriber, check_rows, planted, read_truth, write_videos
-from .review import MOST, clip_cards, render_review
+from .review import ReviewPages, clip_cards
 from .rows import REVIEW_FORMAT, Decision, read_decisions
 from .run import Outcome, Run, describe_all
 from .store import spent_tokens
@@ -133,27 +133,25 @@ def _decisions(args: argparse.Namespace, processes: Processes) -> dict[tuple[str
     """Those of earlier reviews, and those that are given now, which are kept with them."""
     kept = args.out / DECISIONS
     decisions = read_decisions(kept) if kept.is_file() else {}
-    if args.decisions is not None:
-        decisions |= read_decisions(args.decisions)
-        if processes.rank == 0:
-            entries = [
-                {"video": video, "object": number, **asdict(said)} for (video, number), said in decisions.items()
-            ]
-            write_json(kept, {"format": REVIEW_FORMAT, "decisions": entries}, overwrite=True)
+    for path in args.decisions:
+        decisions |= read_decisions(path)
+    if args.decisions and processes.rank == 0:
+        entries = [{"video": video, "object": number, **asdict(said)} for (video, number), said in decisions.items()]
+        write_json(kept, {"format": REVIEW_FORMAT, "decisions": entries}, overwrite=True)
     return decisions
 
 
 def _finish(args: argparse.Namespace, run: Run, decisions: Mapping[tuple[str, str], Decision]) -> dict[str, Any]:
     """Writes `dataset/`, replacing an earlier one, and returns its report."""
     answers = run.answers()
-    rows, cards, left_out = [], [], 0
+    rows = []
     given = [path for path in (args.videos, args.masklets) if path and path != REFSHAPES]
     with output_folder(args.out / "dataset", replace=True, sources=given) as folder:
+        pages = ReviewPages(folder, str(args.out.absolute()))
         for clip, own in write_dataset(run, answers, decisions, args.validation, folder):
             rows += own
-            shown = [] if len(cards) >= MOST else list(clip_cards(clip, own))
-            cards += shown
-            left_out += sum(row["status"] == "complete" for row in own) - len(shown)
+            pages.add(clip_cards(clip, own))
+        pages.finish()
         report = quality_report(rows, args.validation)
         cost = round(_cost(args, answers.tokens), 4)
         report["tokens"] = {"requests": answers.tokens[0], "answers": answers.tokens[1], "cost": cost}
@@ -163,8 +161,6 @@ def _finish(args: argparse.Namespace, run: Run, decisions: Mapping[tuple[str, st
             report[REFSHAPES] = check_rows(rows, truth, planted(truth))
         if args.round_trip is not None:
             report["round_trip"] = _round_trip(args, folder)
-        page = render_review(cards, left_out, str(args.out.absolute()))
-        write_file(folder / "review.html", lambda path: path.write_text(page, encoding="utf-8") and None)
         write_json(folder / "report.json", report)
     return report
 

@@ -32,7 +32,14 @@ def add_annotation_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="share of the videos that are kept for validation; default: %(default)s",
     )
-    parser.add_argument("--decisions", type=Path, metavar="FILE", help="what the page review.html wrote")
+    parser.add_argument(
+        "--decisions",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="what a page of the review wrote; once for every file",
+    )
     parser.add_argument(
         "--round-trip", metavar="M", help="segment with every expression by this model, and compare with the masklet"
     )

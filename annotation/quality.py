@@ -6,16 +6,16 @@ Rows of masklets enter, plain values for the report leave. (Sa2VA, table 4.)
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean, median
 from typing import Any
 
+from .duplicates import duplicates, words_of
 from .rows import is_validation
 from .stages import STEPS
 
 KINDS = ("long", "short")
-_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _MOST = 30
 
 
@@ -41,14 +41,9 @@ def quality_report(rows: Sequence[Mapping[str, Any]], share: float) -> dict[str,
             for status in ("skipped", "dropped", "unanswered")
         },
         "expressions": {kind: _lengths([row[kind] for row in complete if row[kind]]) for kind in KINDS},
-        "duplicates": {kind: _duplicates(complete, kind) for kind in KINDS},
+        "duplicates": {kind: duplicates(complete, kind) for kind in KINDS},
         "reviewed": dict(sorted(Counter(row["review"] for row in complete if "review" in row).items())),
     }
-
-
-def words_of(text: str) -> list[str]:
-    """The words of a text, in lower case and without punctuation."""
-    return _WORD.findall(text.lower())
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -104,24 +99,6 @@ def _lengths(texts: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _duplicates(rows: Sequence[Mapping[str, Any]], kind: str) -> dict[str, Any]:
-    """Expressions that are word for word those of another object: in one video they point at nothing."""
-    objects = defaultdict(list)
-    for row in rows:
-        if row[kind]:
-            objects[" ".join(words_of(row[kind]))].append((row["video"], row["object"]))
-    within = {text: found for text, found in objects.items() if len({video for video, _ in found}) < len(found)}
-    several = {text: found for text, found in objects.items() if len({video for video, _ in found}) > 1}
-    return {
-        "within_a_video": sum(map(len, within.values())),
-        "across_videos": sum(map(len, several.values())),
-        "examples": [
-            {"text": text, "objects": [list(key) for key in found[:4]]}
-            for text, found in list({**within, **several}.items())[:_MOST]
-        ],
-    }
-
-
 def summarise(report: Mapping[str, Any]) -> str:
     """The table and the rates as lines of text."""
     names = ("videos", "objects", "expressions", "short_expressions", "masks", "mean_length")
@@ -132,9 +109,14 @@ def summarise(report: Mapping[str, Any]) -> str:
     lines.append("masklets: " + ", ".join(f"{count} {status}" for status, count in report["masklets"].items()))
     kept = [f"{step} {entry['kept']:.1%}" for step, entry in report["steps"].items() if entry["answers"]]
     lines.append("kept: " + (", ".join(kept) or "nothing was answered"))
+    alike = [
+        f"{entry['within_a_video']} {kind} equal, {entry['near_within_a_video']} near"
+        for kind, entry in report["duplicates"].items()
+    ]
+    lines.append(f"expressions like another one of their video: {'; '.join(alike)}")
     for status, reasons in report["reasons"].items():
         lines += [f"  {status} {count}: {reason}" for reason, count in reasons.items()]
     return "\n".join(lines)
 
 
-__all__ = ["quality_report", "summarise", "words_of"]
+__all__ = ["quality_report", "summarise"]

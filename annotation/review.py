@@ -1,14 +1,15 @@
-"""The page on which people accept, edit or reject: one file, nothing fetched, decisions leave as a JSON file.
+"""The pages on which people accept, edit or reject: nothing fetched, decisions leave as a JSON file.
 
-Enters: clips and the rows of their masklets. Leaves: HTML with every object outlined on three frames. The texts are
-anybody's and are escaped. (Sa2VA, section 3.3: the evaluation set was filtered by people.)
+Enters: clips and the rows of their masklets. Leaves: HTML with every object outlined on three frames, in parts that a
+browser holds with ease. The texts are anybody's and are escaped. (Sa2VA, section 3.3: the evaluation set was filtered
+by people.)
 """
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from .masklets import Clip, Masklet
 from .rows import REVIEW_FORMAT
 
 WIDTH = 320  # pixels of a picture
-MOST = 500  # objects of a page; a browser holds no more with ease
+MOST = 500  # objects of a page, about 20 MB
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,45 @@ def _card(clip: Clip, masklet: Masklet, row: Mapping[str, Any]) -> Card:
     return Card(row, pictures, size)
 
 
-def render_review(cards: list[Card], left_out: int, title: str) -> str:
-    """The page.
+class ReviewPages:
+    """`review.html`, and `review-2.html`, ... where there are more than `MOST` cards; one page is held at a time.
 
     Args:
-        cards: at most `MOST`. left_out: complete masklets that are on no card. title: of the run.
+        folder: of the pages; exists. title: of the run.
+    """
+
+    def __init__(self, folder: Path, title: str) -> None:
+        self.folder, self.title = folder, title
+        self._cards: list[Card] = []
+        self._part = 1
+
+    def add(self, cards: Iterable[Card]) -> None:
+        """Puts cards on the current page and on further ones."""
+        for card in cards:
+            if len(self._cards) == MOST:
+                self._write(last=False)
+            self._cards.append(card)
+
+    def finish(self) -> None:
+        """Writes the last page; without any card the only one."""
+        self._write(last=True)
+
+    def _write(self, last: bool) -> None:
+        page = render_review(self._cards, self.title, self._part, last)
+        (self.folder / page_name(self._part)).write_text(page, encoding="utf-8")
+        self._cards, self._part = [], self._part + 1
+
+
+def page_name(part: int) -> str:
+    """The file of a part, counted from one."""
+    return "review.html" if part == 1 else f"review-{part}.html"
+
+
+def render_review(cards: list[Card], title: str, part: int = 1, last: bool = True) -> str:
+    """A page.
+
+    Args:
+        cards: of it. title: of the run. part: its number, from one. last: no other page follows.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).resolve().parent),
@@ -78,7 +113,9 @@ def render_review(cards: list[Card], left_out: int, title: str) -> str:
         lstrip_blocks=True,
     )
     template = environment.get_template("review.html.jinja")
-    return template.render(cards=cards, left_out=left_out, title=title, format=REVIEW_FORMAT)
+    fields = {"cards": cards, "title": title, "format": REVIEW_FORMAT, "part": part, "first": MOST * (part - 1) + 1}
+    before, after = page_name(part - 1) if part > 1 else None, None if last else page_name(part + 1)
+    return template.render(**fields, before=before, after=after)
 
 
-__all__ = ["MOST", "clip_cards", "render_review"]
+__all__ = ["ReviewPages", "clip_cards", "page_name", "render_review"]

@@ -142,7 +142,7 @@ def load_heads(objective: Objective, source: str | None) -> None:
 
 def save_heads(objective: Objective, folder: Path) -> None:
     """Keeps the throw-away heads for the next stage, where there are any."""
-    left_out = ("model.", "memory.", "step")  # what a training remembers is no head
+    left_out = ("model.", "memory.", "label_statistics.", "step")  # what a training remembers is no head
     heads = {name: value for name, value in objective.state_dict().items() if not name.startswith(left_out)}
     if heads:
         (folder / HEADS_FILE).parent.mkdir()

@@ -47,18 +47,18 @@ PHRASES_FILE = "phrases.json"
 # What a term is the mean of: label tokens, non-empty masks, object-frame pairs, or objects. Others are means over the
 # batch.
 UNITS = ("tokens", "masks", "pairs", "objects")
-OBJECTS_OF_ALL = "objects_of_all"  # those that all processes hold in a micro-batch
 COUNTED_BY = {
     "language": "tokens",
     "visual_mask": "masks",
     "text_mask": "masks",
     "fused_mask": "masks",
     "label_mask": "masks",
+    "alignment": "objects",
     "iou": "masks",
     "object_score": "pairs",
     "orthogonality": "pairs",
     "adversarial": "objects",
-    "club": OBJECTS_OF_ALL,
+    "club": "objects",
 }
 
 
@@ -188,14 +188,12 @@ class DeSa2VATrainer(CheckpointTrainer):
         processes = dist.get_world_size() if dist.is_initialized() else 1
         if len(batches) * processes > 1:
             counts = torch.stack([_counts(batch) for batch in batches]).cpu()
-            everywhere = counts.to(self.args.device)
+            total = counts.sum(dim=0).to(self.args.device)
             if processes > 1:
-                dist.all_reduce(everywhere)
-            counts, everywhere = counts.double(), everywhere.cpu().double()
-            weight = len(batches) * processes / everywhere.sum(dim=0).clamp(min=1)
-            of_all = (everywhere * weight)[:, UNITS.index("objects")].tolist()
-            for batch, row, objects in zip(batches, (counts * weight).tolist(), of_all, strict=True):
-                batch["shares"] = {**dict(zip(UNITS, row, strict=True)), OBJECTS_OF_ALL: objects}
+                dist.all_reduce(total)
+            shares = counts.double() * len(batches) * processes / total.cpu().clamp(min=1)
+            for batch, row in zip(batches, shares.tolist(), strict=True):
+                batch["shares"] = dict(zip(UNITS, row, strict=True))
         return batches, num_items
 
     def compute_loss(

@@ -150,6 +150,23 @@ def test_alignment_of_equal_labels_stays_in_bounds(make_model, processor, tmp_pa
     assert terms[0] < 10 * terms[1]
 
 
+def test_alignment_of_a_sample_does_not_depend_on_its_neighbours(make_model, processor, scenes, tmp_path):
+    """The unit was the variance of the labels in a micro-batch: accumulated singles were another step than a batch."""
+    model = make_model()
+    arguments = DeSa2VATrainingArguments(
+        output_dir=str(tmp_path), language_model="full", use_cpu=True, weights={"alignment": 1.0, "text_mask": 1.0}
+    )
+    objective = build_objective(model, arguments, LOSS, processor, LabelReader(model, processor.tokenizer)).train()
+    objective(**processor.collate(scenes[2:]))
+    objective.end_step()
+    terms = [
+        objective(**processor.collate(part))["terms"]["alignment"] for part in (scenes[:2], scenes[:1], scenes[1:2])
+    ]
+    counts = [sum(len(one.masks) for one in scene.conversations) for scene in scenes[:2]]
+    mean = sum(term * count for term, count in zip(terms[1:], counts, strict=True)) / sum(counts)
+    torch.testing.assert_close(mean, terms[0], rtol=1e-4, atol=0)
+
+
 def test_unknown_loss_terms_are_named(tmp_path):
     """A misspelt weight would silently count zero."""
     with pytest.raises(ValueError, match="visual_msk"):

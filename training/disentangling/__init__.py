@@ -2,7 +2,15 @@
 
 from .auxiliary import AuxiliaryNetworks
 from .discriminators import Discriminator
-from .feature_queue import FeatureQueue
+from .feature_queue import FeatureQueue, gather_rows
 from .gradient_reversal import AdversarialSchedule
+from .standardisation import RunningStandardisation
 
-__all__ = ["AdversarialSchedule", "AuxiliaryNetworks", "Discriminator", "FeatureQueue"]
+__all__ = [
+    "AdversarialSchedule",
+    "AuxiliaryNetworks",
+    "Discriminator",
+    "FeatureQueue",
+    "RunningStandardisation",
+    "gather_rows",
+]

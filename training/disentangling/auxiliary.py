@@ -13,8 +13,9 @@ the opposite answer instead, which has a gradient where they are certain.
 
 One training step, as the trainer tells it: `model_terms` joins the loss; after the optimizer step `gather` brings the
 detached features of all processes together; every k steps `update_terms` on them trains the networks, and
-`club_update` q some more; then `remember` feeds the queue and the statistics. `model_terms` and `gather` talk to other
-processes, so every process has to call them; the rest is the same everywhere.
+`club_update` q some more; then `remember` feeds the queue and the statistics. `gather` alone talks to other
+processes, so every process has to call it. Terms for the model are means over objects that know nothing of each other,
+only of the queue and the statistics as the step found them: micro-batches and processes add up to one batch.
 """
 
 import math
@@ -25,11 +26,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import ParametrizationList
 
 from .club import GaussianMixtureCLUB
 from .discriminators import Discriminator
 from .drift import FeatureDrift
-from .feature_queue import FeatureQueue, gather_rows, own_among_all
+from .feature_queue import FeatureQueue, gather_rows
 from .gradient_reversal import adversarial_strength, reverse_gradient, scale_gradient
 from .offline import offline_estimate
 
@@ -43,14 +45,22 @@ REMEMBERED_ROWS = 64  # of those, how many q learns from beside those of the ste
 
 @contextmanager
 def frozen(module: nn.Module) -> Iterator[nn.Module]:
-    """Within the block no parameter of `module` takes a gradient, while its inputs do."""
+    """Within the block no parameter of `module` takes a gradient, while its inputs do, and the power iteration of a
+    spectral norm rests: it would go on with every micro-batch, and the next one meet other networks.
+    """
     before = [parameter.requires_grad for parameter in module.parameters()]
+    norms = [part for part in module.modules() if isinstance(part, ParametrizationList)]
+    training = [norm.training for norm in norms]
     module.requires_grad_(False)
+    for norm in norms:
+        norm.eval()
     try:
         yield module
     finally:
         for parameter, flag in zip(module.parameters(), before, strict=True):
             parameter.requires_grad_(flag)
+        for norm, flag in zip(norms, training, strict=True):
+            norm.train(flag)
 
 
 class AuxiliaryNetworks(nn.Module):
@@ -120,9 +130,9 @@ class AuxiliaryNetworks(nn.Module):
             `adversarial`: the discriminators' loss on decoupled features. `"reversal"`: for their own answer, the
             gradient arrives reversed, 0 where they are certain; `"non_saturating"`: for the opposite answer, large
             where they are certain. Both are log 4 where they are undecided. `club`: the estimate of Eq. 6 in nats per
-            dimension, 0 where it is below: there q errs, and following it further would only turn the sign of a
-            correlation. Above `2 exp(bound)`, where standardised features cannot take it, no gradient. A connected
-            zero before the statistics are known, and no gradient before `club_start`.
+            dimension, 0 while that of the remembered pairs is below: there q errs, and following it further would
+            only turn the sign of a correlation. Above `2 exp(bound)`, where standardised features cannot take it, no
+            gradient. A connected zero before the statistics are known, and no gradient before `club_start`.
 
         Raises:
             ValueError: where a feature is missing or has the wrong shape.
@@ -140,10 +150,16 @@ class AuxiliaryNetworks(nn.Module):
         connected = 0.0 * (visual.sum() + text.sum())
         if not self.club.ready:
             return connected
-        visual, text = own_among_all(torch.stack([visual, text], dim=1)).unbind(dim=1)
-        estimate = self.club.mutual_information(visual, text, self.queue.negatives(RECENT_ROWS)) / self.club.dim
-        term = estimate.clamp(0.0, 2.0 * math.exp(self.club.log_variance_bound))
-        return term if int(self.steps) >= self.club_start else connected + term.detach()
+        negatives = self.queue.negatives(RECENT_ROWS)
+        estimate = self.club.mutual_information(visual, text, negatives)
+        with torch.no_grad():  # of one micro-batch the sign is chance, and another division would have another
+            known = estimate if negatives is None else self.club.mutual_information(*reversed(negatives))
+        if known <= 0:
+            return connected
+        learns = int(self.steps) >= self.club_start and known < self.club.dim * 2.0 * math.exp(
+            self.club.log_variance_bound
+        )
+        return (estimate if learns else connected + estimate.detach()) / self.club.dim
 
     def update_terms(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         """Terms the auxiliary networks minimise; features are detached, so no gradient reaches the model.

@@ -148,22 +148,39 @@ class GaussianMixtureCLUB(nn.Module):
             h_t: `(O, C)`.
             negatives: text and visual features `(Q, C)` of other objects, without gradient. Each h_v meets every other
                 text, and each h_t every other visual. Without them all pairs (i, j), i != j, of the batch stand for
-                the product of the marginals.
+                the product of the marginals. They also stand for the population when the statistics are derived, so
+                with them the estimate and its gradient are means over objects: parts of a step add up.
 
         Returns:
             Scalar; an exact, connected zero where there is no pair (O = 0, or O = 1 without negatives).
         """
         if len(h_v) == 0 or (negatives is None and len(h_v) < 2):
             return 0.0 * (h_v.float().sum() + h_t.float().sum())
-        joint = self.log_likelihood(h_v, h_t).mean()
         if negatives is None:
-            pairs = self.pairwise_log_likelihood(h_v, h_t)
-            other = ~torch.eye(len(h_v), dtype=torch.bool, device=pairs.device)
-            return joint - pairs[other].mean()
+            return self._of_all_pairs(h_v, h_t) + self._through_statistics(h_v, h_t, h_v, h_t)
         text, visual = negatives
+        joint = self.log_likelihood(h_v, h_t).mean()
         product = self.pairwise_log_likelihood(h_v, text).mean() + self.pairwise_log_likelihood(visual, h_t).mean()
         # Either mean estimates the product, but its gradient reaches one side only: values average, gradients add.
-        return joint - (product - 0.5 * product.detach())
+        estimate = joint - (product - 0.5 * product.detach())
+        return estimate + self._through_statistics(h_v, h_t, visual, text)
+
+    def _of_all_pairs(self, h_v: Tensor, h_t: Tensor) -> Tensor:
+        """The estimate of rows among themselves: the product is that of all pairs (i, j), i != j."""
+        pairs = self.pairwise_log_likelihood(h_v, h_t)
+        other = ~torch.eye(len(h_v), dtype=torch.bool, device=pairs.device)
+        return self.log_likelihood(h_v, h_t).mean() - pairs[other].mean()
+
+    def _through_statistics(self, h_v: Tensor, h_t: Tensor, visual: Tensor, text: Tensor) -> Tensor:
+        """A zero with the gradient that rows have by the statistics, of which `visual`, `text` (Q, C) are samples."""
+        learns = torch.is_grad_enabled() and (h_v.requires_grad or h_t.requires_grad)
+        if self.text_statistics is None or len(text) < 2 or not learns:
+            return h_t.new_zeros(())
+        own, samples = [self._standard(rows, None) for rows in (h_v, h_t)], [visual.detach(), text.detach()]
+        samples = [rows.to(own[0].dtype).requires_grad_() for rows in samples]
+        gradients = torch.autograd.grad(self._of_all_pairs(*samples), samples)
+        sides = zip((self.visual_statistics, self.text_statistics), own, samples, gradients, strict=True)
+        return sum(statistics.pull(rows, old.detach(), gradient) for statistics, rows, old, gradient in sides)
 
 
 __all__ = ["GaussianMixtureCLUB"]

@@ -11,22 +11,6 @@ from torch import Tensor, nn
 
 
 @torch.no_grad()
-def _rows_of_each(rows: Tensor) -> list[Tensor]:
-    """The rows of every process, by rank, without gradient."""
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
-        return [rows.detach()]
-    count = torch.tensor([len(rows)], device=rows.device)
-    counts = [torch.zeros_like(count) for _ in range(dist.get_world_size())]
-    dist.all_gather(counts, count)
-    sizes = [int(n) for n in torch.cat(counts).tolist()]
-    padded = rows.new_zeros((max(sizes), *rows.shape[1:]))
-    parts = [torch.empty_like(padded) for _ in sizes]
-    if padded.numel():
-        padded[: len(rows)] = rows
-        dist.all_gather(parts, padded)
-    return [part[:size] for part, size in zip(parts, sizes, strict=True)]
-
-
 def gather_rows(rows: Tensor) -> Tensor:
     """Concatenates the rows of all processes in the order of their ranks; their numbers may differ.
 
@@ -38,16 +22,18 @@ def gather_rows(rows: Tensor) -> Tensor:
     Returns:
         `(sum of n, C)` without gradient.
     """
-    return torch.cat(_rows_of_each(rows))
-
-
-def own_among_all(rows: Tensor) -> Tensor:
-    """The same with the gradient of the own rows: what is made of it is the same on every process, and the gradients
-    of all processes add up to that of one that holds all rows. A collective call.
-    """
-    parts = _rows_of_each(rows)
-    parts[dist.get_rank() if len(parts) > 1 else 0] = rows
-    return torch.cat(parts)
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return rows.detach()
+    count = torch.tensor([len(rows)], device=rows.device)
+    counts = [torch.zeros_like(count) for _ in range(dist.get_world_size())]
+    dist.all_gather(counts, count)
+    sizes = [int(n) for n in torch.cat(counts).tolist()]
+    padded = rows.new_zeros((max(sizes), *rows.shape[1:]))
+    parts = [torch.empty_like(padded) for _ in sizes]
+    if padded.numel():
+        padded[: len(rows)] = rows
+        dist.all_gather(parts, padded)
+    return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
 
 class FeatureQueue(nn.Module):
@@ -122,4 +108,4 @@ class FeatureQueue(nn.Module):
         return kept[:, 0], kept[:, 1]
 
 
-__all__ = ["FeatureQueue", "gather_rows", "own_among_all"]
+__all__ = ["FeatureQueue", "gather_rows"]

@@ -17,11 +17,10 @@ class RunningStandardisation(nn.Module):
 
     The statistics are buffers: they belong to the state dict, and a resumed training continues with them.
 
-    Their *values* are running, for a device sees few rows a step; their *gradient* is that of the batch, as if its
-    rows were the population. Without it a loss could fall by shrinking features faster than the statistics follow,
-    and would pull at the scale for ever. A row does not count towards the statistics that standardise it: in a batch
-    of O rows that would take 1 / O of every gradient away, and all of it from a single row. A single row therefore
-    sees constants.
+    Their *values* are running, for a device sees few rows a step; their *gradient* is that of a population of which
+    every row is one of many (`pull`). Without it a loss could fall by shrinking features faster than the statistics
+    follow, and would pull at the scale for ever. How strongly a loss wants the statistics moved is read from
+    remembered rows, not from those of a micro-batch: so a row has the same gradient alone and among others.
 
     Args:
         dim: width C of the rows.
@@ -64,23 +63,32 @@ class RunningStandardisation(nn.Module):
         Returns:
             `(N, C)`, of mean 0 and variance 1 over the recent past.
         """
-        mean, variance = self.mean.to(rows.dtype), self.variance.to(rows.dtype)
-        variance = variance.clamp(min=FLOOR * float(variance.mean()))
-        centred = rows - mean
-        if len(rows) > 1 and rows.requires_grad:
-            mean = mean + _gradient_only(_mean_of_others(rows))
-            variance = variance + _gradient_only(_mean_of_others(centred.square()))
-        return (rows - mean) / (variance + torch.finfo(torch.float32).tiny).sqrt()
+        mean, variance = self._moments(rows.dtype)
+        return (rows - mean) / variance.sqrt()
 
+    def _moments(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        mean, variance = self.mean.to(dtype), self.variance.to(dtype)
+        return mean, variance.clamp(min=FLOOR * float(variance.mean())) + torch.finfo(torch.float32).tiny
 
-def _mean_of_others(rows: Tensor) -> Tensor:
-    """For every row the mean of all other rows."""
-    return (rows.sum(0) - rows) / (len(rows) - 1)
+    def pull(self, rows: Tensor, remembered: Tensor, gradient: Tensor) -> Tensor:
+        """The way of a loss through the statistics, which `forward` takes for constants: a zero with that gradient.
 
+        With z the standardised rows and g the gradient at z, `forward` alone gives a row `g / s`, and this adds
+        `-(E[g] + z E[g z]) / s`. It is a mean over rows, so its parts add up however rows are divided.
 
-def _gradient_only(value: Tensor) -> Tensor:
-    """A zero with the gradient of `value`."""
-    return value - value.detach()
+        Args:
+            rows: `(N, C)`, those that learn.
+            remembered: `(Q, C)`, samples of the population.
+            gradient: `(Q, C)`, of the loss of the samples with regard to them, the statistics being constants.
+
+        Returns:
+            Scalar 0.
+        """
+        mean, variance = self._moments(rows.dtype)
+        at_mean = -gradient.sum(0)
+        at_variance = -0.5 * (gradient * (remembered - mean)).sum(0) / variance
+        moved = (at_mean * rows + at_variance * (rows - mean).square()).sum(1).mean()
+        return moved - moved.detach()
 
 
 __all__ = ["RunningStandardisation"]

@@ -16,7 +16,7 @@ from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 from desa2va.modeling_desa2va.objects import pair_with_frames
 from desa2va.modeling_desa2va.outputs import DeSa2VAOutput, MaskPass, MaskPrediction
 from desa2va.training.arguments import MaskLossArguments
-from desa2va.training.disentangling import FeatureQueue
+from desa2va.training.disentangling import FeatureQueue, RunningStandardisation, gather_rows
 from desa2va.training.label_states import LabelReader
 from desa2va.training.losses import iou_score_loss, mask_iou, object_score_loss, orthogonality_loss
 from desa2va.training.mask_targets import mask_targets
@@ -99,7 +99,10 @@ class DecouplingObjective(Objective):
         self.temporal = TemporalTerms(model.config, weights, shuffled_share) if wanted else None
         compared = weights.get("orthogonality", 0) > 0 and model.segmenter.text_decoder is not None
         self.memory = FeatureQueue(memory_size, model.config.prompt_dim) if compared else None
+        aligned = weights.get("alignment", 0) > 0 and model.segmenter.text_decoder is not None
+        self.label_statistics = RunningStandardisation(model.config.prompt_dim) if aligned else None
         self._tokens: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self._labels: list[torch.Tensor] = []
 
     def compute(self, **batch: Any) -> dict[str, Any]:
         """Terms of METHOD section 5; metrics `fused_iou`, `text_iou`, `visual_iou`, `gate`, `order_accuracy`."""
@@ -117,7 +120,7 @@ class DecouplingObjective(Objective):
             self._mask_terms(output, targets, terms, metrics)
         if has_text:
             features = self._features(output)
-            if self.weights.get("alignment", 0) and output.label_prompts is not None:
+            if self.label_statistics is not None and output.label_prompts is not None:
                 terms["alignment"] = self._alignment(output)
         if self.temporal is not None:
             for part, more in zip((terms, metrics), self.temporal(self.model, batch, output), strict=True):
@@ -186,7 +189,11 @@ class DecouplingObjective(Objective):
         return value
 
     def end_step(self) -> None:
-        """Remembers the mask tokens of the step, of all processes."""
+        """Remembers the mask tokens and label prompts of the step, of all processes."""
+        if self.label_statistics is not None:
+            nothing = self.label_statistics.mean.expand(0, -1)
+            self.label_statistics.observe(gather_rows(torch.cat([nothing, *self._labels])))
+            self._labels = []
         if self.memory is not None:
             nothing = self.memory.rows[:0, 0]
             text, visual = (torch.cat([nothing, *(pair[side] for pair in self._tokens)]) for side in (0, 1))
@@ -204,18 +211,22 @@ class DecouplingObjective(Objective):
             "real_visual": output.visual_anchor,
         }
 
-    @staticmethod
-    def _alignment(output: DeSa2VAOutput) -> torch.Tensor:
-        """Distance of h_t to the label prompt it should replace, in units of the label prompts' variance.
+    def _alignment(self, output: DeSa2VAOutput) -> torch.Tensor:
+        """Distance of h_t to the label prompt it should replace, in units of the label prompts' variance in the steps
+        before; in the first step in units of their mean square.
 
-        Objects of one request share their label: alone in a batch they have no variance at all, and the quotient would
-        grow a million times. A quarter of the mean square is the least that is divided by.
+        Objects of one request may be all there are and share their label: they have no variance at all, and the
+        quotient would grow a million times. A quarter of the mean square is the least that is divided by.
         """
         target = output.label_prompts.detach().float()
-        least = (0.25 * target.square().mean()).clamp(min=1e-6)
-        variance = torch.maximum(target.var(dim=0).mean(), least) if len(target) > 1 else least
+        unit = target.square().mean()
+        if self.label_statistics.ready:
+            mean, variance = self.label_statistics.mean, self.label_statistics.variance
+            unit = torch.maximum(variance.mean(), 0.25 * (variance + mean.square()).mean())
+        if self.training:
+            self._labels.append(target)
         prompts = output.text_prompts.float()
-        return F.mse_loss(prompts, target[:, None].expand_as(prompts)) / variance
+        return F.mse_loss(prompts, target[:, None].expand_as(prompts)) / unit.clamp(min=1e-6)
 
 
 def score_terms(

@@ -6,7 +6,6 @@ import math
 import pytest
 import torch
 
-from desa2va.training.disentangling import standardisation
 from desa2va.training.disentangling.auxiliary import FEATURES, AuxiliaryNetworks, frozen
 from desa2va.training.disentangling.discriminators import Discriminator
 from desa2va.training.disentangling.gradient_reversal import reverse_gradient
@@ -24,6 +23,19 @@ def quiet(pairing="crossed", **options):
 def make_features(number=5, seed=1):
     generator = torch.Generator().manual_seed(seed)
     return {key: torch.randn(number, DIM, generator=generator).requires_grad_() for key in FEATURES}
+
+
+def alike(number, seed):
+    """Features whose text is their visual side and a little noise."""
+    features = {key: value.detach() for key, value in make_features(number, seed).items()}
+    return {**features, "text": features["visual"] + 0.3 * features["text"]}
+
+
+def sharing(networks):
+    """The networks with a q that expects text like visual, and remembered pairs that are so: the term is there."""
+    torch.nn.init.eye_(networks.club.linear.weight)
+    networks.remember(alike(16, seed=30))
+    return networks
 
 
 def gradients(loss, features):
@@ -179,14 +191,26 @@ def test_frozen_restores_what_was_frozen_before():
     assert [parameter.requires_grad for parameter in networks.parameters()] == before
 
 
-def test_club_term_is_clamped_and_raw_estimate_reported():
-    """Unfitted q: a negative estimate is chance, not independence to be enlarged; the log shows it as it is."""
-    networks, signs = quiet(), set()
-    networks.remember(make_features(12, seed=30))
-    for seed in range(20):
-        features = make_features(3, seed=seed)
-        raw, term = networks.metrics(features)["mutual_information"], networks.model_terms(features)["club"]
-        assert term.item() == pytest.approx(max(raw.item(), 0.0), abs=1e-6)
+def test_only_the_networks_own_step_moves_their_spectral_norm():
+    """Its power iteration went on with every micro-batch: the second one played against another discriminator."""
+    networks, features = quiet(spectral_norm=True), make_features()
+    state = copy.deepcopy(networks.state_dict())
+    first, second = (networks.model_terms(features)["adversarial"] for _ in range(2))
+    assert torch.equal(first, second)
+    assert all(torch.equal(value, state[name]) for name, value in networks.state_dict().items())
+    networks.update_terms(features)
+    assert not all(torch.equal(value, state[name]) for name, value in networks.state_dict().items())
+
+
+@pytest.mark.parametrize("believed", [1.0, -1.0])
+def test_club_term_is_that_of_rows_while_remembered_pairs_share_something(believed):
+    """A negative estimate of the remembered pairs is q's error, and no term; one of the rows at hand is chance."""
+    networks, features, signs = sharing(quiet()), alike(3, seed=5), set()
+    networks.club.linear.weight.data.mul_(believed)
+    for sign in (1.0, -1.0):
+        rows = {**features, "text": sign * features["text"]}
+        raw, term = networks.metrics(rows)["mutual_information"], networks.model_terms(rows)["club"]
+        assert term.item() == pytest.approx(raw.item() if believed > 0 else 0.0, abs=1e-6)
         signs.add(raw.item() > 0)
     assert signs == {True, False}
 
@@ -203,10 +227,10 @@ def test_club_waits_for_its_statistics():
 
 def test_club_start_lets_q_learn_first():
     """The first steps move q alone; the count belongs to the state, so a resumed run does not wait again."""
-    networks, features = quiet(club_start=2), make_features()
+    networks, features = sharing(quiet(club_start=3)), make_features()
     forces, learned = [], []
     for seed in range(3):
-        networks.remember(make_features(12, seed=3 + seed))
+        networks.remember(alike(12, seed=3 + seed))
         seen = [make_features(5, seed=i) for i in range(20)]
         terms = [networks.model_terms(one)["club"] for one in seen]
         assert max(term.item() for term in terms) > 0
@@ -220,7 +244,7 @@ def test_club_start_lets_q_learn_first():
         learned.append(networks.update_terms(features)["club_nll"].item() != 0)
     assert forces == [False, True, True]
     assert learned == [True] * 3
-    assert int(networks.state_dict()["steps"]) == 3
+    assert int(networks.state_dict()["steps"]) == 4
 
 
 def test_statistics_follow_all_that_is_remembered():
@@ -242,36 +266,23 @@ def test_parts_of_the_game_add_up_over_micro_batches(pairing, adversarial_loss):
     torch.testing.assert_close(total, networks.model_terms(features)["adversarial"])
 
 
-def test_club_gradient_adds_up_over_processes(monkeypatch):
-    """Two processes with 4 and 1 objects, each weighed by its share of the mean 2.5, give the gradient of all five.
-
-    That of the statistics is each process' own, and equal in expectation only.
-    """
-    monkeypatch.setattr(standardisation, "_gradient_only", torch.zeros_like)
-    networks, seed = quiet(), 0
-    networks.remember(make_features(12, seed=3))
-
-    def terms():
-        features = make_features(5, seed)
-        parts = [{key: value[piece] for key, value in features.items()} for piece in (slice(4), slice(4, 5))]
-        shares = [networks.model_terms(part, num_objects=2.5)["club"] for part in parts]
-        return features, networks.model_terms(features)["club"], shares
-
-    while min(terms()[2]) == 0:  # the clamp at zero is for each process
-        seed += 1
+@pytest.mark.parametrize("sizes", [(4, 1), (1, 1, 1, 1, 1), (0, 5)])
+def test_club_gradient_adds_up_over_processes_and_micro_batches(sizes):
+    """Guards against a standardisation, and a clamp, that know the rows of one micro-batch."""
+    networks, features = sharing(quiet()), make_features(5)
+    whole = networks.model_terms(features)["club"]
+    pieces = [{key: rows.split(sizes)[part] for key, rows in features.items()} for part in range(len(sizes))]
+    parts = sum(networks.model_terms(piece, num_objects=5)["club"] for piece in pieces)
+    torch.testing.assert_close(parts, whole)
+    expected, found = gradients(whole, features), gradients(parts, features)
     for key in ("text", "visual"):
-        features, whole, shares = terms()
-        torch.testing.assert_close(sum(shares) / 2, whole)
-        torch.testing.assert_close(
-            gradients(sum(shares) / 2, features)[key], gradients(whole, features)[key], atol=1e-6, rtol=1e-4
-        )
+        assert expected[key].abs().sum() > 0
+        torch.testing.assert_close(found[key], expected[key], atol=1e-7, rtol=1e-5)
 
 
 def test_club_term_weighs_a_process_by_its_objects():
     """A process with 5 objects where 10 is the mean counts half; unweighted, few would count as much as many."""
-    networks = quiet()
-    networks.remember(make_features(12, seed=30))
-    features = next(one for one in map(make_features, [5] * 20, range(20)) if networks.model_terms(one)["club"] > 0)
+    networks, features = sharing(quiet()), make_features()
     torch.testing.assert_close(
         networks.model_terms(features, num_objects=10)["club"], 0.5 * networks.model_terms(features)["club"]
     )

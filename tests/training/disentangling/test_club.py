@@ -7,8 +7,8 @@ from itertools import combinations
 import pytest
 import torch
 
-from desa2va.training.disentangling import standardisation
 from desa2va.training.disentangling.club import GaussianMixtureCLUB
+from desa2va.training.disentangling.standardisation import RunningStandardisation
 
 
 def fit(club, draw, steps=300):
@@ -169,26 +169,35 @@ def test_estimate_is_that_of_the_closed_form_whatever_offset_and_scale(fitted_to
     assert estimate > -0.5 * math.log(0.19)
 
 
-def scale_and_shift_gradient(club, draw, batches=40, rows=8):
-    """Gradient of the estimate with regard to a common scale and shift of h_t, mean over small batches."""
-    total = torch.zeros(2, 4)
+def without_pull(self, rows, remembered, gradient):
+    """In place of `RunningStandardisation.pull`: statistics are constants."""
+    return rows.new_zeros(())
+
+
+def scale_and_shift_gradient(club, draw, rows, moved):
+    """Gradient of the estimate with regard to a common scale and shift of one side, mean over small batches."""
+    total, batches = torch.zeros(2, 4), 320 // rows
     for _ in range(batches):
         scale, shift = torch.ones(4, requires_grad=True), torch.zeros(4, requires_grad=True)
-        h_v, h_t = draw(rows)
-        negatives = draw(256)[1], draw(256)[0]
-        total += torch.stack(
-            torch.autograd.grad(club.mutual_information(h_v, scale * h_t + shift, negatives), (scale, shift))
-        )
+        pair, remembered = list(draw(rows)), draw(256)
+        pair[moved] = scale * pair[moved] + shift
+        estimate = club.mutual_information(*pair, remembered[::-1])
+        total += torch.stack(torch.autograd.grad(estimate, (scale, shift)))
     return (total / batches).abs().mean(1)
 
 
-def test_a_common_scale_or_shift_receives_no_force(fitted_to_nine_tenths, monkeypatch):
-    """Constants in place of the statistics' gradient would pay the model for shrinking ahead of the statistics."""
+@pytest.mark.parametrize("moved", [0, 1], ids=["h_v", "h_t"])
+@pytest.mark.parametrize("rows", [1, 8])
+def test_a_common_scale_or_shift_receives_no_force(fitted_to_nine_tenths, monkeypatch, rows, moved):
+    """Constants in place of the statistics' gradient would pay the model for shrinking ahead of the statistics.
+
+    In expectation, also where every row comes alone.
+    """
     club, draw = fitted_to_nine_tenths
     torch.manual_seed(2)
-    scale, shift = scale_and_shift_gradient(club, draw)
-    monkeypatch.setattr(standardisation, "_gradient_only", lambda value: torch.zeros_like(value))
-    shrinking, _ = scale_and_shift_gradient(club, draw)
+    scale, shift = scale_and_shift_gradient(club, draw, rows, moved)
+    monkeypatch.setattr(RunningStandardisation, "pull", without_pull)
+    shrinking, _ = scale_and_shift_gradient(club, draw, rows, moved)
     assert shrinking > 3.0
     assert scale < 0.25 * shrinking
     assert shift < 0.25 * shrinking
@@ -247,6 +256,42 @@ def test_value_and_gradient_with_negatives_are_those_of_equation_six(num_compone
             moved.append(equation_six(club, inputs @ other[0], inputs @ other[1]).item())
         differences.view(-1)[place] = (moved[0] - moved[1]) / (2 * step)
     torch.testing.assert_close(gradient, differences, rtol=1e-5, atol=1e-7)
+
+
+def standardised_equation_six(club, maps, inputs):
+    """Eq. 6 of a population with its exact moments, which move with the maps."""
+    sides = [inputs @ one for one in maps]
+    return equation_six(club, *((rows - rows.mean(0)) / rows.std(0, unbiased=False) for rows in sides))
+
+
+def test_lone_rows_have_the_gradient_of_equation_six_through_the_statistics(monkeypatch):
+    """Each of 200 objects comes alone, all are remembered: the mean of their gradients is that of Eq. 6 with exact
+    moments, but for 1 / 200. Rows that see the statistics as constants are far off.
+    """
+    torch.manual_seed(0)
+    club = GaussianMixtureCLUB(4, 2).double()
+    torch.nn.init.normal_(club.linear.weight, std=0.5)
+    maps, inputs = two_maps(200)
+    remembered = [(inputs @ one).detach() for one in maps]
+    for statistics, rows in zip((club.visual_statistics, club.text_statistics), remembered, strict=True):
+        statistics.mean.copy_(rows.mean(0))
+        statistics.variance.copy_(rows.var(0, unbiased=False))
+        statistics.count.fill_(200)
+    plain_club = copy.deepcopy(club)
+    plain_club.visual_statistics = plain_club.text_statistics = None
+    expected = torch.autograd.grad(standardised_equation_six(plain_club, maps, inputs), maps)[0]
+
+    def apart():
+        lone = [
+            club.mutual_information(state @ maps[0], state @ maps[1], (remembered[1], remembered[0]))
+            for state in inputs.split(1)
+        ]
+        found = torch.autograd.grad(sum(lone) / len(lone), maps)[0]
+        return ((found - expected).norm() / expected.norm()).item()
+
+    assert apart() < 0.02
+    monkeypatch.setattr(RunningStandardisation, "pull", without_pull)
+    assert apart() > 0.2
 
 
 def test_gradient_of_batches_is_that_of_all_pairs_in_expectation():

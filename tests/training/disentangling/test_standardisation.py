@@ -48,15 +48,44 @@ def test_a_dimension_that_never_moves_stays_finite():
     assert torch.isfinite(statistics(rows)).all()
 
 
-def test_a_single_row_sees_constants_and_others_do_not_see_themselves():
-    """A row that moved its own mean would lose its gradient: all of it where it is alone."""
+def pulled(statistics, rows, force):
+    """Gradient at `rows` (N, C) of the mean of `force(standardised)`, whose population the rows themselves are."""
+    samples = rows.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(force(statistics(samples)).mean(), samples)
+    rows = rows.detach().requires_grad_()
+    return torch.autograd.grad(
+        force(statistics(rows)).mean() + statistics.pull(rows, samples.detach(), gradient), rows
+    )[0]
+
+
+def test_the_gradient_is_that_of_exact_moments():
+    """The rows are the population: plain autograd through their mean and variance is the judge."""
     torch.manual_seed(0)
-    statistics = RunningStandardisation(2).double()
-    statistics.observe(torch.randn(50, 2).double())
-    row = torch.randn(1, 2).double().requires_grad_()
-    (gradient,) = torch.autograd.grad(statistics(row).sum(), row)
-    torch.testing.assert_close(gradient, statistics.variance.rsqrt().expand(1, 2))
-    rows = torch.randn(3, 2).double().requires_grad_()
-    (own,) = torch.autograd.grad(statistics(rows)[0].sum(), rows)
-    torch.testing.assert_close(own[0], statistics.variance.rsqrt())
-    assert own[1:].abs().sum() > 0
+    rows, statistics = 5.0 + 3.0 * torch.randn(20, 4).double(), RunningStandardisation(4).double()
+    statistics.observe(rows)
+    weight = torch.randn(4).double()
+
+    def force(standard):
+        return (weight * standard).sum(1).tanh() + (0.3 * standard.square()).sum(1).sin()
+
+    exact = rows.clone().requires_grad_()
+    standard = (exact - exact.mean(0)) / exact.var(0, unbiased=False).sqrt()
+    (expected,) = torch.autograd.grad(force(standard).mean(), exact)
+    found = pulled(statistics, rows, force)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(found.sum(0), torch.zeros(4).double())
+    torch.testing.assert_close((found * (rows - rows.mean(0))).sum(0), torch.zeros(4).double())
+
+
+def test_the_gradient_adds_up_over_parts_and_has_no_value():
+    """Guards against statistics whose gradient knows the rows of one micro-batch: a lone row saw constants."""
+    torch.manual_seed(0)
+    statistics, samples = RunningStandardisation(3).double(), torch.randn(30, 3).double()
+    statistics.observe(samples)
+    gradient, rows = torch.randn(30, 3).double(), torch.randn(8, 3).double().requires_grad_()
+    whole = statistics.pull(rows, samples, gradient)
+    parts = sum(len(part) / 8 * statistics.pull(part, samples, gradient) for part in rows.split([1, 5, 2]))
+    assert whole.item() == parts.item() == 0.0
+    gradients = [torch.autograd.grad(value, rows)[0] for value in (whole, parts)]
+    torch.testing.assert_close(*gradients)
+    assert gradients[0][0].abs().sum() > 0
