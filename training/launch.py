@@ -40,11 +40,17 @@ def check_launch(training: dict[str, Any], quantization: str | None = None) -> N
             "order in which they appear, and neither is the same in processes with and without objects; FSDP2 "
             "divides as much: accelerate launch --config_file examples/accelerate/fsdp2.yaml"
         )
-    # `accelerate launch --cpu --num_processes 2` prepares for several processes and starts one.
-    if "MASTER_ADDR" in os.environ and "ACCELERATE_MIXED_PRECISION" in os.environ and "WORLD_SIZE" not in os.environ:
+    if one_was_started():
         raise ValueError(
             "accelerate launch was asked for several processes and started one, as it does with --cpu: " + SEVERAL
         )
+
+
+def one_was_started() -> bool:
+    """Whether `accelerate launch` prepared for several processes and started one, as it does with `--cpu`."""
+    return (
+        "MASTER_ADDR" in os.environ and "ACCELERATE_MIXED_PRECISION" in os.environ and "WORLD_SIZE" not in os.environ
+    )
 
 
 def _fsdp_options(training: dict[str, Any]) -> dict[str, Any] | None:
@@ -110,4 +116,4 @@ def _is_yes(value: Any) -> bool:
     return str(value).lower() in ("1", "true", "yes", "on", "y", "t")
 
 
-__all__ = ["SEVERAL", "check_launch", "check_processes"]
+__all__ = ["SEVERAL", "check_launch", "check_processes", "one_was_started"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,14 +61,13 @@ def run_many(args: argparse.Namespace) -> int:
             name = NAMES.get(option, f"--{option.replace('_', '-')}")
             raise ValueError(f"{name} is for one picture or video, not for many")
     from desa2va.bulk.run import begin_run, run_items
-    from desa2va.eval.benchmarks.processes import own_device
+    from desa2va.eval.benchmarks.processes import launched, own_device
 
     items, settings, out = _items(args), _settings(args), Path(args.out).expanduser()
     begin_run(out, {**settings.about, "items": items.identity})  # what is wrong shows before the model is loaded
     args.device = own_device(args.device)
     model, processor = load_model(args)
-    rank, count = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    report = run_items(model, processor, items, out, settings, rank, count)
+    report = run_items(model, processor, items, out, settings, *launched())
     print(
         f"{out}: {report['done']} of {report['items']} done, {report['failed']} failed, {report['left']} left; "
         f"{report['objects']} objects"

@@ -6,6 +6,7 @@ answers are complete. (Engineering; no paper section.)
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,9 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
+from desa2va.training.launch import one_was_started
+
+logger = logging.getLogger(__name__)
 _PATIENCE = timedelta(days=30)  # the last process may have hours of videos left when the first is done
 
 
@@ -39,10 +43,20 @@ class Processes:
             dist.barrier()
 
 
+def launched() -> tuple[int, int]:
+    """Number of this process and count of all, as a launcher tells them; one alone without a launcher."""
+    if one_was_started():
+        logger.warning(
+            "accelerate launch was asked for several processes and started one, as it does with --cpu: this one does "
+            "all the work; on CPUs torchrun --nproc_per_node N -m PROGRAM starts several"
+        )
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
 @contextmanager
 def joined_processes() -> Iterator[Processes]:
-    """The processes that a launcher started; one alone without a launcher."""
-    count = int(os.environ.get("WORLD_SIZE", "1"))
+    """The processes that a launcher started."""
+    _, count = launched()
     if count == 1:
         yield Processes()
         return
@@ -60,4 +74,4 @@ def own_device(device: str | None) -> str | None:
     return f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
 
 
-__all__ = ["Processes", "joined_processes", "own_device"]
+__all__ = ["Processes", "joined_processes", "launched", "own_device"]
