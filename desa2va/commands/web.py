@@ -46,16 +46,21 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve the page until a signal."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # nothing leaves this machine
+    os.environ["GRADIO_RUN_HISTORY"] = "False"  # nor stays in the browser
     with tempfile.TemporaryDirectory(prefix="desa2va-web-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder  # read by gradio when it is imported
         try:
+            from starlette.middleware import Middleware
+
+            from desa2va.web.door import Door
             from desa2va.web.page import CSS, build
         except ImportError as error:
             raise ImportError(f"the page needs more packages ({error}): pip install 'desa2va[web]'") from error
         from desa2va.serving.engine import Engine
         from desa2va.web.visitors import Visitors
 
-        if args.host not in _LOOPBACK:
+        local = args.host in _LOOPBACK
+        if not local:
             print(f"desa2va: warning: everybody who reaches {args.host} may use this page", file=sys.stderr)
         limits = _limits(args)
         model, processor = load_model(args)
@@ -70,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
                 max_file_size=limits.body_bytes,
                 footer_links=[],
                 css=CSS,
+                app_kwargs={"middleware": [Middleware(Door, folder, limits, _LOOPBACK if local else None)]},
             )
         finally:
             page.close(verbose=False)

@@ -75,8 +75,7 @@ class Guard:
 
     def _refusal(self, scope: dict[str, Any]) -> JSONResponse | None:
         headers = dict(scope["headers"])
-        host = re.sub(r":\d*$", "", headers.get(b"host", b"").decode("latin-1")).strip("[]")
-        if self.hosts is not None and host not in self.hosts:
+        if self.hosts is not None and host_of(scope) not in self.hosts:
             return problem(421, f"this service is asked for as {self.hosts[0]}")
         if self.token is not None and scope["path"] not in _OPEN_ROUTES:
             given = headers.get(b"authorization", b"")
@@ -109,6 +108,12 @@ class Guard:
             return message
 
         return counted
+
+
+def host_of(scope: dict[str, Any]) -> str:
+    """The name under which a request asks for this machine, without a port."""
+    host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+    return re.sub(r":\d*$", "", host).strip("[]")
 
 
 def problem(status: int, sentence: str, **headers: str) -> JSONResponse:
@@ -165,4 +170,4 @@ def _failed(request: Request, error: Exception) -> JSONResponse:
     return problem(500, "something went wrong in the service; its log says what")
 
 
-__all__ = ["Guard", "add_error_handlers", "problem"]
+__all__ = ["Guard", "add_error_handlers", "host_of", "problem"]

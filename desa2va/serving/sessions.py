@@ -23,10 +23,10 @@ class UnknownSessionError(LookupError):
 
 
 class _Entry:
-    """One session. `used`: when it was last touched. `busy`: somebody works with it."""
+    """One session. `used`: when last touched. `busy`: somebody works with it. `ended`: goes when that is done."""
 
     def __init__(self, session: Any) -> None:
-        self.session, self.used, self.busy = session, time.monotonic(), False
+        self.session, self.used, self.busy, self.ended = session, time.monotonic(), False, False
 
 
 class SessionStore:
@@ -79,13 +79,29 @@ class SessionStore:
         try:
             yield entry.session
         finally:
-            entry.used, entry.busy = time.monotonic(), False
+            with self._lock:
+                entry.used, entry.busy = time.monotonic(), False
+                if entry.ended:
+                    self._entries.pop(key, None)
+            if entry.ended:
+                entry.session.close()
 
     def close(self, key: str) -> None:
         """Closes a session; errors as `use`."""
-        with self.use(key) as session, self._lock:
+        with self.use(key):
+            self.end(key)
+
+    def end(self, key: str) -> None:
+        """Closes a session, now or when the one who works with it is done; nothing where there is none."""
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is None:
+                return
+            entry.ended = True
+            if entry.busy:
+                return
             del self._entries[key]
-            session.close()
+        entry.session.close()
 
     def expire(self) -> None:
         """Closes what nobody used for long."""
@@ -104,7 +120,7 @@ class SessionStore:
             entry.session.close()
 
     def _entry(self, key: str) -> _Entry:
-        if key not in self._entries:
+        if key not in self._entries or self._entries[key].ended:
             raise UnknownSessionError("there is no such session; it may have expired, open a new one")
         return self._entries[key]
 

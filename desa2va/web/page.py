@@ -6,6 +6,7 @@ What enters: the visitors. What leaves: a gradio page. (Engineering; no paper se
 from __future__ import annotations
 
 import html
+import json
 import logging
 import tempfile
 from collections.abc import Callable, Iterator
@@ -39,8 +40,7 @@ def build(visitors: Visitors, model_name: str, mcp: bool = False) -> gr.Blocks:
     Args:
         visitors: share it. model_name: shown at the top. mcp: offer `segment_picture` to agents.
     """
-    age = max(60, int(visitors.limits.session_seconds))
-    with gr.Blocks(title="DeSa2VA", analytics_enabled=False, delete_cache=(60, age)) as page:
+    with gr.Blocks(title="DeSa2VA", analytics_enabled=False) as page:
         gr.Markdown(f"## DeSa2VA\nWords and clicks to masks. Model: `{model_name}`")
         with gr.Row():
             with gr.Column(scale=3):
@@ -63,7 +63,7 @@ def _canvas() -> dict[str, Any]:
     with gr.Row():
         parts["scene"] = gr.Button("Example picture", size="sm", min_width=80, elem_id="scene")
         parts["clip"] = gr.Button("Example video", size="sm", min_width=80, elem_id="clip")
-    with gr.Accordion("Camera", open=False):
+    with gr.Accordion("Camera", open=False, elem_id="camera"):
         parts["camera"] = gr.Image(sources=["webcam"], type="numpy", show_label=False, format="png")
     parts["said"] = gr.Markdown("Open a picture or a video, or take an example.", elem_id="said")
     parts["picture"] = gr.Image(
@@ -86,6 +86,7 @@ def _words() -> dict[str, Any]:
     with gr.Row():
         parts["find"] = gr.Button("Find", variant="primary", min_width=80, elem_id="find")
         parts["ask"] = gr.Button("Ask", min_width=80, elem_id="ask")
+        parts["stop"] = gr.Button("Stop", visible=False, min_width=80, elem_id="silence")
     gr.Examples(
         ["the red object", "the triangle left of the cross", "What color is the small cross?"],
         parts["text"],
@@ -96,7 +97,7 @@ def _words() -> dict[str, Any]:
     parts["objects"] = gr.Radio([_NEW], value=_NEW, label="Clicks are for", elem_id="objects")
     parts["tool"] = gr.Radio(list(TOOLS), value=TOOLS[0], label="A click is", elem_id="tool")
     parts["name"] = gr.Textbox(label="Name of a new object", placeholder="optional", elem_id="name")
-    with gr.Accordion("Without a mouse; a mask of your own", open=False):
+    with gr.Accordion("Without a mouse; a mask of your own", open=False, elem_id="mouseless"):
         parts["marks"] = gr.Textbox(
             label="x y of a point, or x0 y0 x1 y1 of a box, then Enter", elem_id="marks", max_lines=1
         )
@@ -154,7 +155,7 @@ def _connect(visitors: Visitors, canvas: dict[str, Any], words: dict[str, Any], 
     edit(files["resume"].upload, Studio.resume, [files["resume"]])
     _connect_click(visitors, canvas["picture"], [words["tool"], name], shown, quiet)
     _connect_follow(visitors, canvas, shown, quiet)
-    words["ask"].click(_told(_asker(visitors)), [text, words["talk"]], [words["talk"], *shown], **quiet)
+    _connect_ask(visitors, words, shown, quiet)
     for part, what in (("export", Studio.export), ("save", lambda own: [own.save()])):
         write = _told(lambda visitor, what=what: gr.File(visitors.files(visitor, what), visible=True))
         files[part].click(write, [], files["written"], **quiet)
@@ -182,23 +183,35 @@ def _connect_follow(visitors: Visitors, canvas: dict[str, Any], shown: list[Any]
         except Exception as error:
             raise _page_error(error) from error
 
-    outputs = [*shown, canvas["stop"]]
-    started = canvas["follow"].click(follow, [canvas["direction"]], outputs, **quiet)
-    started.failure(lambda: gr.Button(visible=False), None, canvas["stop"], api_visibility="private")
+    started = canvas["follow"].click(follow, [canvas["direction"]], [*shown, canvas["stop"]], **quiet)
+    _connect_stop(visitors, canvas["stop"], started)
+
+
+def _connect_ask(visitors: Visitors, words: dict[str, Any], shown: list[Any], quiet: dict) -> None:
+    """A turn; `Stop` is heard while the answer is written."""
+
+    def ask(text: str, said: list[Any] | None, request: gr.Request) -> Iterator[list[Any]]:
+        yield [*[gr.skip()] * (1 + len(shown)), gr.Button(visible=True)]
+        try:
+            answer, view = visitors.ask(request.session_hash, text)
+        except Exception as error:
+            raise _page_error(error) from error
+        turns = [{"role": "user", "content": text}, {"role": "assistant", "content": answer}]
+        yield [gr.Chatbot([*(said or []), *turns], visible=True), *_shown(view), gr.Button(visible=False)]
+
+    outputs = [words["talk"], *shown, words["stop"]]
+    started = words["ask"].click(ask, [words["text"], words["talk"]], outputs, **quiet)
+    _connect_stop(visitors, words["stop"], started)
+
+
+def _connect_stop(visitors: Visitors, button: Any, started: Any) -> None:
+    """A button that is heard at once, and goes where what it would stop has failed."""
+    started.failure(lambda: gr.Button(visible=False), None, button, api_visibility="private")
 
     def stop(request: gr.Request) -> None:
         visitors.stop(request.session_hash)
 
-    canvas["stop"].click(stop, None, None, api_visibility="private", queue=False)
-
-
-def _asker(visitors: Visitors) -> Callable[..., list[Any]]:
-    def ask(visitor: str, text: str, said: list[Any] | None) -> list[Any]:
-        answer, view = visitors.work(visitor, lambda own: own.ask(text))
-        turns = [{"role": "user", "content": text}, {"role": "assistant", "content": answer}]
-        return [gr.Chatbot([*(said or []), *turns], visible=True), *_shown(view)]
-
-    return ask
+    button.click(stop, None, None, api_visibility="private", queue=False)
 
 
 def _told(what: Callable[..., Any]) -> Callable[..., Any]:
@@ -265,7 +278,7 @@ def _leaver(visitors: Visitors) -> Callable[..., None]:
 def _offer(visitors: Visitors) -> None:
     """The one step that agents may call."""
 
-    def segment_picture(picture: np.ndarray, text: str) -> tuple[np.ndarray, dict[str, Any]]:
+    def segment_picture(picture: np.ndarray, text: str) -> tuple[np.ndarray, str]:
         """Finds what a text names in a picture.
 
         Args:
@@ -273,20 +286,23 @@ def _offer(visitors: Visitors) -> None:
             text: what to find, for example: the red cup.
 
         Returns:
-            The picture with its masks, and boxes, scores and COCO run-length masks as JSON.
+            The picture with its masks, and JSON with the answer, boxes, scores and COCO run-length masks.
         """
         try:
             future = visitors.engine.ask(Question(picture, [text]))
             (result,) = future.result(visitors.limits.request_seconds).results
         except Exception as error:
             raise _page_error(error) from error
-        return result.plot(image=picture), result.to_dict()
+        return result.plot(image=picture), json.dumps(result.to_dict())
 
     with gr.Row(visible=False):
         gr.Button().click(
-            segment_picture, [gr.Image(format="png"), gr.Textbox()], [gr.Image(format="png"), gr.JSON()],
+            segment_picture,
+            [gr.Image(format="png"), gr.Textbox()],
+            [gr.Image(format="png"), gr.Textbox()],
             api_name="segment_picture",
-        )  # fmt: skip
+            queue=False,  # the line before the model is the engine's
+        )
 
 
 __all__ = ["CSS", "build"]

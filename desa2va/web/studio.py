@@ -8,7 +8,7 @@ model's thread (`Engine.call`). (Engineering; no paper section.)
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,8 +137,7 @@ class Studio:
         if not numbers:
             return self.show(f"Nothing was found: {answer.reason or answer.status}.")
         self.chosen = numbers[-1]
-        found = "1 object" if len(numbers) == 1 else f"{len(numbers)} objects"
-        return self.show(f"{found} found. {answer.text}{self._hint()}")
+        return self.show(f"{_objects(len(numbers))} found. {answer.text}{self._hint()}")
 
     def click(self, x: float, y: float, tool: str = TOOLS[0], name: str = "") -> View:
         """A click on the shown frame, in pixels of the source: on an object, beside it, or a corner of a box.
@@ -188,9 +187,11 @@ class Studio:
 
     def mark(self, name: str, points: Any = None, box: Any = None, mask: Any = None) -> View:
         """Corrects the chosen object on the shown frame, or makes a new one there, which is then the chosen one."""
-        place = (
-            f"frame {self.frame}" if points is None else f"frame {self.frame} at {points[0][0]:g}, {points[0][1]:g}"
-        )
+        place = f"frame {self.frame}"
+        if points is not None:
+            place += f" at {points[0][0]:g}, {points[0][1]:g}"
+        if box is not None:
+            place += " in {:g}, {:g} to {:g}, {:g}".format(*box)
         if self.chosen is None:
             (self.chosen,) = self.session.add(
                 points=points, boxes=box, masks=mask, frame=self.frame, name=name.strip() or None
@@ -229,10 +230,10 @@ class Studio:
 
     # ------------------------------------------------------------------------------------------------ words and files
 
-    def ask(self, text: str) -> tuple[str, View]:
+    def ask(self, text: str, stopped: Callable[[], bool] = lambda: False) -> tuple[str, View]:
         """The next turn of a conversation about the shown frame; the chosen object, where it has a mask, is marked.
 
-        Masks of the answer become objects.
+        Masks of the answer become objects. It ends early when `stopped` says so.
 
         Returns:
             The answer, and the page.
@@ -246,7 +247,7 @@ class Studio:
         known = {found.object_id: found.mask for found in self.session.result(self.frame).objects}
         mask = known.get(self.chosen)
         marks = {"masks": [mask]} if mask is not None and mask.any() else {"objects": []}
-        answer = self._talk.ask(text, "auto", **marks)
+        answer = self._talk.ask(text, "auto", **marks, stopping_criteria=[lambda *_, **__: stopped()])
         for found in answer.objects:
             if found.mask().any():
                 self.session.add(masks=found.mask(), frame=self.frame, name=found.phrase)
@@ -290,7 +291,7 @@ class Studio:
         session = DeSa2VASession.load(path, self._model, self._processor, self.session.video)
         self.session.close()
         self.session, self.chosen, self.corner = session, None, None
-        return self.show(f"Goes on with {len(session.objects)} objects.{self._hint()}")
+        return self.show(f"Goes on with {_objects(len(session.objects))}.{self._hint()}")
 
     def close(self) -> None:
         """Frees everything and removes the files; safe to call twice."""
@@ -312,8 +313,12 @@ def _open(content: bytes, limits: Limits) -> Any:
     """A picture or video as a `FrameSource` within the limits. As bytes, since a path could be a list of others."""
     if visual_kind(content) == "image":
         check_picture(content, limits)
-        return MemorySource([load_image(content, "the picture")], "picture")
-    return opened_video(content, "the video", limits)
+        return MemorySource([load_image(content, "picture")], "picture")
+    return opened_video(content, "video", limits)
+
+
+def _objects(count: int) -> str:
+    return "1 object" if count == 1 else f"{count} objects"
 
 
 def _words(text: str, what: str) -> str:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, TimeoutError
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from desa2va.serving.engine import Engine, QueueFullError
 from desa2va.serving.limits import Limits
-from desa2va.serving.sessions import BusyError, SessionStore, UnknownSessionError
+from desa2va.serving.sessions import SessionStore, UnknownSessionError
 
 from .studio import Studio, View
 
@@ -34,7 +34,7 @@ class Visitors:
         self.engine, self.limits = engine, limits
         self.store = SessionStore(limits.sessions, limits.session_seconds)
         self._keys: dict[str, str] = {}
-        self._stops: dict[str, threading.Event] = {}
+        self._stops: dict[threading.Event, str] = {}
         self._ended = threading.Event()
         threading.Thread(target=self._expire, name="desa2va-visitors", daemon=True).start()
 
@@ -83,8 +83,7 @@ class Visitors:
         Yields:
             How many frames are done, and the page; the last one tells how it ended. Errors as `work`.
         """
-        stop = self._stops[visitor] = threading.Event()
-        with self.store.use(self._key(visitor)) as studio:
+        with self._stoppable(visitor) as stop, self.store.use(self._key(visitor)) as studio:
             steps = self._call(lambda: studio.propagate(direction))
             done = 0
             try:
@@ -94,22 +93,26 @@ class Visitors:
             finally:
                 # Waited for without a limit: an iterator that is left open would refuse the next edit.
                 self.engine.call(steps.close, bounded=False).result()
-                self._stops.pop(visitor, None)
-            end = f"Stopped after {done} frames; Follow goes on." if stop.is_set() else f"{done} frames done."
+            end = f"Stopped after {_frames(done)}; Follow goes on." if stop.is_set() else f"{_frames(done)} done."
             yield done, self._call(lambda: studio.show(end))
 
+    def ask(self, visitor: str, text: str) -> tuple[str, View]:
+        """The next turn of the visitor's conversation, see `Studio.ask`; errors as `work`."""
+        with self._stoppable(visitor) as stop:
+            return self.work(visitor, lambda own: own.ask(text, stop.is_set))
+
     def stop(self, visitor: str) -> None:
-        """Ends `propagate` of the visitor after the frame at hand; nothing where nothing runs."""
-        if (event := self._stops.get(visitor)) is not None:
-            event.set()
+        """Ends what the visitor tracks after the frame at hand, and an answer after the word at hand."""
+        for event, owner in list(self._stops.items()):
+            if owner == visitor:
+                event.set()
 
     def leave(self, visitor: str) -> None:
-        """Frees what the visitor had; work that runs is stopped, and then freed when its time is over."""
+        """Frees what the visitor had; work that runs is stopped, and freed after the step at hand."""
         self.stop(visitor)
         key = self._keys.pop(visitor, None)
         if key is not None:
-            with suppress(UnknownSessionError, BusyError):
-                self.store.close(key)
+            self.store.end(key)
 
     def close(self) -> None:
         """Ends everything."""
@@ -121,6 +124,16 @@ class Visitors:
         if visitor not in self._keys:
             raise UnknownSessionError("open a picture or a video first; work that nobody touched for long is closed")
         return self._keys[visitor]
+
+    @contextmanager
+    def _stoppable(self, visitor: str) -> Iterator[threading.Event]:
+        stop = threading.Event()
+        self._stops[stop] = visitor
+        try:
+            yield stop
+        finally:
+            stop.set()  # an answer that nobody waits for any more
+            del self._stops[stop]
 
     def _call(self, what: Callable[[], Any]) -> Any:
         return self._wait(self.engine.call(what))
@@ -146,6 +159,10 @@ def sentence(error: Exception) -> str | None:
         text = str(error.args[0] if isinstance(error, LookupError) and error.args else error)
         return text[:1].upper() + text[1:].rstrip(".") + "."
     return None
+
+
+def _frames(count: int) -> str:
+    return "1 frame" if count == 1 else f"{count} frames"
 
 
 def _step(studio: Studio, steps: Iterator[int]) -> View | None:

@@ -16,6 +16,7 @@ import tempfile
 import warnings
 from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import av
@@ -46,28 +47,34 @@ class VideoFileSource:
     def __init__(self, path: str | os.PathLike | bytes, name: str = "video") -> None:
         self.path = self.name = name if isinstance(path, bytes) else os.fspath(path)
         self._content = path if isinstance(path, bytes) else None
+        self._downloaded: Any = None
         if self._content is None and is_url(self.path):
             self.name = shown_url(self.path)
             # Gone with this object. FFmpeg itself would wait for a mute server, or follow one that never ends.
             self._downloaded = tempfile.NamedTemporaryFile(prefix="desa2va-video-")  # noqa: SIM115
             download(self.path, self._downloaded, URL_MAX_BYTES)
             self._downloaded.flush()
-            self.path = self._downloaded.name
         self._resized = False
         try:
             self._scan()
             first = next(self._decode(0, 1), None)
         except (av.FFmpegError, IndexError, OverflowError) as error:
-            raise ValueError(f"{self.name}: can not be read as a video ({error})") from error
+            reason = getattr(error, "strerror", None) or error
+            raise ValueError(f"{self.name}: can not be read as a video ({reason})") from error
         if first is None:
             raise ValueError(f"{self.name}: the video holds no frame that can be decoded")
         self.height, self.width = _array(first[1], None).shape[:2]
 
-    def _open(self) -> Any:
-        """FFmpeg's container. Bytes, which come from anywhere, could be a list of other files: none is opened."""
-        if self._content is None:
-            return av.open(self.path, **_ANY_TITLE)
-        return av.open(io.BytesIO(self._content), options={"protocol_whitelist": "none"}, **_ANY_TITLE)
+    @contextmanager
+    def _open(self) -> Iterator[Any]:
+        """FFmpeg's container. What comes from anywhere could be a list of other files, of which none is opened."""
+        if self._content is None and self._downloaded is None:
+            with av.open(self.path, **_ANY_TITLE) as container:
+                yield container
+            return
+        stream = io.FileIO(self._downloaded.name) if self._content is None else io.BytesIO(self._content)
+        with stream, av.open(stream, options={"protocol_whitelist": "none"}, **_ANY_TITLE) as container:
+            yield container
 
     def _scan(self) -> None:
         """Reads length, time stamps and frame rate from the packets."""

@@ -84,6 +84,54 @@ def test_a_page_that_is_closed_while_it_tracks_gives_its_place_back(visit, demo)
     assert visitors.open("b", demo / "scene.png").frame == 0
 
 
+def test_whoever_leaves_in_the_middle_leaves_no_files(visit, demo):
+    """They stayed until nobody had touched them for long."""
+    visitors = visit(sessions=1)
+    visitors.open("a", demo / "clip.mp4")
+    folder = visitors.work("a", lambda own: own.folder)
+    visitors.work("a", lambda own: own.find("the red object"))
+    steps = visitors.propagate("a")
+    next(steps)
+    visitors.leave("a")
+    assert folder.exists()
+    with pytest.raises(TooManyError):
+        visitors.open("b", demo / "scene.png")
+    said = [view.said for _, view in steps]
+    assert said == ["Stopped after 1 frame; Follow goes on."]
+    assert not folder.exists()
+    assert visitors.open("b", demo / "scene.png").frame == 0
+
+
+def test_a_second_step_does_not_take_the_stop_of_the_first(visit, demo):
+    """After a second click on Follow, which is refused, Stop stopped nothing."""
+    visitors = visit()
+    visitors.open("a", demo / "clip.mp4")
+    visitors.work("a", lambda own: own.find("the red object"))
+    steps = visitors.propagate("a")
+    next(steps)
+    with pytest.raises(BusyError):
+        next(visitors.propagate("a"))
+    with pytest.raises(BusyError):
+        visitors.ask("a", "what color is this?")
+    visitors.stop("a")
+    assert [view.said for _, view in steps] == ["Stopped after 1 frame; Follow goes on."]
+
+
+def test_stop_ends_an_answer(visit, demo):
+    """A long answer held its visitor until it was given up, and the model longer."""
+    visitors = visit()
+    visitors.open("a", demo / "scene.png")
+    whole, _ = visitors.ask("a", "Describe the picture.")
+    visitors.open("a", demo / "scene.png")
+    words = iter([False, True])
+    cut, _ = visitors.work("a", lambda own: own.ask("Describe the picture.", lambda: next(words)))
+    assert cut != whole
+    assert whole.startswith(cut)
+    with visitors._stoppable("a") as stop:
+        assert not stop.is_set()
+    assert stop.is_set(), "nobody waits for it any more"
+
+
 def test_a_step_that_takes_too_long_is_given_up(visit, demo):
     """And the work is not handed out while the step still runs."""
     visitors = visit(request_seconds=0.3)

@@ -107,3 +107,14 @@ def test_a_video_behind_an_address_is_a_local_file(serve, tmp_path, write_video,
     assert grey(source.read([7, 2])) == [7, 2]
     assert source.name.endswith("/a.png")
     assert "secret" not in source.name
+
+
+def test_a_list_of_other_files_behind_an_address_is_not_followed(serve, tmp_path, write_video, monkeypatch):
+    """It was opened from the folder of temporary files, and showed whatever video lay beside it there."""
+    write_video(tmp_path / "neighbour.avi")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for text in ("ffconcat version 1.0\nfile 'neighbour.avi'\n", "ffconcat version 1.0\nfile 'missing.avi'\n"):
+        with pytest.raises(ValueError, match="can not be read as a video") as caught:
+            open_visual(serve(text.encode()))
+        assert ".avi" not in str(caught.value)
+        assert str(tmp_path) not in str(caught.value)
