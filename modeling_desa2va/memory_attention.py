@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from torch import nn
 from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoMemoryAttention
 
-# Attention scores that are held at once (float32, so 8 MB), and the fewest places of the frame they are made for.
+# Attention scores that are held at once (8 MB in float32), and the fewest places of the frame they are made for.
 SCORES_AT_ONCE = 1 << 21
-FEWEST_ROWS = 128
+FEWEST_ROWS = 256
 
 
 class LeanMemoryAttention(Sam2VideoMemoryAttention):
