@@ -48,7 +48,7 @@ class LeanMemoryAttention(Sam2VideoMemoryAttention):
             (1, O, g*g, C).
         """
         codes = current_vision_position_embeddings, memory_posision_embeddings
-        if None in codes or not self._by_hand(current_vision_features, memory):
+        if codes[0] is None or codes[1] is None or not self._by_hand(current_vision_features, memory):
             objects = memory.shape[1]
             return super().forward(
                 current_vision_features.expand(-1, objects, -1), memory, *codes, num_object_pointer_tokens
