@@ -11,11 +11,13 @@ error, and the others go on; none is begun after `--seconds`. `--device cpu --qu
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -25,12 +27,16 @@ import torch
 import desa2va
 
 from . import gpu_speed, scenarios
+from .gpu_answers import answer_seconds
 from .gpu_speed import gpu_fps
+from .gpu_training import lora_speeds
 from .parts import PartRunner, SkippedPartError
 from .random_models import random_model
 from .training_steps import STEPS, take_step
 
-PARTS = ("tests", "training", "answers_fp32", "answers_bf16", "speed_bf16", "speed_fp32", "speed_compiled")
+PARTS = ("tests", "training", "answers_fp32", "answers_bf16", "answers_replayed", "speed_replayed", "requests", "lora")
+PARTS += ("speed_bf16", "speed_compiled", "speed_fp32")
+PRESETS, LORA_PRESETS = ("1b", "4b", "8b", "26b"), ("1b", "4b")
 COMPARED = ("picture", "clicks_on_a_video", "video_consistent", "video_memory", "stream", "session")
 QUICK = ("picture", "stream", "session")
 LEAST_IOU = 0.99
@@ -43,6 +49,7 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", default="cuda", help="what is checked (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="few frames and small networks: tries the script itself")
     parser.add_argument("--parts", default=",".join(PARTS), help="some of %(default)s")
+    parser.add_argument("--json", type=Path, help="also written here after every part, should one never end")
     parser.add_argument("--seconds", type=float, default=420, help="no part is begun after so many (%(default)s)")
     options = parser.parse_args(arguments)
     options.parts = [part for part in options.parts.split(",") if part]
@@ -63,9 +70,14 @@ class GpuCheck(PartRunner):
 
     def __init__(self, options: argparse.Namespace) -> None:
         super().__init__(options.parts, torch.get_num_threads(), options.seconds)
-        self.device, self.quick = torch.device(options.device), options.quick
+        self.device, self.quick, self.json = torch.device(options.device), options.quick, options.json
         self.report = {"device": options.device, "quick": options.quick, **self.report}
         self.report["provenance"]["weights"] = "random, seed 0, where speed is measured; shipped elsewhere"
+
+    def write(self) -> None:
+        """Keeps the report as far as it has come, where it was asked for."""
+        if self.json is not None:
+            self.json.write_text(json.dumps(self.report, indent=1) + "\n", encoding="utf-8")
 
     def tests(self) -> dict[str, Any]:
         """The tests marked `gpu`, in a process of their own."""
@@ -100,9 +112,38 @@ class GpuCheck(PartRunner):
         """The same in bfloat16, which may differ more."""
         return self._answers("bf16", torch.bfloat16, 0.9)
 
+    def answers_replayed(self) -> dict[str, Any]:
+        """In float32 with networks recorded as CUDA graphs."""
+        if self.device.type == "cpu":
+            raise SkippedPartError("graphs are recorded on a GPU")
+        return self._answers("replayed", torch.float32, LEAST_IOU, replayed=True)
+
+    def requests(self) -> dict[str, Any]:
+        """Seconds of a request about five frames, with language models of the published sizes."""
+        return self._of_presets("requests", PRESETS, answer_seconds)
+
+    def lora(self) -> dict[str, Any]:
+        """LoRA fine-tuning with language models of the published sizes."""
+        return self._of_presets("lora", LORA_PRESETS, lora_speeds)
+
+    def _of_presets(
+        self, name: str, presets: tuple[str, ...], measure: Callable[[str, torch.device], dict[str, Any]]
+    ) -> dict[str, Any]:
+        figures = self.report.setdefault(name, {})
+        for preset in ("tiny",) if self.quick else presets:
+            with self._measured(figures, preset):
+                figures[preset] = measure(preset, self.device)
+            self.write()
+            gc.collect()
+        return {}
+
     def speed_bf16(self) -> dict[str, Any]:
         """Frames per second in bfloat16 autocast."""
         return self._speed("bf16", torch.bfloat16)
+
+    def speed_replayed(self) -> dict[str, Any]:
+        """Frames per second in bfloat16 autocast, networks recorded as CUDA graphs."""
+        return self._speed("replayed", torch.bfloat16, "replayed")
 
     def speed_fp32(self) -> dict[str, Any]:
         """Frames per second in float32."""
@@ -112,16 +153,20 @@ class GpuCheck(PartRunner):
         """Frames per second in bfloat16 autocast, networks compiled."""
         if self.device.type == "cpu":
             raise SkippedPartError("networks are compiled for a GPU")
-        return self._speed("compiled", torch.bfloat16, compiled=True)
+        return self._speed("compiled", torch.bfloat16, "compiled")
 
-    def _answers(self, name: str, dtype: torch.dtype, least: float) -> dict[str, Any]:
+    def _answers(self, name: str, dtype: torch.dtype, least: float, replayed: bool = False) -> dict[str, Any]:
         """IoU with the CPU's masks in float32 by scenario, and whether the texts are the same."""
         reference = desa2va.load(device="cpu", dtype=torch.float32)
         checked = desa2va.load(device=self.device, dtype=dtype)
+        if replayed:
+            checked[0].use_cuda_graphs()
         figures = self.report.setdefault("answers", {}).setdefault(name, {})
         for entry in QUICK if self.quick else COMPARED:
             scenario = getattr(scenarios, entry)
             wanted = scenario(*reference)
+            for _ in range(3 * replayed):  # until what follows is replayed
+                scenario(*checked)
             with self._measured(figures, entry):
                 found = scenario(*checked)
             iou = scenarios.overlap(found, wanted) if len(found.masks) == len(wanted.masks) else 0.0
@@ -131,15 +176,16 @@ class GpuCheck(PartRunner):
             raise AssertionError(f"IoU with the CPU below {least}: {', '.join(off)}; see answers")
         return {}
 
-    def _speed(self, name: str, dtype: torch.dtype, compiled: bool = False) -> dict[str, Any]:
+    def _speed(self, name: str, dtype: torch.dtype, mode: str = "eager") -> dict[str, Any]:
         size, frames = ("tiny", 2) if self.quick else ("large", gpu_speed.TIMED_FRAMES)
         model, speed = random_model(size, str(self.device)), self.report.setdefault("speed", {})
 
         def done(figures: dict[str, Any]) -> None:
             speed[name] = figures
+            self.write()
 
         with self._measured(speed, name):
-            gpu_fps(model, compiled, done, frames, dtype)
+            gpu_fps(model, mode, done, frames, dtype)
         return {}
 
     def _measured(self, figures: dict[str, Any], name: str) -> _Measured:

@@ -132,13 +132,13 @@ class Benchmark(PartRunner):
 
     def gpu_eager(self) -> dict[str, Any]:
         """Frames per second on a GPU."""
-        return self._gpu("gpu_eager", compiled=False)
+        return self._gpu("gpu_eager", "eager")
 
     def gpu_compiled(self) -> dict[str, Any]:
         """Frames per second on a GPU, networks compiled."""
-        return self._gpu("gpu_compiled", compiled=True)
+        return self._gpu("gpu_compiled", "compiled")
 
-    def _gpu(self, part: str, compiled: bool) -> dict[str, Any]:
+    def _gpu(self, part: str, mode: str) -> dict[str, Any]:
         if not torch.cuda.is_available():
             raise SkippedPartError("no GPU on this machine")
 
@@ -146,7 +146,7 @@ class Benchmark(PartRunner):
             self.report[part] = figures
             self.write()
 
-        return {part: gpu_fps(random_model(self.options.size, "cuda"), compiled, done)}
+        return {part: gpu_fps(random_model(self.options.size, "cuda"), mode, done)}
 
 
 def _compare(report: dict[str, Any]) -> list[dict[str, Any]]:

@@ -45,7 +45,7 @@ def takes_drafts(mllm: nn.Module, language: Mapping[str, Any], settings: Generat
     """Whether an answer may be drafted: plain greedy decoding of InternVL's, whose places are counted, with a cache
     that can be cut.
     """
-    plain = not (settings.logits_processor or settings.streamer or settings.handed_on)
+    plain = not (settings.streamer or settings.handed_on)
     if not plain or "inputs_embeds" not in language or language.get("attention_mask") is None:
         return False
     for name, neutral in _NEUTRAL.items():
@@ -83,7 +83,9 @@ def answer_drafted(
     place = 0
     while True:
         reader.show(place)
-        scores = control(ids, logits[:, place].float())
+        scores = logits[:, place].float()
+        for processor in (control, *settings.logits_processor):
+            scores = processor(ids, scores)
         said = torch.where(done, settings.config.pad_token_id, scores.argmax(dim=-1))
         ids = torch.cat([ids, said[:, None]], dim=1)
         done = done | stop(ids, scores) | torch.isin(said, ends)

@@ -207,7 +207,9 @@ class MemoryTracker:
             shown = join_features([features[frame] for frame in frames])
             pairs = [frames[frame] for frame, prompt in call for _ in prompt.objects]
             rows = torch.tensor(pairs, device=shown.low.device)
-            observation = self._prompt(shown, rows, _joined([prompt for _, prompt in call]))
+            observation = None
+            if walk.last is not None or any(prompt.answer is None for _, prompt in call):
+                observation = self._prompt(shown, rows, _joined([prompt for _, prompt in call]))
             memory = None if walk.last is None else self.steps.memorize(shown, rows, observation)
             end = 0
             for frame, prompt in call:
@@ -274,7 +276,7 @@ class MemoryTracker:
         self,
         frame: int,
         objects: list[int],
-        observation: Observation,
+        observation: Observation | None,
         answer: MaskPrediction | None = None,
         part: slice = slice(None),
     ) -> TrackedFrame:

@@ -9,15 +9,16 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import gpu_check, gpu_speed  # noqa: E402
+from benchmarks import gpu_check, gpu_speed, gpu_training  # noqa: E402
 
-HERE = "training,answers_fp32,answers_bf16,speed_bf16,speed_fp32,speed_compiled"
+HERE = ",".join(part for part in gpu_check.PARTS if part != "tests")
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     monkeypatch.setattr(gpu_speed, "WARM_FRAMES", 2)
     monkeypatch.setattr(gpu_speed, "OBJECT_COUNTS", (1,))
+    monkeypatch.setattr(gpu_training, "VARIANTS", {"recipe": {}})
 
 
 def test_the_whole_script_runs_without_a_card(monkeypatch, capsys):
@@ -27,11 +28,14 @@ def test_the_whole_script_runs_without_a_card(monkeypatch, capsys):
     report = json.loads(capsys.readouterr().out)
     assert report["complete"]
     assert list(report["part_seconds"]) == HERE.split(",")
-    assert list(report["skipped"]) == ["speed_compiled"]
+    assert list(report["skipped"]) == ["answers_replayed", "speed_compiled"]
     assert report["answers"]["fp32"]["session"]["iou"] == 1.0
     assert report["answers"]["bf16"]["stream"]["iou"] > 0.9
     assert report["training"]["decoupling"]["device"] == "cpu"
-    assert set(report["speed"]) == {"bf16", "fp32"}
+    assert set(report["speed"]) == {"bf16", "fp32", "replayed"}
+    stages = {name: set(report["requests"]["tiny"][name]["stages"]) for name in ("plain", "fast")}
+    assert stages["plain"] - stages["fast"] == {"language_step"}  # a draft is read in one go
+    assert report["lora"]["tiny"]["recipe"]["samples_per_second"] > 0
     assert report["speed"]["fp32"]["tracking"]["1"] > 0
 
 

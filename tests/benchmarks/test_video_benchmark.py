@@ -110,7 +110,7 @@ def test_gpu_part_runs(random_tiny, monkeypatch):
     monkeypatch.setattr("benchmarks.gpu_speed.OBJECT_COUNTS", (1, 2))
     monkeypatch.setattr("benchmarks.gpu_speed.WARM_FRAMES", 2)
     seen = []
-    figures = gpu_fps(random_tiny, False, lambda sofar: seen.append(len(sofar["tracking"])), timed_frames=2)
+    figures = gpu_fps(random_tiny, "replayed", lambda sofar: seen.append(len(sofar["tracking"])), timed_frames=2)
     assert figures["tracking"].keys() == {"1", "2"}
     assert figures["encoder"].keys() == {"1", "8"}
     assert seen == [0, 0, 1, 2]

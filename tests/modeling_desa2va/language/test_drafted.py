@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from transformers import LogitsProcessor
 
 from desa2va.modeling_desa2va.language import ReadTokens, answers
 
@@ -90,6 +91,29 @@ def test_a_conversation_goes_on_behind_a_draft(make_model, processor):
         model.answer_key_frames(**inputs, max_new_tokens=LIMIT, read_tokens=read, draft_ids=draft)
         kept.append((read.ids, read.num_bytes))
     assert kept[0] == kept[1] == kept[2]
+
+
+class Says(LogitsProcessor):
+    """A rule of the caller: one answer and no other, told by how much was said."""
+
+    def __init__(self, ids):
+        self.ids = ids
+
+    def __call__(self, input_ids, scores):
+        said = torch.full_like(scores, -1e4)
+        said[:, self.ids[min(input_ids.shape[1], len(self.ids) - 1)]] = 0.0
+        return said
+
+
+def test_rules_of_the_caller_hold_for_a_draft(make_model, processor, passes):
+    model, inputs = make_model(), asked(processor, 2)
+    rules = {"logits_processor": [Says([9, 8, 6, 7, processor.tokenizer.eos_token_id])]}
+    expected = model.answer_key_frames(**inputs, **rules)
+    assert expected.sequences[0].tolist()[:4] == [9, 8, 6, 7]
+    read = passes(model)
+    same(model.answer_key_frames(**inputs, **rules, draft_ids=torch.tensor([9, 8, 6, 7])), expected)
+    same(model.answer_key_frames(**inputs, **rules, draft_ids=torch.tensor([9, 6])), expected)
+    assert read.count(1) == 3  # the draft that was right at its first token alone
 
 
 @pytest.mark.parametrize(
