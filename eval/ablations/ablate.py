@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from desa2va.processing.files import write_file
+from desa2va.training.method_version import METHOD_VERSION
 
 from .contrasts import contrasts_markdown, summarise_contrasts
 from .figure import draw, draw_contrasts
@@ -34,10 +35,21 @@ def run(args: argparse.Namespace) -> list[str]:
         The tables as Markdown, one per plan.
     """
     grids = [Grid(read_plan(name), args.out, args.recipe_dir, args.seeds) for name in args.plans]
-    if not args.report_only:
+    if args.report_only:
+        grids = [newest_finished(grid) for grid in grids]
+    else:
         args.out.mkdir(parents=True, exist_ok=True)
         run_grids(grids, args.jobs, args.keep_weights)
     return [report(grid) for grid in grids]
+
+
+def newest_finished(grid: Grid) -> Grid:
+    """The same plan under the newest terms with which any run of it is finished; `grid` itself where none is."""
+    for version in range(grid.method_version, 0, -1):
+        earlier = Grid(grid.plan, grid.folder, grid.recipe_dir, grid.seeds, version)
+        if any(earlier.finished(arm) for arm in grid.plan.arms.values()):
+            return earlier
+    return grid
 
 
 def report(grid: Grid) -> str:
@@ -58,6 +70,10 @@ def report(grid: Grid) -> str:
     if grid.plan.rates:
         summary["rates"] = chosen_rates(grid)
         table += "\n" + rates_markdown(grid)
+    if grid.method_version != METHOD_VERSION:
+        table = (
+            f"Runs with version {grid.method_version} of the training terms; today's is {METHOD_VERSION}.\n\n{table}"
+        )
     texts = {".json": json.dumps(summary, indent=1) + "\n", ".md": f"{summary['title']}\n\n{table}"}
     for suffix, text in texts.items():
         write_text = partial(Path.write_text, data=text, encoding="utf-8")
@@ -71,4 +87,4 @@ def report(grid: Grid) -> str:
     return table
 
 
-__all__ = ["report", "run"]
+__all__ = ["newest_finished", "report", "run"]

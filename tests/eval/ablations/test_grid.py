@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from desa2va.eval.ablations import schedule
-from desa2va.eval.ablations.ablate import report
+from desa2va.eval.ablations.ablate import newest_finished, report
 from desa2va.eval.ablations.plan import read_plan
 from desa2va.eval.ablations.runs import RESULT_FILE, execute
 from desa2va.eval.ablations.schedule import Grid, run_grids
@@ -99,6 +99,18 @@ def test_the_terms_of_another_version_are_trained_anew_and_their_time_is_measure
     run_grids([later])
     assert trained[6:9] == [("a", 0, 50), ("b", 0, 50), ("b", 0, 200)]
     assert len(trained) == 12
+
+
+def test_a_report_finds_what_was_run_with_earlier_terms_and_says_so(grid, trained):
+    """Tables of a page would end with the first change of any term."""
+    earlier = Grid(grid.plan, grid.folder, grid.recipe_dir, method_version=METHOD_VERSION - 1)
+    run_grids([earlier])
+    found = newest_finished(grid)
+    assert found.method_version == METHOD_VERSION - 1
+    assert f"version {METHOD_VERSION - 1} of the training terms" in report(found)
+    run_grids([grid])
+    assert newest_finished(grid).method_version == METHOD_VERSION
+    assert "version" not in report(grid)
 
 
 def test_terms_that_are_no_more_are_not_trained_under_their_old_name(grid):
