@@ -147,6 +147,32 @@ def stop_replaying(networks: Iterable[nn.Module]) -> None:
             network._compiled_call_impl = None
 
 
+class CudaGraphsMixin(nn.Module):
+    """`use_cuda_graphs` for `DeSa2VAModel`."""
+
+    def use_cuda_graphs(self, compiled: bool = False) -> None:
+        """Lets the vision tower (InternVL's) and SAM-2's networks be recorded as CUDA graphs and replayed: a GPU then
+        does not wait for Python. Answers are the same to rounding.
+
+        From the third call on with inputs of the same shapes; in eval mode, without gradients and on a GPU only.
+        Weights may change, be moved or loaded: networks are recorded again.
+
+        Args:
+            compiled: let `torch.compile` fuse small operations before recording; the first frames then take minutes.
+        """
+        replay_networks(self._replayed_networks(), compiled)
+
+    def drop_cuda_graphs(self) -> None:
+        """Ends `use_cuda_graphs` and frees what it held."""
+        stop_replaying(self._replayed_networks())
+
+    def _replayed_networks(self) -> list[nn.Module]:
+        segmenter, sam = self.segmenter, self.segmenter.sam
+        networks = [getattr(self.mllm.model, "vision_tower", None), segmenter.text_decoder, segmenter.visual_decoder]
+        networks += [sam.vision_encoder, sam.memory_attention, sam.mask_decoder, sam.memory_encoder]
+        return [network for network in networks if network is not None]
+
+
 def _is_tensor(value: Any) -> bool:
     return isinstance(value, torch.Tensor)
 
@@ -184,4 +210,4 @@ def _uncached_autocast(leaves: list[Any], dtype: torch.dtype | None) -> Abstract
     return torch.autocast(device, dtype=dtype, cache_enabled=False)
 
 
-__all__ = ["GraphRecorder", "ReplayedNetwork", "replay_networks", "stop_replaying"]
+__all__ = ["CudaGraphsMixin", "GraphRecorder", "ReplayedNetwork", "replay_networks", "stop_replaying"]

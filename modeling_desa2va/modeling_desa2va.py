@@ -22,7 +22,7 @@ from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
 from desa2va.flat_export import FlatExportMixin
 
 from .answering import PredictForwardMixin, StreamingMixin
-from .cuda_graphs import replay_networks, stop_replaying
+from .cuda_graphs import CudaGraphsMixin
 from .decoupling import Decoupling, MotionProjection, Prompts
 from .devices import execution_device, whole_state_dict
 from .fusion import MaskFusion, better_pass
@@ -133,7 +133,7 @@ class DeSa2VAPreTrainedModel(FlatExportMixin, PreTrainedModel):
         return super().save_pretrained(save_directory, *args, state_dict=state_dict, **kwargs)
 
 
-class DeSa2VAModel(PredictForwardMixin, StreamingMixin, DeSa2VAPreTrainedModel):
+class DeSa2VAModel(PredictForwardMixin, StreamingMixin, CudaGraphsMixin, DeSa2VAPreTrainedModel):
     """Language model, decoupling, segmenter and fusion.
 
     Args:
@@ -233,28 +233,6 @@ class DeSa2VAModel(PredictForwardMixin, StreamingMixin, DeSa2VAPreTrainedModel):
             return [seen.pooler_output]
 
         return encode_remembered("language", pixel_values, encode)[0]
-
-    def use_cuda_graphs(self, compiled: bool = False) -> None:
-        """Lets the vision tower (InternVL's) and SAM-2's networks be recorded as CUDA graphs and replayed: a GPU then
-        does not wait for Python. Answers are the same to rounding.
-
-        From the third call on with inputs of the same shapes; in eval mode, without gradients and on a GPU only.
-        Weights may change, be moved or loaded: networks are recorded again.
-
-        Args:
-            compiled: let `torch.compile` fuse small operations before recording; the first frames then take minutes.
-        """
-        replay_networks(self._replayed_networks(), compiled)
-
-    def drop_cuda_graphs(self) -> None:
-        """Ends `use_cuda_graphs` and frees what it held."""
-        stop_replaying(self._replayed_networks())
-
-    def _replayed_networks(self) -> list[nn.Module]:
-        segmenter, sam = self.segmenter, self.segmenter.sam
-        networks = [getattr(self.mllm.model, "vision_tower", None), segmenter.text_decoder, segmenter.visual_decoder]
-        networks += [sam.vision_encoder, sam.memory_attention, sam.mask_decoder, sam.memory_encoder]
-        return [network for network in networks if network is not None]
 
     def language_inputs(
         self,
