@@ -34,6 +34,8 @@ from desa2va.training.phases import build_objective, free_parameters, trainable_
 from desa2va.training.processors import preset_processor
 from desa2va.training.warm_start import fan_in
 
+from .machine import processor_seconds
+
 PICTURE, SAM = 448, 1024
 MOST_OBJECTS = 5
 WEIGHTS = {"language": 1.0, "visual_mask": 1.0, "text_mask": 0.5, "fused_mask": 1.0, "iou": 0.1, "object_score": 0.1}
@@ -75,17 +77,6 @@ def stepper(objective: Objective) -> Callable[[dict[str, Any]], None]:
         optimizer.zero_grad()
 
     return step
-
-
-def processor_seconds(action: Callable[[], Any], rounds: int) -> float:
-    """Least seconds of this process that one call takes."""
-    action()
-    took = []
-    for _ in range(rounds):
-        start = time.process_time()
-        action()
-        took.append(time.process_time() - start)
-    return min(took)
 
 
 def data_wait(

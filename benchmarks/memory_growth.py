@@ -98,7 +98,7 @@ def stream_and_measure(size: str, num_frames: int, device: str, reduced: bool) -
     figures = {"frames_yielded": seen, "before_mb": before, "at_end_mb": at_end, "after_close_mb": _settled_rss()}
     if device != "cpu":
         figures["peak_device_mb"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
-    return figures | {"peak_rss_mb": _status("VmHWM")}
+    return figures | {"peak_rss_mb": status_mb("VmHWM")}
 
 
 def _stream(
@@ -108,15 +108,15 @@ def _stream(
     video = GeneratedVideo(num_frames)
     with model.stream(video, sentences, processor, key_frames=[num_frames // 2], max_new_tokens=1) as stream:
         seen = sum(1 for _ in stream)
-        return seen, _status("VmRSS")
+        return seen, status_mb("VmRSS")
 
 
 def _settled_rss() -> float:
     gc.collect()
-    return _status("VmRSS")
+    return status_mb("VmRSS")
 
 
-def _status(field: str) -> float:
+def status_mb(field: str) -> float:
     """A field of this process' status in MB; the kernel's own high-water mark, which no child inherits."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(field):

@@ -226,19 +226,27 @@ def test_another_describer_is_another_run(tmp_path, capsys):
     assert "prompts.crop is" in capsys.readouterr().err
 
 
-def test_a_full_disk_keeps_what_is_finished(tmp_path, capsys):
-    """One clear error; with room again the run goes on, and its files are those of an undisturbed one."""
+@pytest.mark.parametrize("more", [-500, 3000], ids=["answers", "dataset"])
+def test_a_full_disk_keeps_what_is_finished(tmp_path, more, capfd):
+    """One clear error, while answers are kept or the data set is written, and no half of it; with room again the run
+    goes on, and its files are those of an undisturbed one.
+    """
     resource = pytest.importorskip("resource")
     videos, masks = write_palettes(tmp_path)
     assert annotated(videos, masks, tmp_path / "whole") == 0
+    answers = (tmp_path / "whole" / "answers-00000.jsonl").read_bytes()
+    room = len(answers) + more
     child = os.fork()
     if not child:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2500, 2500))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
         os._exit(annotated(videos, masks, tmp_path / "out"))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
+    assert "File too large" in capfd.readouterr().err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["answers-00000.jsonl"]
     kept = (tmp_path / "out" / "answers-00000.jsonl").read_bytes()
-    assert kept.count(b"\n") >= 2
+    assert answers.startswith(kept[: kept.rindex(b"\n") + 1])
+    assert 2 <= kept.count(b"\n") < 7 if more < 0 else kept == answers
     assert annotated(videos, masks, tmp_path / "out") == 0
     assert (tmp_path / "out" / "answers-00000.jsonl").read_bytes().startswith(kept[: kept.rindex(b"\n") + 1])
     assert written(tmp_path / "out") == written(tmp_path / "whole")
