@@ -1,12 +1,14 @@
 """What `benchmarks.run` measures, by name: each suite gives rows, and uses the scripts of this folder where they are.
 
-A row is plain: `value` and its `unit`, of which less is better unless the unit is `times`; of a stage also its `floor`
-in the same unit. Milliseconds are processor time of one thread, the least of several tries.
+A row is plain: `value` and its `unit`, of which less is better unless the unit is `times` (as fast as another side);
+of a stage also its `floor` in the same unit. Milliseconds are processor time of one thread, the least of several
+tries.
 """
 
 from __future__ import annotations
 
 import os
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,6 +21,7 @@ from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 from desa2va.training.data.collator import Collator
 from desa2va.training.data.refshapes import RefShapes
 
+from . import many_sentences, transformers_session
 from .data_pipeline import data_wait, sized_objective, sized_processor, stepper
 from .machine import Rates, measure_rates, processor_seconds
 from .memory_growth import measure_growth
@@ -38,6 +41,7 @@ class Settings:
     Attributes:
         size: of `random_model`, for `stages`, `peer` and `memory`. repeats: tries, of which the least counts.
         frames: of a clip. tokens: of an answer. streamed: frames of the stream whose memory is measured.
+        side: pixels of the frames of `session`. sentences: about one picture, in `sentences`.
     """
 
     size: str = "tiny"
@@ -45,6 +49,8 @@ class Settings:
     frames: int = 8
     tokens: int = 16
     streamed: int = 100
+    side: int = 512
+    sentences: int = 10
 
     @cached_property
     def model(self) -> DeSa2VAModel:
@@ -163,8 +169,25 @@ def peer(settings: Settings) -> Rows:
     return {f"the peer's schedule, {count} objects": row(found[str(count)], "times") for count in PEER_OBJECTS}
 
 
+def session(settings: Settings) -> Rows:
+    """Transformers' own session over ours, one object, the same weights (`benchmarks.transformers_session`)."""
+    config = transformers_session.hiera_tiny_config(settings.side)
+    found = transformers_session.compare(config, 1, min(2, settings.repeats))
+    name = f"transformers' session, {settings.side} px, 1 object"
+    return {name: row(statistics.median(found["ratios"]), "times")}
+
+
+def sentences(settings: Settings) -> Rows:
+    """Many sentences about one picture, and a drafted answer, over one sentence (`benchmarks.many_sentences`)."""
+    found = many_sentences.measure(many_sentences.build(1), settings.sentences, min(2, settings.repeats))
+    return {
+        f"{settings.sentences} sentences about a picture, over one": row(found["many over one"], "times as long"),
+        "a drafted answer, over a usual one": row(found["drafted over one"], "times as long"),
+    }
+
+
 SUITES: dict[str, Callable[[Settings], Rows]] = {
-    suite.__name__: suite for suite in (answers, stages, training, data, start, memory, peer)
+    suite.__name__: suite for suite in (answers, stages, training, data, start, memory, peer, session, sentences)
 }
 
 __all__ = ["SUITES", "Settings", "row"]

@@ -12,7 +12,7 @@ from benchmarks.machine import Rates, measure_rates
 from benchmarks.random_models import random_model
 from benchmarks.suites import SUITES, Settings
 
-SMALLEST = Settings(repeats=1, frames=3, tokens=3, streamed=4)
+SMALLEST = Settings(repeats=1, frames=3, tokens=3, streamed=4, side=64, sentences=2)
 RATES = Rates(operations=1e9, bytes=1e8)
 
 
@@ -65,11 +65,13 @@ def test_watching_changes_nothing():
     assert not any(module._forward_hooks for module in stages.networks(model).values())
 
 
-@pytest.mark.parametrize("name", ["answers", "training"])
+@pytest.mark.parametrize("name", ["answers", "training", "memory", "peer", "session"])
 def test_a_suite_gives_plain_rows(name):
+    """`data`, `start` and `sentences` take longer than a test may; their scripts have tests of their own."""
     rows = SUITES[name](SMALLEST)
     assert rows
-    assert all(row["value"] > 0 and row["unit"] == "ms" for row in rows.values())
+    units = {"memory": "MB", "peer": "times", "session": "times"}
+    assert all(row["value"] > 0 and row["unit"] == units.get(name, "ms") for row in rows.values())
 
 
 def test_the_command(tmp_path, monkeypatch, capsys):
