@@ -26,9 +26,11 @@ _LOGGER = logging.getLogger(__name__)
 _DEMO = Path(__file__).resolve().parent.parent / "assets" / "demo"
 _DIRECTIONS = {"what waits": None, "forward": "forward", "backward": "backward", "both ways": "both"}
 _NEW = "new object"
+# gradio reads a click on a picture that is shown larger than it is as one on another place: none is.
 CSS = """
-#canvas img {width: 100%; height: auto; max-height: 70vh; object-fit: contain; cursor: crosshair}
+#canvas img {width: 100%; height: auto; max-height: 70vh; object-fit: scale-down; cursor: crosshair}
 #objects label {overflow-wrap: anywhere}
+#style {display: none}
 .gradio-container {max-width: 1200px !important}
 @media (max-width: 640px) {.gradio-container {padding: 6px !important}}
 """
@@ -58,7 +60,7 @@ def _canvas() -> dict[str, Any]:
     """The frame, and what is done to it."""
     parts: dict[str, Any] = {}
     parts["upload"] = gr.File(
-        label="A picture or a video", file_types=["image", "video"], type="filepath", height=110, elem_id="upload"
+        label="A picture or a video", file_types=["image", "video"], type="filepath", height=140, elem_id="upload"
     )
     with gr.Row():
         parts["scene"] = gr.Button("Example picture", size="sm", min_width=80, elem_id="scene")
@@ -93,7 +95,7 @@ def _words() -> dict[str, Any]:
         label="For the examples",
     )
     parts["talk"] = gr.Chatbot(label="Conversation", height=200, visible=False, elem_id="talk", buttons=[])
-    parts["style"] = gr.HTML()
+    parts["style"] = gr.HTML(elem_id="style")
     parts["objects"] = gr.Radio([_NEW], value=_NEW, label="Clicks are for", elem_id="objects")
     parts["tool"] = gr.Radio(list(TOOLS), value=TOOLS[0], label="A click is", elem_id="tool")
     parts["name"] = gr.Textbox(label="Name of a new object", placeholder="optional", elem_id="name")
@@ -113,11 +115,12 @@ def _files() -> dict[str, Any]:
     with gr.Accordion("Download, save, explain", open=True):
         with gr.Row():
             parts["export"] = gr.Button("Overlay, masks, COCO", size="sm", min_width=80, elem_id="export")
+            parts["explain"] = gr.Button("Explain", size="sm", min_width=80, elem_id="explain")
+        with gr.Row():
             parts["save"] = gr.Button("Save work", size="sm", min_width=80, elem_id="save")
             parts["resume"] = gr.UploadButton(
                 "Resume", file_types=[".desa2va"], size="sm", min_width=80, elem_id="resume"
             )
-            parts["explain"] = gr.Button("Explain", size="sm", min_width=80, elem_id="explain")
         parts["written"] = gr.File(
             label="Files", file_count="multiple", interactive=False, visible=False, elem_id="written"
         )

@@ -14,6 +14,7 @@ import argparse
 from collections.abc import Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -98,8 +99,8 @@ def what_is_asked(labels: list[str], task: dict[str, Any], context: dict[str, An
     drawn = context.get("result") or []
     words = [text for entry in drawn if entry["type"] == "textarea" for text in entry["value"]["text"] if text.strip()]
     marks = [entry for entry in drawn if entry["type"] in ("keypointlabels", "rectanglelabels")]
-    chosen = next((label for entry in drawn for label in entry["value"].get(entry["type"], [])), None)
-    chosen = chosen if chosen in labels else None
+    said = (label for entry in drawn for label in entry["value"].get(entry["type"], []))
+    chosen = next((label for label in said if label in labels), None)
     if marks:
         return Asked([chosen or labels[0]], prompts=_prompts(marks, size))
     words = words or ([task["data"]["text"]] if task["data"].get("text") else [])
@@ -159,10 +160,8 @@ def _sequence(frames: list[Any], number: int, rate: float) -> list[dict[str, Any
     for frame in sorted(frames, key=lambda frame: frame.frame):
         place, entry = round(frame.timestamp * rate) + 1, next(e for e in frame.objects if e.object_id == number)
         if entry.box is not None:
-            x0, y0, x1, y1 = entry.box
-            sides = {"x": x0 / frame.width, "y": y0 / frame.height}
-            sides |= {"width": (x1 - x0) / frame.width, "height": (y1 - y0) / frame.height}
-            percent = {name: 100 * side for name, side in sides.items()}
+            (x0, y0, x1, y1), x, y = entry.box, 100 / frame.width, 100 / frame.height
+            percent = {"x": x0 * x, "y": y0 * y, "width": (x1 - x0) * x, "height": (y1 - y0) * y}
             found[place] = {"frame": place, "time": frame.timestamp, "enabled": True, "rotation": 0, **percent}
         elif found:
             found[max(found)]["enabled"] = False  # nothing is drawn from here to the next box
@@ -170,12 +169,12 @@ def _sequence(frames: list[Any], number: int, rate: float) -> list[dict[str, Any
 
 
 def read_source(address: str, task: dict[str, Any]) -> Any:
-    """The picture or video of a task: content, or what Label Studio hands out; no path of this machine."""
+    """The picture or video of a task: content, or what Label Studio hands out; no path, which could lead to others."""
     if address.startswith("data:"):
         return address
     if not address.startswith(_READ):
         raise ValueError(f"{address[:80]!r} is no address that Label Studio hands out")
-    return get_local_path(address, task_id=task.get("id"))
+    return Path(get_local_path(address, task_id=task.get("id"))).read_bytes()
 
 
 def _control(config: LabelInterface, tag: str, to_name: str) -> Any:

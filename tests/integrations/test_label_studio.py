@@ -139,3 +139,17 @@ def test_label_studio_finds_a_backend_that_is_up(client):
     """The two requests by which a backend is connected."""
     assert client.get("/health").json()["status"] == "UP"
     assert client.post("/setup", json={}).json()["model_version"].startswith("desa2va")
+
+
+def test_a_list_of_other_files_is_not_followed(client, backend, tmp_path, monkeypatch):
+    """Label Studio hands out what somebody uploaded; by its path FFmpeg opened the videos that such a list names."""
+    with VideoWriter(tmp_path / "other.mp4", 8) as writer:
+        for _ in range(3):
+            writer.write(np.zeros((64, 64, 3), np.uint8))
+    (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile 'other.mp4'\n")
+    monkeypatch.setattr(backend, "get_local_path", lambda address, task_id: str(tmp_path / "list.mp4"))
+    body = {"tasks": [{"id": 1, "data": {"video": "/data/upload/list.mp4"}}], "label_config": VIDEOS}
+    answer = client.post("/predict", json=body)
+    assert answer.status_code == 400
+    assert "other.mp4" not in answer.text
+    assert str(tmp_path) not in answer.text

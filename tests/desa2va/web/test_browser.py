@@ -259,6 +259,18 @@ def test_a_box_and_a_mask(tab, demo, shipped, tmp_path):
         assert got == coco_of(session)
 
 
+@pytest.mark.parametrize(
+    ("size", "place"), [((900, 2400), (200, 1900)), ((1500, 400), (1300, 90)), ((60, 90), (9, 80))]
+)
+def test_a_click_lies_where_it_is_seen(tab, tmp_path, size, place):
+    """Whether the picture is larger than the page, or smaller; a picture that was blown up took clicks elsewhere."""
+    Image.new("RGB", size, (90, 60, 30)).save(tmp_path / "plain.png")
+    give(tab, "#upload", tmp_path / "plain.png")
+    click_at(tab, *place)
+    got = map(float, said(tab, r"A new object on frame 0 at (\d+), (\d+)").groups())
+    assert all(abs(one - other) <= 4 for one, other in zip(got, place, strict=True))
+
+
 def test_an_error_is_a_sentence(tab, page, demo, tmp_path):
     """What is wrong is told, and the page goes on."""
     part(tab, "#find").click()
