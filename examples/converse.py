@@ -14,7 +14,7 @@ import desa2va
 from desa2va.processing.inputs import visual_kind
 
 SCENE = Path(desa2va.__file__).parent / "assets" / "demo" / "scene.png"
-TURNS = ["What color is the cross?", "How many triangles are there?", "Please segment the largest triangle."]
+TURNS = ["How many triangles are there?", "Please segment the largest triangle.", "What color is it?"]
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -50,7 +50,8 @@ def test_a_stage_over_all_kinds_goes_on_from_the_shipped_weights(tmp_path):
     """Guards kinds that no collator or loss takes, and a checkpoint whose tokenizer has lost the new words."""
     small = ("training.max_steps=2", "training.per_device_train_batch_size=2", "training.logging_steps=1")
     quiet = ("training.save_strategy=no", "training.use_cpu=true", "training.disable_tqdm=true")
-    folder = run_recipe(apply_overrides(read_config("tiny/tasks"), [*small, *quiet, f"output_dir={tmp_path}"]))
+    start = ("init_from=desa2va-tiny", f"output_dir={tmp_path}")
+    folder = run_recipe(apply_overrides(read_config("tiny/tasks"), [*small, *quiet, *start]))
     weights = load_file(folder / "model.safetensors")
     assert all(bool(value.isfinite().all()) for value in weights.values())
     tokenizer = DeSa2VAProcessor.from_pretrained(folder).tokenizer
