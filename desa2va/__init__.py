@@ -6,6 +6,8 @@ The public names are loaded on first use, so `import desa2va` stays cheap.
 from importlib import import_module
 from pathlib import Path
 
+from .errors import broken_import
+
 __version__ = "0.1.0"
 
 # In a checkout the rooms lie beside this folder; an installed package holds them inside (see setup.py).
@@ -35,9 +37,14 @@ __all__ = [*_EXPORTS, "__version__"]
 def __getattr__(name: str):
     if name not in _EXPORTS:
         raise AttributeError(f"module 'desa2va' has no attribute {name!r}; it offers {sorted(_EXPORTS)}")
-    if name in _REGISTERED:
-        import_module("desa2va.auto")
-    return getattr(import_module(_EXPORTS[name]), name)
+    try:
+        if name in _REGISTERED:
+            import_module("desa2va.auto")
+        return getattr(import_module(_EXPORTS[name]), name)
+    except (ImportError, RuntimeError) as error:
+        if (line := broken_import(error)) is None:
+            raise
+        raise ImportError(line) from error
 
 
 def __dir__():

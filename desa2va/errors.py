@@ -7,12 +7,32 @@ them to. Any other exception is a fault of this package and shows its traceback.
 from __future__ import annotations
 
 import gc
+import re
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 USER_ERRORS: tuple[type[Exception], ...] = (ValueError, TypeError, OSError, ImportError)
+# How transformers says that something it needs does not import, and torchvision that it was built for another torch.
+_BROKEN_IMPORT = re.compile(r"^Could not import module '|operator torchvision::")
+
+
+def broken_import(error: BaseException) -> str | None:
+    """One sentence about an installation that does not fit together, `None` for any other error.
+
+    transformers names the class that was asked for ("Could not import module 'AutoProcessor'") and leaves what was
+    wrong to the traceback: the first error of the chain.
+    """
+    if not isinstance(error, (ImportError, RuntimeError)) or not _BROKEN_IMPORT.search(str(error)):
+        return None
+    first: BaseException = error
+    while first.__cause__ is not None:
+        first = first.__cause__
+    return (
+        f"an installed package does not import ({type(first).__name__}: {' '.join(str(first).split())}); `desa2va "
+        "doctor` says which do not belong together, e.g. torch and torchvision from different places"
+    )
 
 
 @contextmanager
@@ -34,4 +54,4 @@ def memory_freed() -> Iterator[None]:
         raise
 
 
-__all__ = ["USER_ERRORS", "memory_freed"]
+__all__ = ["USER_ERRORS", "broken_import", "memory_freed"]

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from .errors import USER_ERRORS
+from .errors import USER_ERRORS, broken_import
 
 # The same of libraries whose errors derive from none of these; looked up only where the library is loaded.
 _LIBRARY_ERRORS = (
@@ -90,8 +90,8 @@ def error_line(error: BaseException) -> str | None:
         names = [os.fsdecode(name) for name in (error.filename, error.filename2) if name is not None]
         place = _HIDDEN.sub(r"\1", " -> ".join(names))
         return f"{place}: {one_line(error.strerror)}" if place else one_line(error.strerror)
-    if isinstance(error, (*USER_ERRORS, *_loaded_library_errors())):
-        return one_line(error)
+    if isinstance(error, (*USER_ERRORS, *_loaded_library_errors())) or broken_import(error):
+        return one_line(broken_import(error) or error)
     return None
 
 

@@ -31,6 +31,8 @@ PUBLISHED = {"sam2": str | PathLike | None, "init_desa2va": bool}
 SCALARS |= PUBLISHED
 RECIPE_KEYS = (*SECTIONS, *SCALARS, "stages")
 STAGE_KEYS = (*SECTIONS, *(key for key in SCALARS if key != "output_dir"), "config", "start_from")
+# Both say how long to train; where a recipe says one and what goes before it the other, the other holds.
+LENGTHS = ("max_steps", "num_train_epochs")
 SCORE = {"benchmark": str, "data": str, "limit": int, "batch_size": int, "prompt": str}
 PART = {"dataset": str, "options": dict, "share": float, "repeats": float}
 # Arguments of transformers that this program sets itself, and what to do instead.
@@ -99,8 +101,9 @@ def apply_overrides(config: dict[str, Any], overrides: list[str]) -> dict[str, A
     """Sets `section.key=value` entries (values are YAML) in a configuration; in a recipe they hold for every stage.
 
     Raises:
-        ValueError: an entry that is no `key=value`, whose value is no YAML, or whose key nobody reads.
+        ValueError: an entry that is no `key=value`, whose value is no YAML, or whose key nobody reads; two lengths.
     """
+    lengths = {}
     for entry in overrides:
         key, sign, text = entry.partition("=")
         if not sign:
@@ -110,10 +113,13 @@ def apply_overrides(config: dict[str, Any], overrides: list[str]) -> dict[str, A
         except (yaml.YAMLError, RecursionError) as error:
             raise ValueError(f"override {entry!r}: the value is no YAML: {_place_of(error)}") from error
         names = key.split(".")
+        if names[0] == "training" and names[-1] in LENGTHS:
+            lengths[names[-1]] = value
         _set(config, names, value, entry)
         # A stage's own settings go before the recipe's: what was asked for by hand would be lost there.
         for stage in (config.get("stages") or []) if names[0] in (*SECTIONS, "seed") else []:
             _set(stage, names, value, entry)
+    _check_lengths(lengths, "overrides: training")
     return check_config(config, "overrides") if overrides else config
 
 
@@ -123,16 +129,34 @@ def _set(place: dict[str, Any], names: list[str], value: Any, entry: str) -> Non
         if not isinstance(place, dict):
             kind = "a list, change it in the file" if isinstance(place, list) else "no section"
             raise ValueError(f"override {entry!r}: {'.'.join(names[:depth])} is {kind}")
+    if _lengths({names[-1]: value}):
+        for other in LENGTHS:
+            place.pop(other, None)
     place[names[-1]] = value
 
 
 def merge_configs(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     """`change` on top of `base`, mapping by mapping; neither is altered."""
-    merged = dict(base)
+    merged = _without_other_lengths(base, change)
     for key, value in change.items():
         inner = isinstance(value, dict) and isinstance(merged.get(key), dict)
         merged[key] = merge_configs(merged[key], value) if inner else value
     return merged
+
+
+def _lengths(values: dict[str, Any]) -> list[str]:
+    """Which of them say how long a training is; -1 steps is transformers' "as long as the epochs"."""
+    return [name for name in LENGTHS if name in values and values[name] != -1]
+
+
+def _without_other_lengths(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """A copy of `base`, without its length where `change` has one: steps would go before epochs, without a word."""
+    return {key: value for key, value in base.items() if key not in LENGTHS or not _lengths(change)}
+
+
+def _check_lengths(values: dict[str, Any], where: str) -> None:
+    if len(_lengths(values)) > 1:
+        raise ValueError(f"{where}: max_steps and num_train_epochs both say how long to train: give one of them")
 
 
 # ------------------------------------------------------------------------------------------------ checks
@@ -206,6 +230,7 @@ def _check_training(values: Any, where: str) -> dict[str, Any]:
     # transformers means `true` and declares a text.
     checked = check_fields(values, {**declared, "fsdp": declared["fsdp"] | bool}, where)
     check_fields(checked.get("weights", {}), dict.fromkeys(LOSS_TERMS, float), f"{where}.weights")
+    _check_lengths(checked, where)
     return checked
 
 

@@ -1,5 +1,6 @@
 """The package as a whole: what an import brings along and what a wheel contains."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -29,6 +30,25 @@ def test_import_is_cheap_and_brings_no_stray_packages():
     loaded = set(run_python(code).split())
     assert "desa2va" in loaded
     assert not loaded & {"torch", "transformers", *ROOMS}
+
+
+def test_a_torchvision_of_another_torch_is_named(tmp_path, monkeypatch):
+    """transformers says "Could not import module 'AutoProcessor'" and nothing of what is wrong."""
+    (tmp_path / "torchvision").mkdir()
+    said = "operator torchvision::nms does not exist"
+    (tmp_path / "torchvision" / "__init__.py").write_text(f"raise RuntimeError({said!r})\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', ROOT)}")
+    code = (
+        "import sys, desa2va\n"
+        "from desa2va.cli import main\n"
+        "sys.stderr = sys.stdout\n"
+        "try: desa2va.load\n"
+        "except ImportError as error: print(error)\n"
+        "assert main(['train', 'tiny']) == 2"
+    )
+    lines = run_python(code).split("\n")
+    assert len(lines) == 2
+    assert all(f"RuntimeError: {said}" in line and "`desa2va doctor` says" in line for line in lines)
 
 
 def test_lazy_exports_resolve_under_the_package_only_and_are_registered():

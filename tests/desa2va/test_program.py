@@ -36,6 +36,7 @@ def fail(error):
         (PermissionError(13, "Permission denied", "out/a.png"), "out/a.png: Permission denied"),
         (FileNotFoundError("there is no file x"), "there is no file x"),
         (ImportError("pip install it"), "pip install it"),
+        (RuntimeError("operator torchvision::nms does not exist"), "`desa2va doctor` says which do not belong"),
         (yaml.YAMLError("line 3"), "line 3"),
         (SafetensorError("I/O error: No space left on device"), "I/O error: No space left on device"),
         (zipfile.BadZipFile("no zip"), "no zip"),

@@ -101,6 +101,37 @@ def test_an_override_holds_for_every_stage():
     assert stages[0]["output_dir"] == "runs/x/vision"
 
 
+@pytest.mark.parametrize(
+    ("recipe", "override"),
+    [
+        ("finetune", "training.num_train_epochs=2"),
+        ("desa2va/1b", "training.max_steps=3"),
+        ("tiny", "training.num_train_epochs=2"),  # its stages have their steps in files of their own
+    ],
+)
+def test_the_length_given_by_hand_is_the_only_one(recipe, override):
+    """Epochs asked for beside a recipe that has steps trained for those steps, without a word."""
+    for stage in resolve_stages(apply_overrides(read_config(recipe), [override])):
+        lengths = {
+            name: value for name, value in stage["training"].items() if name in ("max_steps", "num_train_epochs")
+        }
+        assert [f"training.{name}={value:g}" for name, value in lengths.items()] == [override]
+
+
+def test_no_limit_of_steps_leaves_the_epochs():
+    (stage,) = resolve_stages(apply_overrides(read_config("finetune_lora"), ["training.max_steps=-1"]))
+    assert stage["training"]["num_train_epochs"] == 3
+
+
+def test_two_lengths_in_one_place_are_refused():
+    """Nobody can tell which of them is meant; transformers takes the steps."""
+    both = ["training.max_steps=5", "training.num_train_epochs=2"]
+    with pytest.raises(ValueError, match="overrides: training: max_steps and num_train_epochs both say how long"):
+        apply_overrides(read_config("finetune"), both)
+    with pytest.raises(ValueError, match="mine.yaml: training: max_steps and num_train_epochs both say how long"):
+        check_config({"training": {"max_steps": 5, "num_train_epochs": 2}}, "mine.yaml")
+
+
 def test_stages_follow_one_another():
     stages = [{"name": "one"}, {"name": "two"}, {"name": "three", "start_from": "one"}]
     resolved = resolve_stages({"output_dir": "runs", "init_from": "desa2va-tiny", "stages": stages})
