@@ -6,11 +6,12 @@ import math
 
 import pytest
 
+from desa2va.cli import main
 from desa2va.training import warm_start
 from desa2va.training.dry_run import dry_run
-from desa2va.training.recipe_file import CONFIG_FOLDER, apply_overrides, read_config, resolve_stages
+from desa2va.training.recipe_file import CONFIG_FOLDER, read_config, resolve_stages
 from desa2va.training.run_log import LOG_FILE
-from desa2va.training.train import run_recipe
+from desa2va.training.stage_inputs import STAGE_FILE
 from tests.modeling_desa2va.conversion import published
 
 RECIPES = sorted(
@@ -48,17 +49,23 @@ def start(tmp_path_factory):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_three_steps_are_taken_without_an_error(name, start, tmp_path, monkeypatch):
-    """The recipe as it is, from a start with the parts of the published ones, but for data, steps and the batch."""
+    """The recipe by the command, from a start with the parts of the published ones, but for data, steps and the batch;
+    every phase from what the one before it left.
+    """
     monkeypatch.setattr(warm_start, "READ_AT_ONCE", 1)
     config = read_config(name)
     if config.get("model", {}).get("quantization"):
         pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
     size = {"4b": "Sa2VA-4B", "8b": "Sa2VA-8B"}.get(name.rpartition("/")[2], "Sa2VA-1B")
     own = [] if config.get("init_from") == "desa2va-tiny" else start(size)
-    config = apply_overrides(config, [*SMALL, *own, f"output_dir={tmp_path}"])
-    run_recipe(config)
+    assert main(["train", name, "--overrides", *SMALL, *own, f"output_dir={tmp_path}"]) == 0
     logs = sorted(tmp_path.rglob(LOG_FILE))
     assert len(logs) == len(config.get("stages", [1]))
+    if len(logs) == 3:
+        fusion = json.loads((tmp_path / "fusion" / STAGE_FILE).read_text())
+        assert (fusion["steps"], fusion["config"]["training"]["phase"]) == (3, "fusion")
+        assert fusion["config"]["init_from"] == str(tmp_path / "decoupling")
+        assert json.loads((tmp_path / "fusion" / "config.json").read_text())["num_reprompts"] == 1
     for log in logs:
         losses = [entry["loss"] for entry in map(json.loads, log.read_text().splitlines()) if "loss" in entry]
         assert len(losses) == 3

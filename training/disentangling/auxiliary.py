@@ -33,6 +33,7 @@ from .discriminators import Discriminator
 from .drift import FeatureDrift
 from .feature_queue import FeatureQueue, gather_rows
 from .gradient_reversal import adversarial_strength, reverse_gradient, scale_gradient
+from .host_numbers import HostNumbers
 from .offline import offline_estimate
 
 PAIRINGS = ("crossed", "matched", "literal")
@@ -63,7 +64,7 @@ def frozen(module: nn.Module) -> Iterator[nn.Module]:
             norm.train(flag)
 
 
-class AuxiliaryNetworks(nn.Module):
+class AuxiliaryNetworks(HostNumbers):
     """The two discriminators, the CLUB estimator and the queue of recent features.
 
     Args:
@@ -147,19 +148,17 @@ class AuxiliaryNetworks(nn.Module):
 
     def _club(self, visual: Tensor, text: Tensor) -> Tensor:
         """The term of the estimate, see `model_terms`."""
-        connected = 0.0 * (visual.sum() + text.sum())
         if not self.club.ready:
-            return connected
+            return 0.0 * (visual.sum() + text.sum())
         negatives = self.queue.negatives(RECENT_ROWS)
         estimate = self.club.mutual_information(visual, text, negatives)
         with torch.no_grad():  # of one micro-batch the sign is chance, and another division would have another
             known = estimate if negatives is None else self.club.mutual_information(*reversed(negatives))
-        if known <= 0:
-            return connected
-        learns = int(self.steps) >= self.club_start and known < self.club.dim * 2.0 * math.exp(
-            self.club.log_variance_bound
-        )
-        return (estimate if learns else connected + estimate.detach()) / self.club.dim
+        most = self.club.dim * 2.0 * math.exp(self.club.log_variance_bound)
+        learns = known < (most if self.known("steps") >= self.club_start else -math.inf)
+        # Chosen where the numbers are: a device would be waited for.
+        estimate = torch.where(learns, estimate, estimate.detach())
+        return torch.where(known <= 0, torch.zeros_like(estimate), estimate) / self.club.dim
 
     def update_terms(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         """Terms the auxiliary networks minimise; features are detached, so no gradient reaches the model.
@@ -235,7 +234,7 @@ class AuxiliaryNetworks(nn.Module):
         """
         text, visual = self.queue.add(features["text"], features["visual"])
         self.club.observe(visual, text)
-        self.steps += 1
+        self.tell("steps", self.known("steps") + 1)
         self.drift.update(text, visual)
 
     def offline(self) -> dict[str, float]:

@@ -5,10 +5,12 @@ please its discriminators by giving up what its prompts mean; accuracies near 1/
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from .host_numbers import HostNumbers
 
 
-class FeatureDrift(nn.Module):
+class FeatureDrift(HostNumbers):
     """Distance of today's features to those of the start, in units of the variance they started with.
 
     Each is described by the mean and the standard deviation of every dimension; the distance is the squared
@@ -40,13 +42,13 @@ class FeatureDrift(nn.Module):
         """
         rows = torch.stack([text, visual], dim=1).to(self.sums)
         sums = torch.stack([rows.sum(0), rows.square().sum(0)])
-        number = float(len(rows))
+        number, seen = float(len(rows)), self.known("seen")
         # Every object of the start counts alike; later the past fades.
-        keep = 1.0 if self.seen < self.horizon else (1.0 - 1.0 / self.horizon) ** number
+        keep = 1.0 if seen < self.horizon else (1.0 - 1.0 / self.horizon) ** number
         self.weight.mul_(keep).add_(number)
         self.sums.mul_(keep).add_(sums)
-        begins = self.seen < self.horizon <= self.seen + number
-        self.seen.add_(number)
+        begins = seen < self.horizon <= seen + number
+        self.tell("seen", seen + number)
         if begins:
             self.start.copy_(self._moments())
 
@@ -57,7 +59,7 @@ class FeatureDrift(nn.Module):
 
     def values(self) -> dict[str, Tensor]:
         """`drift_text` and `drift_visual`, scalars; nothing while the start is not known."""
-        if self.seen < self.horizon:
+        if self.known("seen") < self.horizon:
             return {}
         moved = (self._moments() - self.start).square().sum(dim=(0, 2))
         text, visual = moved / self.start[1].square().sum(dim=1).clamp(min=1e-12)

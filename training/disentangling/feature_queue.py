@@ -7,7 +7,9 @@ steps and processes. Its content belongs to the state dict, so a resumed trainin
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
+
+from .host_numbers import HostNumbers
 
 
 @torch.no_grad()
@@ -36,7 +38,7 @@ def gather_rows(rows: Tensor) -> Tensor:
     return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
 
-class FeatureQueue(nn.Module):
+class FeatureQueue(HostNumbers):
     """Ring buffer of the most recent pairs of text and visual features.
 
     Args:
@@ -54,7 +56,7 @@ class FeatureQueue(nn.Module):
         self.register_buffer("position", torch.zeros((), dtype=torch.long))
 
     def __len__(self) -> int:
-        return int(self.filled)
+        return self.known("filled")
 
     @torch.no_grad()
     def push(self, text: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
@@ -90,10 +92,11 @@ class FeatureQueue(nn.Module):
         return text.detach().to(self.rows), visual.detach().to(self.rows)
 
     def _write(self, new: Tensor) -> None:
-        slots = (self.position + torch.arange(len(new), device=self.rows.device)) % self.size
+        position = self.known("position")
+        slots = (position + torch.arange(len(new), device=self.rows.device)) % self.size
         self.rows[slots] = new
-        self.position.copy_((self.position + len(new)) % self.size)
-        self.filled.copy_((self.filled + len(new)).clamp(max=self.size))
+        self.tell("position", (position + len(new)) % self.size)
+        self.tell("filled", min(len(self) + len(new), self.size))
 
     def negatives(self, newest: int | None = None) -> tuple[Tensor, Tensor] | None:
         """Copies of the kept text and visual features `(Q, C)` each, oldest first, or `None` while there are none.
@@ -103,7 +106,7 @@ class FeatureQueue(nn.Module):
         """
         if len(self) == 0:
             return None
-        kept = self.rows[: len(self)].roll(-int(self.position) if len(self) == self.size else 0, 0)
+        kept = self.rows[: len(self)].roll(-self.known("position") if len(self) == self.size else 0, 0)
         kept = kept if newest is None else kept[-newest:]
         return kept[:, 0], kept[:, 1]
 

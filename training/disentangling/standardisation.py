@@ -6,13 +6,15 @@ an offset; moments over rows take offset and scale out whatever they are.
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from .host_numbers import HostNumbers
 
 HORIZON = 128  # rows after which an old row counts 1/e: enough for a variance, and soon behind features that move
 FLOOR = 1e-6  # least variance of a dimension, as a part of the mean over dimensions: rounding, not information
 
 
-class RunningStandardisation(nn.Module):
+class RunningStandardisation(HostNumbers):
     """Standardises rows with exponential means over about `HORIZON` rows, exact means before that.
 
     The statistics are buffers: they belong to the state dict, and a resumed training continues with them.
@@ -35,7 +37,7 @@ class RunningStandardisation(nn.Module):
     @property
     def ready(self) -> bool:
         """Whether enough rows were seen to have a variance."""
-        return int(self.count) > 1
+        return self.known("count") > 1
 
     @torch.no_grad()
     def observe(self, rows: Tensor) -> None:
@@ -47,8 +49,9 @@ class RunningStandardisation(nn.Module):
         if len(rows) == 0:
             return
         rows = rows.to(self.mean)
-        self.count += len(rows)
-        share = max(len(rows) / int(self.count), 1.0 - (1.0 - 1.0 / HORIZON) ** len(rows))
+        count = self.known("count") + len(rows)
+        self.tell("count", count)
+        share = max(len(rows) / count, 1.0 - (1.0 - 1.0 / HORIZON) ** len(rows))
         centre = rows.mean(0)
         moved, spread = centre - self.mean, (rows - centre).square().mean(0)
         self.variance.mul_(1.0 - share).add_(share * (spread + (1.0 - share) * moved.square()))
@@ -68,7 +71,8 @@ class RunningStandardisation(nn.Module):
 
     def _moments(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         mean, variance = self.mean.to(dtype), self.variance.to(dtype)
-        return mean, variance.clamp(min=FLOOR * float(variance.mean())) + torch.finfo(torch.float32).tiny
+        floor = (FLOOR * variance.mean().double()).to(dtype)
+        return mean, variance.clamp(min=floor) + torch.finfo(torch.float32).tiny
 
     def pull(self, rows: Tensor, remembered: Tensor, gradient: Tensor) -> Tensor:
         """The way of a loss through the statistics, which `forward` takes for constants: a zero with that gradient.
