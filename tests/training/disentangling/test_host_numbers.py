@@ -41,7 +41,7 @@ def networks():
 
 
 def test_a_step_reads_nothing_from_the_device(networks):
-    """Some forty reads a step, each of which a GPU stood still for."""
+    """Some seventy reads a step, each of which a GPU stood still for."""
     with Reads() as reads:
         assert float(torch.ones(())) == 1.0
     assert reads.count == 1
