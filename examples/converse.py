@@ -37,7 +37,8 @@ def main(arguments: list[str] | None = None) -> None:
         seen = [number for number, found in talk.objects.items() if found.mask().any()]
         if seen:
             out = args.out or Path("talk.png" if kind == "image" else "talk.mp4")
-            talk.results[-1].save_overlay(out, overwrite=True)
+            marked = [result for result in talk.results if result.objects]
+            marked[-1].save_overlay(out, overwrite=True)
             # The mask is outlined on the picture, which the language model sees once more.
             print(f"> What is region 1? (object {seen[-1]})")
             print(talk.ask("What is region 1?", "region", objects=[seen[-1]], max_new_tokens=32).text)

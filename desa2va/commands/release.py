@@ -46,7 +46,8 @@ def summarise(stages: list[Path], command: str, after: Path | None = None, notes
     Args:
         stages: Folders with `stage.json`.
         command: The command that repeats the training.
-        after: A released model the first stage began with; its stages and notes stand before the new ones.
+        after: A released model the first stage began with; its stages and notes stand before the new ones,
+            its limitations stay.
         notes: What else a reader should know.
 
     Raises:
@@ -85,6 +86,7 @@ def summarise(stages: list[Path], command: str, after: Path | None = None, notes
         "versions": last.get("versions", {}),
         "phases": [*earlier.get("phases", []), *phases],
         **({"notes": notes} if notes else {}),
+        **({"limitations": earlier["limitations"]} if "limitations" in earlier else {}),
     }
 
 

@@ -128,9 +128,11 @@ def test_a_continued_training_keeps_the_history_of_what_it_began_with(run, tmp_p
     stages = release.find_stages([run])
     first = release.summarise(stages[:1], "train a", notes="One.")
     (tmp_path / "old").mkdir()
-    (tmp_path / "old" / "training_summary.json").write_text(json.dumps({**first, "data": ["shapes"]}))
+    earlier = {**first, "data": ["shapes"], "limitations": ["L."]}
+    (tmp_path / "old" / "training_summary.json").write_text(json.dumps(earlier))
     both = release.summarise(stages[1:], "train b", after=tmp_path / "old", notes="Two.")
     assert [phase["stage"] for phase in both["phases"]] == ["first", "second"]
     assert (both["data"], both["total minutes"], both["notes"]) == (["refshapes", "shapes"], 3.0, "One. Two.")
+    assert both["limitations"] == ["L."]  # the next release lost them
     with pytest.raises(FileNotFoundError, match=r"training_summary\.json"):
         release.summarise(stages, "train", after=tmp_path)
