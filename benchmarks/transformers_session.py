@@ -112,13 +112,12 @@ class Comparison(PartRunner):
 
     def __init__(self, options: argparse.Namespace) -> None:
         super().__init__(options.cases, options.threads)
-        for name in options.cases:
-            setattr(self, name, lambda name=name: {name: self.measure(*CASES[name])})
         self.options = options
 
-    def measure(self, side: int, count: int) -> dict[str, Any]:
+    def measure(self, part: str) -> dict[str, Any]:
         """One case of the table; the many objects, whose frames are long, in one piece."""
-        return compare(hiera_tiny_config(side), count, 1 if count > 3 else self.options.pieces)
+        side, count = CASES[part]
+        return {part: compare(hiera_tiny_config(side), count, 1 if count > 3 else self.options.pieces)}
 
     def write(self) -> None:
         """Keeps the report so far where a file is given."""

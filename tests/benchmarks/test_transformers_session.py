@@ -1,5 +1,6 @@
 """The comparison with transformers' session compares the same thing."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks import transformers_session  # noqa: E402
 from benchmarks.transformers_session import compare, hiera_tiny_config, main  # noqa: E402
 
 
@@ -17,6 +19,18 @@ def test_both_sides_follow_the_same_objects():
     assert report["equal_pixels"] == pytest.approx(1.0, abs=0.01)
     assert len(report["ratios"]) == 1
     assert min(report["session_seconds"], report["our_seconds"]) > 0
+
+
+def test_the_command_measures_its_cases(monkeypatch, capsys, tmp_path):
+    """A method that took the place of the runner's own made every case fail, in a report that ended well."""
+    monkeypatch.setattr(
+        transformers_session, "compare", lambda config, count, pieces: [config.image_size, count, pieces]
+    )
+    main(["--cases", "512px_1,512px_10", "--json", str(tmp_path / "report.json")])
+    report = json.loads(capsys.readouterr().out)
+    assert report["failed"] == {}
+    assert (report["512px_1"], report["512px_10"]) == ([512, 1, 2], [512, 10, 1])
+    assert json.loads((tmp_path / "report.json").read_text()) == report
 
 
 def test_unknown_cases_are_refused(capsys):
