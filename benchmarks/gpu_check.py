@@ -69,15 +69,10 @@ class GpuCheck(PartRunner):
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
-        super().__init__(options.parts, torch.get_num_threads(), options.seconds)
-        self.device, self.quick, self.json = torch.device(options.device), options.quick, options.json
+        super().__init__(options.parts, torch.get_num_threads(), options.seconds, options.json)
+        self.device, self.quick = torch.device(options.device), options.quick
         self.report = {"device": options.device, "quick": options.quick, **self.report}
         self.report["provenance"]["weights"] = "random, seed 0, where speed is measured; shipped elsewhere"
-
-    def write(self) -> None:
-        """Keeps the report as far as it has come, where it was asked for."""
-        if self.json is not None:
-            self.json.write_text(json.dumps(self.report, indent=1) + "\n", encoding="utf-8")
 
     def tests(self) -> dict[str, Any]:
         """The tests marked `gpu`, in a process of their own."""

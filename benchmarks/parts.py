@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import sys
@@ -23,14 +24,17 @@ class PartRunner:
 
     Args:
         parts: names; what `measure` returns for each goes into the report. threads: of this process, for the record.
-        seconds: no part is begun after so many; no limit when omitted.
+        seconds: no part is begun after so many; no limit when omitted. path: a JSON file of the report as far as it
+            has come; none when omitted.
 
     Attributes:
         report: `complete`, `provenance`, `part_seconds`, `skipped` and `failed` by part, and what the parts returned.
     """
 
-    def __init__(self, parts: Sequence[str], threads: int, seconds: float | None = None) -> None:
-        self.parts = parts
+    def __init__(
+        self, parts: Sequence[str], threads: int, seconds: float | None = None, path: Path | None = None
+    ) -> None:
+        self.parts, self.report_path = parts, path
         self.end = None if seconds is None else time.perf_counter() + seconds
         self.report: dict[str, Any] = {
             "complete": False,
@@ -66,7 +70,15 @@ class PartRunner:
         return getattr(self, part)()
 
     def write(self) -> None:
-        """Keeps the report as far as it has come; called after every part."""
+        """Keeps the report as far as it has come, where there is a path; called after every part, whole or not at
+        all.
+        """
+        if self.report_path is None:
+            return
+        self.report_path.parent.mkdir(parents=True, exist_ok=True)
+        draft = self.report_path.with_name(self.report_path.name + ".part")
+        draft.write_text(json.dumps(self.report, indent=1) + "\n", encoding="utf-8")
+        os.replace(draft, self.report_path)
 
 
 def _provenance(threads: int) -> dict[str, Any]:

@@ -34,8 +34,8 @@ class SuiteRunner(PartRunner):
     """
 
     def __init__(self, names: list[str], settings: Settings, path: Path | None) -> None:
-        super().__init__(names, torch.get_num_threads())
-        self.settings, self.path = settings, path
+        super().__init__(names, torch.get_num_threads(), path=path)
+        self.settings = settings
         self.report["provenance"]["weights"] = "shipped for answers and start, else random, seed 0"
         self.report |= {"settings": asdict(settings), "rows": {}}
 
@@ -52,11 +52,6 @@ class SuiteRunner(PartRunner):
             "gigabytes_per_second_of_a_large_copy": round(rates["bytes"] / 1e9, 2),
         }
         return super().run()
-
-    def write(self) -> None:
-        """The file as far as it has come."""
-        if self.path is not None:
-            self.path.write_text(json.dumps(self.report, indent=1) + "\n", encoding="utf-8")
 
 
 def table(report: Mapping[str, Any], baseline: Mapping[str, Any] | None) -> list[str]:

@@ -111,18 +111,13 @@ class Comparison(PartRunner):
     """One part for every case."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        super().__init__(options.cases, options.threads)
+        super().__init__(options.cases, options.threads, path=options.json)
         self.options = options
 
     def measure(self, part: str) -> dict[str, Any]:
         """One case of the table; the many objects, whose frames are long, in one piece."""
         side, count = CASES[part]
         return {part: compare(hiera_tiny_config(side), count, 1 if count > 3 else self.options.pieces)}
-
-    def write(self) -> None:
-        """Keeps the report so far where a file is given."""
-        if self.options.json is not None:
-            self.options.json.write_text(json.dumps(self.report, indent=1) + "\n", encoding="utf-8")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -11,8 +11,6 @@ docs/performance.md explains the figures. Weights are random: every figure is a 
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
 from functools import cached_property
 from pathlib import Path
@@ -67,7 +65,7 @@ class Benchmark(PartRunner):
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
-        super().__init__(options.parts, options.threads)
+        super().__init__(options.parts, options.threads, path=options.json)
         self.options, self.large = options, options.size == "large"
         self.report = {"size": options.size, **self.report}
 
@@ -82,13 +80,9 @@ class Benchmark(PartRunner):
         return encoder_seconds(self.model) if self.large else None
 
     def write(self) -> None:
-        """Replaces the JSON file by what there is."""
+        """What there is, beside the targets."""
         self.report["targets"] = _compare(self.report)
-        path = self.options.json
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(path.name + ".part")
-        draft.write_text(json.dumps(self.report, indent=1) + "\n", encoding="utf-8")
-        os.replace(draft, path)
+        super().write()
 
     def calls(self) -> dict[str, Any]:
         """Encodings end to end."""
