@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from desa2va.training.data.refshapes.dataset import RefShapes
-from desa2va.training.dry_run import measured
+from desa2va.training.dry_run import measured, plain_stage
 from desa2va.training.recipe_file import read_config
 
 from .gpu_answers import backbone_model
@@ -49,14 +49,11 @@ def lora_speed(preset: str, device: torch.device, steps: int = 6, **training: An
         `seconds_per_step`, `samples_per_second`, `batch`, and on a GPU `peak_mib`.
     """
     config = read_config("finetune_lora")
-    small = {"report_to": "none", "save_strategy": "no", "disable_tqdm": True, "warm_start": []}
-    config["training"] = {**config["training"], **small, "use_cpu": device.type == "cpu"}
-    if device.type == "cpu":
-        small["dataloader_num_workers"] = 0
-    config["training"] = {**config["training"], **small, **training}
     config = {
         name: value for name, value in config.items() if name not in ("init_from", "sam2", "init_desa2va", "data")
     }
+    config = plain_stage(config)
+    config["training"] |= {"use_cpu": device.type == "cpu", **training}
     config["model"] = {"preset": preset, "dtype": "bfloat16"}
     model, processor = backbone_model(preset, device)
     model.segmenter.copy_decoders()

@@ -90,9 +90,9 @@ def error_line(error: BaseException) -> str | None:
         names = [os.fsdecode(name) for name in (error.filename, error.filename2) if name is not None]
         place = _HIDDEN.sub(r"\1", " -> ".join(names))
         return f"{place}: {one_line(error.strerror)}" if place else one_line(error.strerror)
-    if isinstance(error, (*USER_ERRORS, *_loaded_library_errors())) or broken_import(error):
-        return one_line(broken_import(error) or error)
-    return None
+    if (line := broken_import(error)) is not None:
+        return one_line(line)
+    return one_line(error) if isinstance(error, (*USER_ERRORS, *_loaded_library_errors())) else None
 
 
 def one_line(message: BaseException | str) -> str:

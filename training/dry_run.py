@@ -67,7 +67,7 @@ def dry_run(stages: list[dict[str, Any]], folder: Path, steps: int = 0) -> bool:
 
 def _dry_stage(stage: dict[str, Any], folder: Path, steps: int) -> bool:
     name = stage.get("name", "stage")
-    config = _plain(stage)
+    config = plain_stage(stage)
     with tempfile.TemporaryDirectory() as place:
         arguments = training_arguments(config, Path(place), int(config.get("seed", 0)))
         model, processor, told = _shape(config)
@@ -107,7 +107,7 @@ def _dry_stage(stage: dict[str, Any], folder: Path, steps: int) -> bool:
 # ------------------------------------------------------------------------------------------------ what there is
 
 
-def _plain(stage: dict[str, Any]) -> dict[str, Any]:
+def plain_stage(stage: dict[str, Any]) -> dict[str, Any]:
     """A stage without what needs weights or writes: warm start, logs, evaluation, checkpoints."""
     config = copy.deepcopy(stage)
     without = {"warm_start": [], "report_to": "none", "eval_strategy": "no", "load_best_model_at_end": False}
@@ -279,4 +279,4 @@ def told_plainly() -> Iterator[None]:
         logger.propagate = True
 
 
-__all__ = ["device_memory", "dry_run", "measured", "parameter_lines", "sizes_of"]
+__all__ = ["device_memory", "dry_run", "measured", "parameter_lines", "plain_stage", "sizes_of"]

@@ -106,8 +106,8 @@ class LanguageAnswerMixin(nn.Module):
         draft = inputs.pop("draft_ids", None)
         vision = {name: inputs.pop(name, None) for name in VISION_INPUTS}
         settings = generation_settings(self.mllm, input_ids.shape[1], inputs)
-        if settings.config.use_cache is False or settings.config.cache_implementation:
-            read_tokens = None  # the caller wants another cache, or none
+        if not settings.usual_cache:
+            read_tokens = None
         device = execution_device(self.get_input_embeddings())
         vision = {name: value.to(device) for name, value in vision.items() if value is not None}
         input_ids = input_ids.to(device)
@@ -140,9 +140,8 @@ class LanguageAnswerMixin(nn.Module):
         InternVL alone: Qwen-VL keeps the places of the pictures it read last, of one batch and one length, and counts
         the answer's places from them.
         """
-        mask, wanted = language["attention_mask"], settings.config
-        stock = wanted.use_cache is not False and not wanted.cache_implementation
-        if "inputs_embeds" not in language or mask is None or "region_cells" in vision or not stock:
+        mask = language["attention_mask"]
+        if "inputs_embeds" not in language or mask is None or "region_cells" in vision or not settings.usual_cache:
             return {}
         index, token = vision.get("image_index"), self.config.mllm_config.image_token_id
         beginnings = common_beginnings(input_ids, mask, index, token)

@@ -67,6 +67,11 @@ class GenerationSettings:
     streamer: Any = None
     handed_on: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def usual_cache(self) -> bool:
+        """Whether the caller asked for no other cache than transformers' own, nor for none."""
+        return self.config.use_cache is not False and not self.config.cache_implementation
+
 
 def generation_settings(mllm: nn.Module, prompt_length: int, given: Mapping[str, Any]) -> GenerationSettings:
     """Settings of one call.

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from transformers import LogitsProcessor
 
+from benchmarks.gpu_answers import Says
 from desa2va.modeling_desa2va.language import ReadTokens, answers
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (90, 110, 3), dtype=np.uint8)
@@ -91,18 +91,6 @@ def test_a_conversation_goes_on_behind_a_draft(make_model, processor):
         model.answer_key_frames(**inputs, max_new_tokens=LIMIT, read_tokens=read, draft_ids=draft)
         kept.append((read.ids, read.num_bytes))
     assert kept[0] == kept[1] == kept[2]
-
-
-class Says(LogitsProcessor):
-    """A rule of the caller: one answer and no other, told by how much was said."""
-
-    def __init__(self, ids):
-        self.ids = ids
-
-    def __call__(self, input_ids, scores):
-        said = torch.full_like(scores, -1e4)
-        said[:, self.ids[min(input_ids.shape[1], len(self.ids) - 1)]] = 0.0
-        return said
 
 
 def test_rules_of_the_caller_hold_for_a_draft(make_model, processor, passes):
