@@ -26,8 +26,13 @@ def follows_sa2va(image_processor: Any) -> bool:
 
 
 def resize(frame: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A frame uint8 `(H, W, 3)` resized by Pillow's bicubic filter, which looks at a wider area when it shrinks."""
-    return np.array(Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC))
+    """A frame uint8 `(H, W, 3)` resized by Pillow's bicubic filter, which looks at a wider area when it shrinks.
+
+    Columns first, then rows, each of which ends in bytes: Pillow's order before version 13, which Sa2VA was trained
+    with. From 13 on Pillow takes the rows first for some shapes, up to 21 of 255 away on noise.
+    """
+    columns = Image.fromarray(frame).resize((width, frame.shape[0]), Image.Resampling.BICUBIC)
+    return np.array(columns.resize((width, height), Image.Resampling.BICUBIC))
 
 
 def tile_grid(height: int, width: int, max_tiles: int, side: int) -> tuple[int, int]:
@@ -70,10 +75,8 @@ def normalised(frames: np.ndarray, image_processor: Any) -> torch.Tensor:
 def device_normalised(frames: torch.Tensor, image_processor: Any) -> torch.Tensor:
     """Frames uint8 `(n, 3, H, W)` on any device, resized to the square of an image processor and `normalised`."""
     side = image_processor.size["height"]
-    resized, (height, width) = frames.float(), frames.shape[-2:]
-    # Pillow's two passes, each of which ends in bytes; the rows first where they get fewer and the columns more.
-    first = (side, width) if height > side > width else (height, side)
-    for size in (first, (side, side)):
+    resized = frames.float()
+    for size in ((frames.shape[-2], side), (side, side)):  # the two passes of `resize`
         resized = F.interpolate(resized, size, mode="bicubic", antialias=True).round().clamp(0, 255)
     mean, deviation = (frames.new_tensor(values, dtype=torch.float32) for values in _moments(image_processor))
     return (resized / 255 - mean.view(-1, 1, 1)) / deviation.view(-1, 1, 1)
