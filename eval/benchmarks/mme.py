@@ -13,6 +13,7 @@ from typing import Any
 
 from desa2va.eval.metrics.answers import YES_NO_RULES, read_yes_no
 from desa2va.eval.metrics.choices import MME
+from desa2va.training.data.question_sets import ASKED_OF_EACH
 from desa2va.training.data.records import Dialogue
 
 from .questions import Answer, Benchmark, Question
@@ -26,13 +27,11 @@ class MMEScores:
 
     def __init__(self) -> None:
         self._rows: list[tuple[str, bool, Pair]] = []
-        self._due: dict[Pair, int] = {}
 
     def add(self, question: Question, answer: Answer) -> dict[str, Any]:
         """Score one sample: the `truth`, and whether it is right by either rule."""
         truth, pair = question.dialogue.ids["answer"] == "yes", pair_of(question.dialogue)
         self._rows.append((answer.text, truth, pair))
-        self._due[pair] = sum(pair_of(dialogue) == pair for dialogue in question.record.dialogues)
         right = {f"right_{rule}": read_yes_no(answer.text, rule) is truth for rule in YES_NO_RULES}
         return {"task": pair[0], "picture": pair[1], "answer": answer.text, "truth": truth, **right}
 
@@ -43,7 +42,7 @@ class MMEScores:
         for rule in YES_NO_RULES:
             metric = MME(rule)
             for text, truth, pair in self._rows:
-                if asked[pair] == self._due[pair]:
+                if asked[pair] == ASKED_OF_EACH:
                     metric.add(text, truth, *pair)
             figures[rule] = metric.compute() if len(metric) else None
         return figures

@@ -14,7 +14,8 @@ from string import ascii_uppercase
 from typing import Any
 
 from desa2va.eval.metrics.answers import infer_choice
-from desa2va.eval.metrics.choices import ROTATION, MultipleChoice
+from desa2va.eval.metrics.choices import MultipleChoice
+from desa2va.training.data.question_sets import ROTATION
 from desa2va.training.data.readers import FRAMES, HIDDEN, QUESTION_GROUPS
 
 from .questions import Answer, Benchmark, Question

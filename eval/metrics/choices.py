@@ -12,17 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from desa2va.training.data.question_sets import ASKED_OF_EACH, COGNITION, MME_TASKS, PERCEPTION, ROTATION
+
 from .answers import LETTER_RULES, YES_NO_RULES, first_letter, infer_choice, read_yes_no
 from .collected import Collected, one_of, require_unique
 from .uncertainty import exact_mean, mean_with_error
 
-ROTATION = 1_000_000  # MMBench numbers the circular copies of question i as i + k * 1,000,000
-PERCEPTION = (
-    *("existence", "count", "position", "color", "posters"),
-    *("celebrity", "scene", "landmark", "artwork", "OCR"),
-)
 FAILED = ""  # in the place of a letter: no answer came
-COGNITION = ("commonsense_reasoning", "numerical_calculation", "text_translation", "code_reasoning")
 
 
 def grouped_accuracy(hits: Sequence[bool], groups: Sequence[Mapping[str, str]]) -> dict[str, Any]:
@@ -201,7 +197,7 @@ class MME(YesNo):
         Raises:
             ValueError: MME has no such task.
         """
-        one_of("task", task, (*PERCEPTION, *COGNITION))
+        one_of("task", task, MME_TASKS)
         self.rows.append((read_yes_no(answer, self.rule), bool(truth), task, picture))
 
     def compute(self) -> dict[str, Any]:
@@ -218,18 +214,18 @@ class MME(YesNo):
         answers: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
         for letter, truth, task, picture in zip(said, truths, tasks, pictures, strict=True):
             answers[task][picture].append(letter == truth)
-        scores = {task: _task_score(task, answers[task]) for task in (*PERCEPTION, *COGNITION) if task in answers}
+        scores = {task: _task_score(task, answers[task]) for task in MME_TASKS if task in answers}
         sums = {
             name: sum(scores[task]["score"] for task in group if task in scores)
             for name, group in (("perception", PERCEPTION), ("cognition", COGNITION))
         }
-        missing = [task for task in (*PERCEPTION, *COGNITION) if task not in scores]
+        missing = [task for task in MME_TASKS if task not in scores]
         return {"n": len(self), "unresolved": said.count(None), **sums, "missing": missing, "tasks": scores}
 
 
 def _task_score(task: str, pictures: Mapping[str, Sequence[bool]]) -> dict[str, float]:
     """One task of MME, in points."""
-    odd = next((name for name, answers in pictures.items() if len(answers) != 2), None)
+    odd = next((name for name, answers in pictures.items() if len(answers) != ASKED_OF_EACH), None)
     if odd is not None:
         raise ValueError(f"picture {odd!r} of {task} has {len(pictures[odd])} questions; MME asks two of each")
     right = np.asarray(list(pictures.values()))
@@ -237,4 +233,4 @@ def _task_score(task: str, pictures: Mapping[str, Sequence[bool]]) -> dict[str, 
     return {"score": accuracy + plus, "accuracy": accuracy, "accuracy_plus": plus}
 
 
-__all__ = ["COGNITION", "MME", "PERCEPTION", "ROTATION", "MultipleChoice", "VideoMME", "YesNo", "grouped_accuracy"]
+__all__ = ["MME", "MultipleChoice", "VideoMME", "YesNo", "grouped_accuracy"]

@@ -9,24 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from desa2va.training.data.question_sets import ABILITIES, LEAVES
+
 from .collected import Collected
 from .uncertainty import exact_mean
 
-ABILITIES = {
-    "CP": ("Video Topic", "Video Emotion", "Video Scene", "Video Style"),
-    "FP-S": (
-        *("OCR", "Object Recognition", "Attribute Recognition"),
-        *("Event Recognition", "Human Motion", "Counting"),
-    ),
-    "FP-C": ("Spatial Relationship", "Human-object Interaction", "Human Interaction"),
-    "HL": ("Hallucination",),
-    "LR": ("Structuralized Image-Text Understanding", "Mathematical Calculation"),
-    "AR": ("Physical Property", "Function Reasoning", "Identity Reasoning"),
-    "RR": ("Natural Relation", "Physical Relation", "Social Relation"),
-    "CSR": ("Common Sense Reasoning",),
-    "TR": ("Counterfactual Reasoning", "Causal Reasoning", "Future Prediction"),
-}
-LEAVES = tuple(leaf for leaves in ABILITIES.values() for leaf in leaves)
 GROUPS = {
     **ABILITIES,
     "Perception": tuple(leaf for name in ("CP", "FP-S", "FP-C", "HL") for leaf in ABILITIES[name]),
@@ -83,4 +70,4 @@ def _mean(scores: Sequence[int]) -> float | None:
     return exact_mean(scores) if scores else None
 
 
-__all__ = ["ABILITIES", "GROUPS", "LEAVES", "MMBenchVideo"]
+__all__ = ["GROUPS", "MMBenchVideo"]

@@ -26,7 +26,10 @@ FLOORS = [
     ["auto", "card", "model_checks", "model_files"],
     ["published", "adapters"],
     ["hub"],
-    ["training.data.sample", "training.data.mask_codes", "training.data.mask_parts", "training.data.wording"],
+    [
+        *("training.data.sample", "training.data.mask_codes", "training.data.mask_parts", "training.data.wording"),
+        "training.data.question_sets",
+    ],
     ["training.data.records"],
     ["training.data.record_media", "training.data.record_rows"],
     ["training.data.refshapes", "training.data.readers", "training.disentangling"],

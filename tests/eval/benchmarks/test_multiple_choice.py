@@ -241,6 +241,35 @@ def test_what_is_wrong_is_named(tmp_path, evaluate):
     assert "row 0: not UTF-8" in told()
 
 
+def test_what_scores_could_not_group_is_told_at_reading(tmp_path, evaluate):
+    """Guards against hours of answers to a set that can not be scored: a task that MME does not have, a picture that
+    is not asked about twice, a rotation without its question. File and row are named, nothing is asked.
+    """
+    shared = picture_cell(10)
+    pair = [mme_row(1, shared, "Yes"), mme_row(2, shared, "No")]
+    third = [mme_row(3, picture_cell(20), "Yes", path="b.jpg"), mme_row(4, "3", "No", path="b.jpg")]
+
+    def told(name, file, rows):
+        write_tsv(tmp_path / "data" / "LMUData" / file, rows)
+        oracle = Oracle({})
+        with pytest.raises(ValueError, match=file) as error:
+            evaluate(name, tmp_path / "data", oracle)
+        assert not oracle.asked
+        return str(error.value)
+
+    for task in ("", "counting"):
+        wrong = told("mme-test", "MME.tsv", [*pair, *({**row, "category": task} for row in third)])
+        assert "MME.tsv, index 3, category: is a task of MME (existence, count, " in wrong
+        assert wrong.endswith(f"got '{task}'")
+    wrong = told("mme-test", "MME.tsv", [*pair, third[0]])
+    assert "index 3, image_path: 'images/count/b.jpg' of count has 1 questions, index 3; MME asks 2" in wrong
+    wrong = told("mme-test", "MME.tsv", [*pair, mme_row(5, "1", "No")])
+    assert "index 1, image_path: 'images/count/a.jpg' of count has 3 questions, index 1, 2, 5" in wrong
+    rows = [choice(1, shared, "A"), choice(1_000_001, "1", "B"), choice(2_000_002, "1", "B")]
+    wrong = told("mmbench-dev_en", "MMBench_DEV_EN.tsv", rows)
+    assert "index 2000002, index: is a rotation of question 2, which is not asked about this picture" in wrong
+
+
 def test_a_missing_picture_keeps_what_is_finished(tmp_path, evaluate):
     """It is named, nothing of the run is touched, and with the picture mended the run is whole."""
     path = tmp_path / "data" / "LMUData" / "MMStar.tsv"

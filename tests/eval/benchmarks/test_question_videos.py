@@ -266,6 +266,11 @@ def test_what_mmbench_video_lacks_is_named(tmp_path, evaluate):
     text = path.read_text()
     for old, new, told in (
         ("['OCR']", "OCR", "video ./video/a.mp4, dimensions: index 0 needs a list of abilities, got 'OCR'"),
+        (
+            "['OCR', 'Counting']",
+            "['OCR', 'Maths']",
+            "b.mp4, dimensions: index 1 has 'Maths', which is none",
+        ),
         ("\tNothing.\t['OCR']", "\t\t['OCR']", "question: index 0 needs a question and its answer"),
         ("./video/b.mp4", "../b.mp4", "video ../b.mp4, video: file name"),
         ("./video/b.mp4", "./video/c.mp4", "MMBench-Video; unpack the files of video_pkl/"),

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from desa2va.eval.metrics.choices import COGNITION, MME, PERCEPTION, MultipleChoice, VideoMME, YesNo
+from desa2va.eval.metrics.choices import MME, MultipleChoice, VideoMME, YesNo
+from desa2va.training.data.question_sets import MME_TASKS
 
 OPTIONS = {"A": "red", "B": "blue", "C": "green", "D": "white"}
 
@@ -92,7 +93,7 @@ def test_mme_by_hand():
 
 def test_mme_of_a_perfect_model():
     scores = MME("vlmevalkit")
-    for task in (*PERCEPTION, *COGNITION):
+    for task in MME_TASKS:
         for truth in (True, False):
             scores.add("Yes." if truth else "No, it is not", truth, task, "1.jpg")
     figures = scores.compute()
@@ -103,7 +104,7 @@ def test_mme_against_loops_over_pictures():
     """Random answers to every task: accuracy over questions plus over pictures; ten tasks are perception, four not."""
     rng = np.random.default_rng(3)
     scores, expected = MME(), {}
-    for task in (*PERCEPTION, *COGNITION):
+    for task in MME_TASKS:
         pictures = rng.random((6, 2)) < 0.6
         for number, pair in enumerate(pictures.tolist()):
             for right, truth in zip(pair, (True, False), strict=True):

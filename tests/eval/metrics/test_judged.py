@@ -2,7 +2,8 @@
 
 import pytest
 
-from desa2va.eval.metrics.judged import GROUPS, LEAVES, MMBenchVideo
+from desa2va.eval.metrics.judged import GROUPS, MMBenchVideo
+from desa2va.training.data.question_sets import LEAVES
 
 
 def test_means_by_hand():

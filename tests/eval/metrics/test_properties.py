@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 
 from desa2va.eval.metrics.boundary import boundary_accuracy
-from desa2va.eval.metrics.choices import COGNITION, MME, PERCEPTION, MultipleChoice, VideoMME, YesNo
+from desa2va.eval.metrics.choices import MME, MultipleChoice, VideoMME, YesNo
 from desa2va.eval.metrics.concepts import ConceptSegmentation
 from desa2va.eval.metrics.davis import DavisSegmentation
 from desa2va.eval.metrics.expression_groups import RefSAV, ReVOS, pixel_accuracy, robustness
 from desa2va.eval.metrics.generalized import GeneralizedReferring
 from desa2va.eval.metrics.grounding import GroundedConversation
-from desa2va.eval.metrics.judged import LEAVES, MMBenchVideo
+from desa2va.eval.metrics.judged import MMBenchVideo
 from desa2va.eval.metrics.ref_davis import RefDavis17
 from desa2va.eval.metrics.referring import ReferringSegmentation
 from desa2va.eval.metrics.video import jaccard
+from desa2va.training.data.question_sets import LEAVES, MME_TASKS
 
 SIZES = [(1, 1), (1, 6), (5, 1), (3, 4), (17, 23), (48, 31)]
 
@@ -84,7 +85,7 @@ def all_metrics(rng):
     for clip in maps:
         clip[:, 0, :2] = (1, 2)
     groups = {"duration": "short", "domain": "Law"}
-    task = [*PERCEPTION, *COGNITION]
+    task = MME_TASKS
     yield ReVOS(), lambda m, n: m.add(*pairs[n], pairs[n - 1][0], n % 3)
     yield RefSAV(None), lambda m, n: m.add(*pairs[n], n % 2)
     yield DavisSegmentation("unsupervised"), lambda m, n: m.add(f"s{n}", maps[n - 1], maps[n])

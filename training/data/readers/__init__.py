@@ -7,7 +7,8 @@ from .index_labels import index_codes
 from .kinds import KINDS, own_reader
 from .osprey import CAPTION_REQUEST
 from .plain_pickle import read_pickle
-from .question_tables import HIDDEN, QUESTION_GROUPS
+from .question_rows import QUESTION_GROUPS
+from .question_tables import HIDDEN
 from .ref_sav import STRIDE, masklet_codes, read_masklet
 from .revos import read_revos_foreground
 from .shown_frames import FRAMES, shown_frames

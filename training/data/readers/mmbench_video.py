@@ -11,6 +11,7 @@ import json
 from functools import partial
 from pathlib import Path
 
+from desa2va.training.data.question_sets import LEAVES
 from desa2va.training.data.record_media import measure
 from desa2va.training.data.records import Dialogue, Record
 
@@ -49,6 +50,11 @@ def _dialogue(row: dict[str, str]) -> Dialogue:
     question, answer = row["question"].strip(), row["answer"].strip()
     if not question or not answer:
         raise FieldError("question", f"index {row['index']} needs a question and its answer")
+    ids = {"index": row["index"].strip(), "question": question, "abilities": json.dumps(_abilities(row))}
+    return Dialogue("open", ((question, answer),), ids=ids)
+
+
+def _abilities(row: dict[str, str]) -> list[str]:
     try:
         abilities = ast.literal_eval(row["dimensions"])
     except (ValueError, SyntaxError):
@@ -57,8 +63,14 @@ def _dialogue(row: dict[str, str]) -> Dialogue:
         raise FieldError(
             "dimensions", f"index {row['index']} needs a list of abilities, got {row['dimensions']!r:.80}"
         )
-    ids = {"index": row["index"].strip(), "question": question, "abilities": json.dumps(abilities)}
-    return Dialogue("open", ((question, answer),), ids=ids)
+    unknown = [name for name in abilities if name not in LEAVES]
+    if unknown:
+        raise FieldError(
+            "dimensions",
+            f"index {row['index']} has {unknown[0]!r:.60}, which is none of MMBench-Video's {len(LEAVES)} abilities "
+            f"({', '.join(LEAVES)})",
+        )
+    return abilities
 
 
 def mmbench_video_status(root: Path) -> Status:

@@ -4,10 +4,7 @@ Enters: `NAME.tsv` with `index`, `image`, `question`, `answer`, options `A`, `B`
 and ScienceQA also their own files, `question_parquet`). `image` holds the picture as base64, several as a list, or (64
 characters or fewer) the index of the row that does; rows without one are left out, as the published counts leave them
 out. Leaves: one record per picture, its questions in the order of the file; several pictures of one question are
-frames. (Paper section 4.1: image chat.)
-
-Prompts are those of the Sa2VA family's evaluation (InternVL's): the hint, the question, the options, and a request
-for the letter alone, in Chinese where the question is.
+frames; `question_rows` makes of a row what is asked. (Paper section 4.1: image chat.)
 """
 
 from __future__ import annotations
@@ -16,12 +13,9 @@ import ast
 import base64
 import binascii
 import hashlib
-import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from string import ascii_uppercase
-from typing import Any
 
 from desa2va.processing.inputs import image_size
 from desa2va.training.data.records import Dialogue, Record, RecordError
@@ -31,6 +25,7 @@ from .json_entries import FieldError, named_field
 from .published_files import VLMEVALKIT, check_published
 from .question_parquet import HOMES as PARQUET_HOMES
 from .question_parquet import PATTERNS, ParquetQuestions, parquet_files
+from .question_rows import check_pair, check_rotation, choice_dialogue, hidden_dialogue, mme_dialogue, mmmu_dialogue
 from .status import Reader, Status, look
 from .tables import TableRecords
 from .tsv_rows import TsvRows
@@ -49,13 +44,8 @@ FILES = {
     "mme": {"test": "MME.tsv"},
 }
 HIDDEN = ("test_en", "test_cn")  # splits of MMBench whose answers its server alone knows
-QUESTION_GROUPS = ("category", "l2-category", "split")
 NEEDED = ("index", "image", "question")
 LONGEST_REFERENCE = 64  # characters; a longer cell is a picture
-_CHINESE = re.compile("[\u4e00-\u9fff]")
-_ASK_LETTER = "Answer with the option's letter from the given choices directly.", "请直接回答选项字母。"
-_ASK_ANSWER = "Answer the question directly.", "请直接回答问题。"
-_ASK_BRIEFLY = "Answer the question using a single word or phrase."
 Row = dict[str, str]
 
 
@@ -119,10 +109,12 @@ def read_questions(root: Path, split: str, dataset: str) -> TableRecords:
     """
     check_split(dataset, split, tuple(FILES[dataset]))
     own = {"mme": mme_dialogue, "mmmu": mmmu_dialogue}.get(dataset, choice_dialogue)
+    among = {"mme": check_pair, "mmbench": check_rotation, "mmbench_v11": check_rotation}.get(dataset)
+    if split in HIDDEN:
+        own, among = hidden_dialogue, None
     rows = _rows(Path(root), split, dataset)
     groups = PictureGroups(rows, split if dataset == "mmmu" else None)
-    make = partial(_record, path=rows.path, dialogue=hidden_dialogue if split in HIDDEN else own)
-    return TableRecords(groups, make)
+    return TableRecords(groups, partial(_record, path=rows.path, dialogue=own, among=among))
 
 
 def _rows(root: Path, split: str, dataset: str) -> TsvRows | ParquetQuestions:
@@ -139,7 +131,14 @@ def _rows(root: Path, split: str, dataset: str) -> TsvRows | ParquetQuestions:
     return TsvRows(path or files[0], (*NEEDED, *(() if split in HIDDEN else ("answer",)), *extra))
 
 
-def _record(rows: list[Row], number: int, path: Path, dialogue: Callable[[Row], Dialogue]) -> Record:
+def _record(
+    rows: list[Row],
+    number: int,
+    path: Path,
+    dialogue: Callable[[Row], Dialogue],
+    among: Callable[[Row, list[Row]], None] | None,
+) -> Record:
+    """The record of a picture; `among` looks at each row beside the others, where scores need them together."""
     name = f"{path.name}, index {rows[0]['index']}"
     try:
         with named_field("image"):
@@ -149,6 +148,8 @@ def _record(rows: list[Row], number: int, path: Path, dialogue: Callable[[Row], 
         for row in rows:
             name = f"{path.name}, index {row['index']}"
             dialogues.append(dialogue(row))
+            if among is not None:
+                among(row, rows)
     except FieldError as error:
         raise RecordError(name, error.field, str(error)) from error
     name, several = f"{path.name}, index {rows[0]['index']}", len(pictures) > 1
@@ -170,79 +171,6 @@ def decoded_pictures(cell: str) -> tuple[bytes, ...]:
         raise ValueError(f"is neither base64 nor a list of it ({error})") from error
 
 
-def options_of(row: Row) -> dict[str, str]:
-    """The options that a row has, by letter; an empty cell is none."""
-    return {letter: row[letter].strip() for letter in ascii_uppercase if row.get(letter, "").strip()}
-
-
-def choice_dialogue(row: Row) -> Dialogue:
-    """A multiple-choice question; the answer is a letter.
-
-    Raises:
-        FieldError: no question, or the answer is none of the options.
-    """
-    options, answer = options_of(row), row["answer"].strip()
-    if answer not in options:
-        known = ", ".join(options) or "none"
-        raise FieldError(
-            "answer", f"{answer!r:.40} is none of the options ({known}); hidden answers can not be scored"
-        )
-    return Dialogue("choice", ((choice_prompt(row), answer),), ids={**_ids(row), "answer": answer, **options})
-
-
-def hidden_dialogue(row: Row) -> Dialogue:
-    """A multiple-choice question whose answer is not public; what its server reads beside the answer is kept."""
-    ids = {**_ids(row), "question": row["question"].strip(), **options_of(row)}
-    return Dialogue("unlabelled_choice", ((choice_prompt(row), ""),), ids=ids)
-
-
-def mmmu_dialogue(row: Row) -> Dialogue:
-    """One of MMMU's questions: multiple choice, or open where the row has no option A; then the answer is a text, or
-    a list of such.
-    """
-    if options_of(row).get("A"):
-        return choice_dialogue(row)
-    if not row["answer"].strip():
-        raise FieldError("answer", "an open question needs its answer")
-    prompt = "\n".join((_question(row), _ASK_ANSWER[_is_chinese(row["question"])]))
-    answer = row["answer"].strip()
-    return Dialogue("open", ((prompt, answer),), ids={**_ids(row), "answer": answer})
-
-
-def mme_dialogue(row: Row) -> Dialogue:
-    """One of MME's questions, whose answer is Yes or No; `picture` names what it is about."""
-    answer = row["answer"].strip().lower()
-    if answer not in ("yes", "no"):
-        raise FieldError("answer", f"must be Yes or No, got {row['answer']!r:.40}")
-    ids = {**_ids(row), "answer": answer, "picture": row["image_path"].strip()}
-    return Dialogue("yes_no", ((f"{_question(row)} {_ASK_BRIEFLY}", answer),), ids=ids)
-
-
-def choice_prompt(row: Row) -> str:
-    """The hint, the question, the options and the request for a letter."""
-    options = [f"{letter}. {text}" for letter, text in options_of(row).items()]
-    text = "\n".join((_question(row), *options))
-    return f"{text}\n{_ASK_LETTER[_is_chinese(text)]}"
-
-
-def _question(row: Row) -> str:
-    if not row["question"].strip():
-        raise FieldError("question", "nothing is asked")
-    return "\n".join(filter(None, (row.get("hint", "").strip(), row["question"].strip())))
-
-
-def _is_chinese(text: str) -> bool:
-    return _CHINESE.search(text) is not None
-
-
-def _ids(row: Row) -> dict[str, Any]:
-    groups = {**row, "l2-category": row.get("l2-category") or row.get("l2_category", "")}
-    return {
-        "index": int(row["index"]),
-        **{name: groups[name].strip() for name in QUESTION_GROUPS if groups.get(name, "").strip()},
-    }
-
-
 def tables_present(root: Path, dataset: str) -> Status:
     """Which tables of a set are there."""
     names = {}
@@ -259,4 +187,4 @@ QUESTION_READERS = {
     if name != "seed_bench"  # it has videos, too
 }
 
-__all__ = ["HIDDEN", "QUESTION_GROUPS", "QUESTION_READERS", "choice_dialogue", "read_questions", "tables_present"]
+__all__ = ["HIDDEN", "QUESTION_READERS", "read_questions", "tables_present"]

@@ -19,7 +19,8 @@ from desa2va.training.data.records import Record, RecordError, inside
 
 from .annotation_files import check_split
 from .json_entries import FieldError, named_field
-from .question_tables import choice_dialogue, read_questions, tables_present
+from .question_rows import choice_dialogue
+from .question_tables import read_questions, tables_present
 from .rows import attempt, need, read_object
 from .status import Reader, Status, look
 from .tables import TableRecords
