@@ -6,7 +6,7 @@ The public names are loaded on first use, so `import desa2va` stays cheap.
 from importlib import import_module
 from pathlib import Path
 
-from .errors import broken_import
+from .errors import imports_named
 
 __version__ = "0.1.0"
 
@@ -37,14 +37,10 @@ __all__ = [*_EXPORTS, "__version__"]
 def __getattr__(name: str):
     if name not in _EXPORTS:
         raise AttributeError(f"module 'desa2va' has no attribute {name!r}; it offers {sorted(_EXPORTS)}")
-    try:
+    with imports_named():
         if name in _REGISTERED:
             import_module("desa2va.auto")
         return getattr(import_module(_EXPORTS[name]), name)
-    except (ImportError, RuntimeError) as error:
-        if (line := broken_import(error)) is None:
-            raise
-        raise ImportError(line) from error
 
 
 def __dir__():

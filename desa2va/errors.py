@@ -18,21 +18,36 @@ USER_ERRORS: tuple[type[Exception], ...] = (ValueError, TypeError, OSError, Impo
 _BROKEN_IMPORT = re.compile(r"^Could not import module '|operator torchvision::")
 
 
+ASK_THE_DOCTOR = "`desa2va doctor` says which do not belong together, e.g. torch and torchvision from different places"
+
+
 def broken_import(error: BaseException) -> str | None:
-    """One sentence about an installation that does not fit together, `None` for any other error.
+    """What is wrong with an installation that does not fit together, `None` for any other error.
 
     transformers names the class that was asked for ("Could not import module 'AutoProcessor'") and leaves what was
     wrong to the traceback: the first error of the chain.
     """
-    if not isinstance(error, (ImportError, RuntimeError)) or not _BROKEN_IMPORT.search(str(error)):
+    chain = [error]
+    while chain[-1].__cause__ is not None:
+        chain.append(chain[-1].__cause__)
+    if not any(isinstance(link, (ImportError, RuntimeError)) and _BROKEN_IMPORT.search(str(link)) for link in chain):
         return None
-    first: BaseException = error
-    while first.__cause__ is not None:
-        first = first.__cause__
-    return (
-        f"an installed package does not import ({type(first).__name__}: {' '.join(str(first).split())}); `desa2va "
-        "doctor` says which do not belong together, e.g. torch and torchvision from different places"
-    )
+    return f"an installed package does not import ({type(chain[-1]).__name__}: {' '.join(str(chain[-1]).split())})"
+
+
+@contextmanager
+def imports_named() -> Iterator[None]:
+    """Around imports of heavy libraries.
+
+    Raises:
+        ImportError: one sentence, where the installation does not fit together.
+    """
+    try:
+        yield
+    except (ImportError, RuntimeError) as error:
+        if (line := broken_import(error)) is None:
+            raise
+        raise ImportError(f"{line}; {ASK_THE_DOCTOR}") from error
 
 
 @contextmanager
@@ -54,4 +69,4 @@ def memory_freed() -> Iterator[None]:
         raise
 
 
-__all__ = ["USER_ERRORS", "broken_import", "memory_freed"]
+__all__ = ["ASK_THE_DOCTOR", "USER_ERRORS", "broken_import", "imports_named", "memory_freed"]

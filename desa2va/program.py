@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from .errors import USER_ERRORS, broken_import
+from .errors import ASK_THE_DOCTOR, USER_ERRORS, broken_import
 
 # The same of libraries whose errors derive from none of these; looked up only where the library is loaded.
 _LIBRARY_ERRORS = (
@@ -91,7 +91,7 @@ def error_line(error: BaseException) -> str | None:
         place = _HIDDEN.sub(r"\1", " -> ".join(names))
         return f"{place}: {one_line(error.strerror)}" if place else one_line(error.strerror)
     if (line := broken_import(error)) is not None:
-        return one_line(line)
+        return one_line(f"{line}; {ASK_THE_DOCTOR}")
     return one_line(error) if isinstance(error, (*USER_ERRORS, *_loaded_library_errors())) else None
 
 

@@ -13,6 +13,7 @@ from importlib import import_module, metadata
 from typing import Any
 
 from desa2va.argument_types import add_model_arguments
+from desa2va.errors import broken_import
 
 from .common import add_command, load_model
 
@@ -76,9 +77,10 @@ def examine(args: argparse.Namespace) -> Iterator[Finding]:
     try:
         model, processor = load_model(args)
     except Exception as error:  # the doctor reports whatever keeps a model from loading
-        yield Finding(
-            "model", False, _say(error), "check --model, or reinstall: pip install --force-reinstall desa2va"
-        )
+        remedy = "check --model, or reinstall: pip install --force-reinstall desa2va"
+        if broken_import(error) is not None:
+            remedy = "mend what is wrong above; the model was not looked at"
+        yield Finding("model", False, _say(error), remedy)
         return
     yield Finding("model", True, f"{args.model}: {model.num_parameters() / 1e6:.1f} M parameters, {model.dtype}")
     yield guarded("weights", lambda: check_weights(model))
@@ -98,7 +100,7 @@ def guarded(name: str, check: Callable[[], Finding]) -> Finding:
 
 
 def _say(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return broken_import(error) or f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _version_tuple(text: str) -> tuple[int, ...]:

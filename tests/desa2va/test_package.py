@@ -12,6 +12,7 @@ import pytest
 
 import desa2va
 from desa2va.commands import doctor
+from desa2va.errors import ASK_THE_DOCTOR
 
 ROOT = Path(desa2va.__file__).resolve().parent.parent
 ROOMS = ("configuration", "processing", "modeling_desa2va", "training", "eval", "annotation")
@@ -32,23 +33,41 @@ def test_import_is_cheap_and_brings_no_stray_packages():
     assert not loaded & {"torch", "transformers", *ROOMS}
 
 
-def test_a_torchvision_of_another_torch_is_named(tmp_path, monkeypatch):
-    """transformers says "Could not import module 'AutoProcessor'" and nothing of what is wrong."""
-    (tmp_path / "torchvision").mkdir()
+@pytest.fixture
+def broken_torchvision(tmp_path, monkeypatch):
+    """What a torchvision says that stands before the installed one and was built for another torch."""
     said = "operator torchvision::nms does not exist"
+    (tmp_path / "torchvision").mkdir()
     (tmp_path / "torchvision" / "__init__.py").write_text(f"raise RuntimeError({said!r})\n")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', ROOT)}")
+    return f"RuntimeError: {said}"
+
+
+@pytest.mark.parametrize(
+    "words", ["try: desa2va.load", "try: import desa2va.hub", "try: desa2va.DeSa2VAModel", "try: import desa2va.auto"]
+)
+def test_a_torchvision_of_another_torch_is_named(words, broken_torchvision):
+    """transformers says "Could not import module 'AutoProcessor'" and nothing of what is wrong."""
+    line = run_python(f"import desa2va\n{words}\nexcept ImportError as error: print(error)")
+    assert line == f"an installed package does not import ({broken_torchvision}); {ASK_THE_DOCTOR}"
+
+
+def test_commands_name_a_torchvision_of_another_torch(broken_torchvision):
+    """The doctor's line about the model was transformers' own."""
     code = (
-        "import sys, desa2va\n"
+        "import sys\n"
         "from desa2va.cli import main\n"
         "sys.stderr = sys.stdout\n"
-        "try: desa2va.load\n"
-        "except ImportError as error: print(error)\n"
-        "assert main(['train', 'tiny']) == 2"
+        "assert main(['train', 'tiny']) == 2\n"
+        "assert main(['doctor', '--device', 'cpu']) == 1"
     )
-    lines = run_python(code).split("\n")
-    assert len(lines) == 2
-    assert all(f"RuntimeError: {said}" in line and "`desa2va doctor` says" in line for line in lines)
+    text = run_python(code)
+    assert "Could not import module" not in text
+    lines = text.split("\n")
+    assert lines[0].endswith(f"an installed package does not import ({broken_torchvision}); {ASK_THE_DOCTOR}")
+    (place,) = (number for number, line in enumerate(lines) if line.startswith("WRONG  model"))
+    assert lines[place].endswith(f"an installed package does not import ({broken_torchvision})")
+    assert "mend what is wrong above" in lines[place + 1]
 
 
 def test_lazy_exports_resolve_under_the_package_only_and_are_registered():
