@@ -69,7 +69,10 @@ def read_prompts(folder: Path | None = None) -> dict[str, Prompt]:
 
 
 def _read(path: Path, step: str) -> Prompt:
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no UTF-8 text: {error}") from error
     head = _HEAD.match(text)
     if head is None or not text[head.end() :].strip():
         raise ValueError(f"{path}: the first line must be 'version: 1' or the like, and the words follow")

@@ -22,6 +22,12 @@ def own_folder(name: str | os.PathLike) -> Path | None:
     return path if path.is_dir() else None
 
 
+def fields_file(folder: Path) -> Path:
+    """The file that holds the fields of a model's configuration, or those that an adapter changes."""
+    is_adapter = (folder / CONFIG_FILE).is_file() and not (folder / "config.json").exists()
+    return folder / (FIELDS_FILE if is_adapter else "config.json")
+
+
 def write_fields(folder: Path, fields: dict[str, Any]) -> Path:
     """Writes fields of the configuration into a model's folder, or an adapter's.
 
@@ -31,11 +37,10 @@ def write_fields(folder: Path, fields: dict[str, Any]) -> Path:
     Returns:
         The file that was changed; it is replaced as a whole.
     """
-    is_adapter = (folder / CONFIG_FILE).is_file() and not (folder / "config.json").exists()
-    path = folder / (FIELDS_FILE if is_adapter else "config.json")
+    path = fields_file(folder)
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     write_json(path, known | fields, overwrite=True)
     return path
 
 
-__all__ = ["own_folder", "write_fields"]
+__all__ = ["fields_file", "own_folder", "write_fields"]

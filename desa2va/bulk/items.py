@@ -85,7 +85,7 @@ def list_items(file: Path) -> Items:
         ValueError: there are none, or the file is no text.
     """
     try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
     except UnicodeDecodeError as error:
         raise ValueError(f"{file}: a list is a text file in UTF-8 with a path or address per line") from error
     lines = [line for line in lines if line and not line.startswith("#")]

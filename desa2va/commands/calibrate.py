@@ -53,14 +53,18 @@ def _rate(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Fit, show the curve, write the fields."""
-    from desa2va.calibrated import own_folder, write_fields
+    from desa2va.calibrated import fields_file, own_folder, write_fields
     from desa2va.eval.calibration import calibrate, observe, summarise
     from desa2va.hub import export_model
-    from desa2va.processing.files import check_file_target, write_json
+    from desa2va.processing.files import check_file_target, check_folder_target, write_json
 
     folder = own_folder(args.model) if args.out is None else None
     if args.out is None and (folder is None or args.sam2 is not None):
         raise ValueError(f"--model {args.model} is no folder of a model of yours; say where the copy goes: --out DIR")
+    if args.out is not None:
+        check_folder_target("--out", args.out)
+    else:
+        check_file_target("--model", fields_file(folder))
     if args.json is not None:
         check_file_target("--json", args.json)
     requests = _requests(args)

@@ -33,8 +33,8 @@ def add_mark_arguments(parser: argparse.ArgumentParser) -> None:
         dest="masks",
         action="append",
         metavar="FILE",
-        help="a picture of the input's size that is not black where the object is; of a palette PNG, such as segment "
-        "writes, every value but 0 is an object",
+        help="a picture of the input's size that is not black where the object is; of a PNG of object numbers, such "
+        "as segment writes, every value but 0 is an object",
     )
 
 
@@ -88,7 +88,7 @@ def _masks(path: str) -> list[Any]:
 
     colours = load_image(path, "--mask")
     with Image.open(path) as picture:
-        values = np.asarray(picture) if picture.mode == "P" else colours.any(axis=-1).astype(np.uint8)
+        values = np.asarray(picture) if picture.mode in ("P", "I;16") else colours.any(axis=-1).astype(np.uint8)
     if not values.any():
         raise ValueError(f"--mask {path} marks nothing: every pixel is 0")
     return [values == value for value in np.unique(values) if value]

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from .frames import FirstFrames
 
 _NOUNS = {"image": "picture", "video": "video"}
-MOST_REQUESTS = 255  # pixel values of a palette picture, without the background
 _EXAMPLES = """
   desa2va segment photo.jpg "the small red circle"                  -> photo_masks/
   desa2va segment photo.jpg "the red circle" "the blue square"      several requests, the picture is encoded once
@@ -136,11 +135,6 @@ def _key_frames(text: str) -> str | list[int]:
 
 def run(args: argparse.Namespace) -> int:
     """Segment, write, and say what was found."""
-    if len(args.what) > MOST_REQUESTS:
-        raise ValueError(
-            f"{len(args.what)} requests are more than a palette picture has numbers for; ask at most {MOST_REQUESTS} "
-            "at a time"
-        )
     if is_many(args):
         return run_many(args)
     kind = input_kind(args.input)

@@ -13,7 +13,7 @@ from .export import (
     write_json,
 )
 from .file_targets import check_file_target, write_file
-from .folder_targets import output_folder
+from .folder_targets import check_folder_target, output_folder
 from .mask_cleanup import MaskOptions, clean_mask, frame_codes
 from .mask_codec import (
     check_code,
@@ -39,6 +39,7 @@ __all__ = [
     "VideoWriter",
     "check_code",
     "check_file_target",
+    "check_folder_target",
     "check_video_size",
     "clean_mask",
     "coco_annotation",

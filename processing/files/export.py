@@ -91,26 +91,31 @@ def index_palette() -> list[int]:
 
 
 def index_pixels(masks: Iterable[tuple[int, np.ndarray]], size: tuple[int, int], frame: int) -> np.ndarray:
-    """Uint8 `(H_src, W_src)`: `object_id + 1` on objects, 0 elsewhere; of overlapping objects the first.
+    """`(H_src, W_src)`: `object_id + 1` on objects, 0 elsewhere; of overlapping objects the first.
 
     Args:
         masks: number and bool mask of each object.
         size: of the frame.
         frame: its number, for messages.
 
+    Returns:
+        uint8, or uint16 where an object's number is above 254.
+
     Raises:
-        ValueError: an object number above 254.
+        ValueError: an object number above 65,534.
     """
     indices = np.zeros(size, dtype=np.uint8)
     lost = 0
     for number, mask in masks:
+        if number > 65534:
+            raise ValueError(f"a PNG holds objects 0 to 65,534, there is an object {number}; use to_json")
         if number > 254:
-            raise ValueError(f"a palette picture holds objects 0 to 254, there is an object {number}; use to_json")
+            indices = indices.astype(np.uint16)
         lost += int((mask & (indices > 0)).sum())
         indices[mask & (indices == 0)] = number + 1
     if lost:
         warnings.warn(
-            f"frame {frame}: {lost} pixels belong to several objects, a palette picture keeps the first; "
+            f"frame {frame}: {lost} pixels belong to several objects, a PNG of their numbers keeps the first; "
             "JSON keeps all, non_overlapping gives each pixel to one object",
             stacklevel=2,
         )
@@ -118,21 +123,16 @@ def index_pixels(masks: Iterable[tuple[int, np.ndarray]], size: tuple[int, int],
 
 
 def index_mask(result: Any, t: int) -> np.ndarray:
-    """`index_pixels` of frame `t` of a `SegmentationResult`.
-
-    Raises:
-        ValueError: more than 255 objects.
-    """
-    if len(result.objects) > 255:
-        raise ValueError(f"a palette picture holds 255 objects, the result has {len(result.objects)}; use to_json")
+    """`index_pixels` of frame `t` of a `SegmentationResult`."""
     masks = ((entry.object_id, entry.mask(t)) for entry in result.objects)
     return index_pixels(masks, (result.height, result.width), t)
 
 
 def write_index_png(pixels: np.ndarray, path: str | os.PathLike, overwrite: bool = False) -> None:
-    """Writes object indices uint8 `(H, W)` as a palette PNG."""
-    image = Image.fromarray(pixels, mode="P")
-    image.putpalette(index_palette())
+    """Writes object indices `(H, W)` as a palette PNG where they are uint8, a grey one of 16 bits where uint16."""
+    image = Image.fromarray(pixels)
+    if pixels.dtype == np.uint8:
+        image.putpalette(index_palette())
     write_file(path, lambda temporary: image.save(temporary, format="PNG", compress_level=1), overwrite)
 
 

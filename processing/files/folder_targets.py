@@ -18,6 +18,7 @@ from pathlib import Path
 from .claims import Claim, hidden_sibling, make_folder, siblings, signals_wait
 
 MARKER = ".desa2va"
+_FULL = (errno.ENOSPC, errno.EDQUOT)  # of a disk, which names no file
 _OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
 
 
@@ -53,13 +54,32 @@ def output_folder(
         claim = make_folder(temporary)
         yield temporary
         _finish(temporary, place, replace, before)
-    except BaseException:
+    except BaseException as error:
         with signals_wait():
             _clean_up(temporary, parents, rescue)
+        if isinstance(error, OSError) and error.errno in _FULL and error.filename is None:
+            error.filename = os.fspath(place)
         raise
     finally:
         if claim is not None:
             claim.release()
+
+
+def check_folder_target(option: str, target: str | os.PathLike) -> None:
+    """Whether `output_folder` can make a folder that is to be new; for work that comes before.
+
+    Args:
+        option: names the path in messages, e.g. `"--out"`.
+        target: absent, or an empty folder.
+
+    Raises:
+        FileExistsError, ValueError: see `output_folder`. PermissionError: nothing can be written there.
+    """
+    place = _checked_place(target, ())
+    _occupant(place, None)
+    standing = next(parent for parent in place.parents if parent.exists())
+    if not standing.is_dir() or not os.access(standing, os.W_OK | os.X_OK):
+        raise PermissionError(f"{option} {target}: nothing can be written in {standing}")
 
 
 def _clean_up(temporary: Path, parents: list[Path], rescue: Callable[[Path], bool] | None) -> None:
@@ -178,4 +198,4 @@ def _swap(temporary: Path, place: Path, before: os.stat_result) -> None:
                 old.rename(place)
 
 
-__all__ = ["MARKER", "output_folder"]
+__all__ = ["MARKER", "check_folder_target", "output_folder"]

@@ -77,7 +77,7 @@ def summarise(records: FrameRecords, answers: Sequence[ParsedAnswer]) -> list[Re
 
 
 def write_frame_png(result: FrameResult, folder: str | os.PathLike) -> None:
-    """Writes the palette PNG of one frame, `00000.png` and so on: pixel value `object_id + 1`, 0 for background."""
+    """Writes the numbers of one frame's objects, `00000.png` and so on; see `SegmentationResult.save_png`."""
     pixels = index_pixels(
         ((entry.object_id, entry.mask) for entry in result.objects), (result.height, result.width), result.frame
     )

@@ -323,7 +323,10 @@ class SegmentationResult:
         return data
 
     def save_png(self, folder: str | os.PathLike, overwrite: bool = False) -> list[str]:
-        """Writes one palette PNG per frame, `00000.png`, ...: pixel value `object_id + 1`, 0 for background."""
+        """Writes one palette PNG per frame, `00000.png`, ...: pixel value `object_id + 1`, 0 for background.
+
+        Of more than 255 objects the PNGs are grey ones of 16 bits, with the same values.
+        """
         return save_index_pngs(self, folder, overwrite)
 
     def save_overlay(self, path: str | os.PathLike, overwrite: bool = False) -> None:

@@ -20,7 +20,8 @@ def test_braces_of_an_answer_stay():
 
 
 def test_own_prompts_replace_some_and_tell_themselves_apart(tmp_path):
-    (tmp_path / "short.txt").write_text("version: 1\n\nShorter: {video}\n")
+    text = "version: 1\n\nShorter: {video}\n"
+    (tmp_path / "short.txt").write_text(text, encoding="utf-8-sig")  # as editors of Windows write it
     own, usual = read_prompts(tmp_path), read_prompts()
     assert own["short"].text == "Shorter: {video}"
     assert own["short"].identity != usual["short"].identity
@@ -35,10 +36,11 @@ def test_own_prompts_replace_some_and_tell_themselves_apart(tmp_path):
         ("short.txt", "version: 2\n\n", "the first line must be"),
         ("short.txt", "version: 2\n\nName it.", r"a prompt of this step has \{video\}"),
         ("crop.txt", "version: 2\n\nLike {scene}.", "has none"),
+        ("crop.txt", "version: 2\n\nTr\xe8s bien.", r"crop\.txt is no UTF-8 text"),
     ],
 )
 def test_wrong_prompts_are_told_before_anything_is_asked(tmp_path, name, text, told):
-    (tmp_path / name).write_text(text)
+    (tmp_path / name).write_bytes(text.encode("latin-1"))
     with pytest.raises(ValueError, match=told):
         read_prompts(tmp_path)
     with pytest.raises(FileNotFoundError, match="no folder of prompts"):

@@ -1,6 +1,7 @@
 """`desa2va calibrate` from answers to a configuration: of a model, of its copies, of an adapter."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -42,6 +43,17 @@ def test_the_command_writes_the_configuration(answered, saved_model, tmp_path, c
 def test_the_shipped_model_is_not_written_into(answered, capsys):
     assert main(["calibrate", "refshapes"]) == 2
     assert "--out DIR" in capsys.readouterr().err
+
+
+def test_a_target_is_looked_at_before_the_work(monkeypatch, saved_model, tmp_path, capsys):
+    """The model answered a thousand requests, and then the folder was found to be full."""
+    monkeypatch.setattr(calibration, "observe", lambda *_: pytest.fail("the work was begun"))
+    shutil.copytree(saved_model, tmp_path / "mine")
+    assert main(["calibrate", "refshapes", "--model", str(saved_model), "--out", str(tmp_path / "mine")]) == 2
+    assert "is not an empty folder" in capsys.readouterr().err
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert main(["calibrate", "refshapes", "--model", str(tmp_path / "mine")]) == 2
+    assert "nothing can be written in the folder" in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")

@@ -51,14 +51,14 @@ def test_a_palette_png_marks_one_object_per_value(shell, picture, tmp_path):
     written = np.array(Image.open(out / "masks" / "00000.png"))
     assert set(np.unique(written)) == {0, 1}
     written[40:46, 2:30] = 3
-    for mode, count in (("P", 2), ("L", 1), ("RGB", 1)):
-        mask = Image.fromarray(written)
+    for mode, count, kind in (("P", 2, "u1"), ("I;16", 2, "u2"), ("L", 1, "u1"), ("RGB", 1, "u1")):
+        mask, target = Image.fromarray(written.astype(kind)), mode.replace(";", "")
         if mode == "P":
             mask.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255])
         mask.convert(mode).save("mask.png")
-        code, _, out = shell("segment", picture, "--mask", "mask.png", "--out", mode)
+        code, _, out = shell("segment", picture, "--mask", "mask.png", "--out", target)
         assert code == 0
-        assert len(SegmentationResult.from_json(tmp_path / mode / "result.json").objects) == count
+        assert len(SegmentationResult.from_json(tmp_path / target / "result.json").objects) == count
     Image.fromarray(written * 0).save("black.png")
     assert "--mask black.png marks nothing" in shell("segment", picture, "--mask", "black.png", "--out", "no")[1]
 

@@ -219,7 +219,9 @@ def test_a_fault_of_the_package_ends_the_run(pictures, tmp_path, model, processo
 def test_lists_and_data_sets_are_items_too(pictures, scenes, tmp_path, model, processor):
     """A list counts from its own folder; a row's other columns are what requests name."""
     listed = pictures / "list.txt"
-    listed.write_text("# mine\n\na.png\nmore/a.png\nnowhere.png\n")
+    listed.write_text(
+        "a.png\n# mine\n\nmore/a.png\nnowhere.png\n", encoding="utf-8-sig"
+    )  # as editors of Windows write it
     report = run_items(model, processor, list_items(listed), tmp_path / "listed", settings(table_only=True))
     listed.unlink()
     assert names(tmp_path / "listed") == sorted(2 * ["000000_a", "000001_a"])

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from desa2va.processing.files import write_file
-from desa2va.processing.files.export import index_palette
+from desa2va.processing.files.export import index_palette, index_pixels
 from desa2va.processing.files.mask_codec import decode_mask, encode_mask
 from desa2va.processing.inputs.video_io import MemorySource, open_visual
 from desa2va.processing.results.results import ObjectResult, SegmentationResult
@@ -66,9 +66,14 @@ def test_overlapping_objects_warn(tmp_path, masks):
     np.testing.assert_array_equal(np.asarray(Image.open(paths[0])) == 1, masks[0, 0])
 
 
-def test_more_objects_than_palette_entries_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="255 objects, the result has 256"):
-        make_result(np.ones((256, 1, 2, 2), bool)).save_png(tmp_path)
+def test_more_objects_than_palette_entries_have_sixteen_bits(tmp_path):
+    """Two hundred requests about one picture found more than a palette has numbers for, and everything was lost."""
+    masks = np.zeros((300, 1, 20, 15), bool)
+    masks.reshape(300, 300)[np.arange(300), np.arange(300)] = True
+    (path,) = make_result(masks).save_png(tmp_path)
+    np.testing.assert_array_equal(np.asarray(Image.open(path)).reshape(-1), np.arange(1, 301))
+    with pytest.raises(ValueError, match=r"objects 0 to 65,534, there is an object 65535"):
+        index_pixels([(65535, masks[0, 0])], (20, 15), 0)
 
 
 def test_coco_round_trip(tmp_path, masks):

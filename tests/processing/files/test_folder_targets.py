@@ -1,5 +1,6 @@
 """Folders as targets: complete or absent, never somebody else's, whoever writes at the same time."""
 
+import errno
 import json
 import os
 import shutil
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from desa2va.processing.files import folder_targets, output_folder
+from desa2va.processing.files import check_folder_target, folder_targets, output_folder
 from desa2va.processing.files.claims import Claim, hidden_sibling, make_folder, signals_wait
 from desa2va.processing.files.folder_targets import MARKER
 
@@ -51,6 +52,29 @@ def test_a_result_is_replaced_when_the_new_one_is_there(tmp_path):
         write(target, replace=False)
     with pytest.raises(FileExistsError, match="another target"):
         write(target)
+
+
+def test_a_full_disk_is_told_with_its_place(tmp_path):
+    """The system says "No space left on device" of no file, and the line told nobody which disk."""
+    with pytest.raises(OSError, match="No space left") as caught, output_folder(tmp_path / "out"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert caught.value.filename == str(tmp_path / "out")
+    with pytest.raises(OSError, match="refused") as caught, output_folder(tmp_path / "out"):
+        raise OSError(errno.ECONNREFUSED, "refused")
+    assert caught.value.filename is None
+
+
+def test_a_folder_that_can_not_be_made_is_told_before_the_work(tmp_path, monkeypatch):
+    """A calibration of an hour ended with "Read-only file system"."""
+    check_folder_target("--out", tmp_path / "a" / "b")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("")
+    for target, error in ((tmp_path, FileExistsError), (tmp_path / "file" / "b", PermissionError)):
+        with pytest.raises(error):
+            check_folder_target("--out", target)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(PermissionError, match="--out .*nothing can be written in"):
+        check_folder_target("--out", tmp_path / "a" / "b")
 
 
 def refused(target, error, match, **options):
