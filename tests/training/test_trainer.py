@@ -1,5 +1,7 @@
 """The trainer: accumulation, resuming, logging, auxiliary networks."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,8 @@ from desa2va.training.label_states import LabelReader
 from desa2va.training.phases import build_objective, free_parameters, trainable_prefixes
 from desa2va.training.state_file import read_state, write_state
 from desa2va.training.train import _auxiliary
-from desa2va.training.trainer import AUXILIARY_FILE, DeSa2VATrainer
+from desa2va.training.trainer import AUXILIARY_FILE, DeSa2VATrainer, _known
+from tests.training.host_reads import Reads
 
 QUIET = {"use_cpu": True, "disable_tqdm": True, "lr_scheduler_type": "constant", "seed": 0, "data_seed": 0}
 QUIET |= {"per_device_train_batch_size": 2}
@@ -171,6 +174,39 @@ def test_every_term_is_logged_and_the_auxiliary_networks_learn(make_model, proce
     for name in ("accuracy_text", "accuracy_visual", "mutual_information", "gate", "fused_iou"):
         assert np.isfinite(entry[name]), name
     assert any(not torch.equal(before[name], value) for name, value in trainer.auxiliary.named_parameters())
+
+
+def test_a_step_reads_six_numbers(make_model, processor, tmp_path, monkeypatch):
+    """It was 76, and a device stands still for each. Three belong to transformers: whether anything is padded, and
+    whether the loss is NaN or infinite. Ours are the number of a batch's picture tokens, whether it is padded on the
+    left, and whether the loss is finite before it spoils a weight. Eleven times something is looked for by a mask.
+    """
+    weights = {**WEIGHTS, "adversarial": 0.1, "club": 0.1, "orthogonality": 0.1}
+    fields = {"max_steps": 5, "logging_steps": 100, "save_strategy": "no"}
+    trainer = trainer_of(make_model, processor, tmp_path, weights, auxiliary=True, **fields)
+    usual, reads, before = trainer.training_step, Reads(), []
+
+    def step(*args, **kwargs):
+        before.append((reads.count, reads.searches))
+        return usual(*args, **kwargs)
+
+    monkeypatch.setattr(trainer, "training_step", step)
+    with reads:
+        trainer.train()
+    # the first step fetches the auxiliary networks' counts, and CLUB gives no term before it knows its statistics
+    found = [(after[0] - start[0], after[1] - start[1]) for start, after in pairwise(before[1:])]
+    assert len(found) == 3
+    assert all(count <= 6 and searches <= 11 for count, searches in found), found
+
+
+@pytest.mark.parametrize("kinds", [("float32",), ("bfloat16",), ("float64",), ("float32", "bfloat16", "float64")])
+def test_numbers_fetched_at_once_are_those_fetched_alone(kinds):
+    """Bit for bit, of one kind and of several, from the least to the greatest; a mean over them is the same mean."""
+    drawn = torch.randn(40, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 10.0 ** torch.arange(40)
+    plain = [*drawn.tolist(), -0.0, 1e-40, 3.3e38, float("inf")]
+    values = [torch.tensor(number, dtype=getattr(torch, kind)) for number in plain for kind in kinds]
+    alone = [value.item() for value in values]
+    assert [number.hex() for number in _known([*values, torch.tensor(float("nan"))])] == [n.hex() for n in alone]
 
 
 def test_the_auxiliary_networks_are_looked_at_five_times_a_log(make_model, processor, tmp_path, monkeypatch):

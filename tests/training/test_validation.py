@@ -4,7 +4,6 @@ import json
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import Trainer, TrainingArguments
 
 from desa2va.training.arguments import DeSa2VATrainingArguments, MaskLossArguments
@@ -13,6 +12,7 @@ from desa2va.training.label_states import LabelReader
 from desa2va.training.phases import build_objective, free_parameters, trainable_prefixes
 from desa2va.training.train import run_stage
 from desa2va.training.trainer import DeSa2VATrainer
+from tests.training.host_reads import Reads
 
 QUIET = {"use_cpu": True, "disable_tqdm": True, "report_to": "none"}
 WEIGHTS = {"language": 1.0, "visual_mask": 1.0, "fused_mask": 1.0, "iou": 0.1}
@@ -72,23 +72,6 @@ def test_a_validation_does_not_depend_on_batches_and_draws_nothing_from_the_trai
     assert found[0] == pytest.approx(found[1], rel=1e-4)
     terms = sum(WEIGHTS[name] * found[0][f"eval_loss_{name}"] for name in WEIGHTS)
     assert found[0]["eval_loss"] == pytest.approx(terms)
-
-
-class Reads(TorchDispatchMode):
-    """Counts the numbers that are read from tensors, and how often something is looked for in one; each would wait for
-    a device.
-    """
-
-    count = 0
-    searches = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.count += func is torch.ops.aten._local_scalar_dense.default
-        by_mask = func is torch.ops.aten.index.Tensor and any(
-            of is not None and of.dtype == torch.bool for of in args[1]
-        )
-        self.searches += by_mask or func is torch.ops.aten.nonzero.default
-        return func(*args, **(kwargs or {}))
 
 
 def test_the_terms_of_a_step_look_for_their_masks_once(make_model, processor, tmp_path, monkeypatch):

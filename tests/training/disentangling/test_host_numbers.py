@@ -2,23 +2,13 @@
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from desa2va.training.disentangling.auxiliary import FEATURES, AuxiliaryNetworks
 from desa2va.training.disentangling.host_numbers import HostNumbers
+from tests.training.host_reads import Reads
 
 DIM = 8
 COUNTED = ("steps", "queue.filled", "queue.position", "club.text_statistics.count", "drift.seen")
-
-
-class Reads(TorchDispatchMode):
-    """Counts what a device would be waited for: `item`, `float`, `int` or `bool` of a tensor."""
-
-    count = 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        self.count += function is torch.ops.aten._local_scalar_dense.default
-        return function(*args, **(kwargs or {}))
 
 
 def step(networks, seed):
