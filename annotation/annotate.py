@@ -104,25 +104,30 @@ def _describers(args: argparse.Namespace, sources: list[Source], processes: Proc
     own_checker = args.checker is not None or args.checker_endpoint is not None
     endpoints = [args.endpoint, args.checker_endpoint if own_checker else None]
     share = processes.count * max(1, sum(endpoint is not None for endpoint in endpoints))
-    describer = checker = _describer(args.describer, args.endpoint, args, share)
+    limits = _limits(args, share) if any(endpoints) else {}
+    describer = checker = _describer(args.describer, args.endpoint, args, limits)
     if own_checker:
-        checker = _describer(args.checker or args.describer, args.checker_endpoint, args, share)
+        checker = _describer(args.checker or args.describer, args.checker_endpoint, args, limits)
     if args.videos == REFSHAPES:
         describer = PlantingDescriber(describer, sources, planted(read_truth(args.out / REFSHAPES)))
     return describer, checker
 
 
-def _describer(name: str, endpoint: str | None, args: argparse.Namespace, share: int) -> Describer:
-    """By name; `share` clients keep to the rate and to what earlier runs left of the budget together."""
+def _limits(args: argparse.Namespace, share: int) -> dict[str, Any]:
+    """Of each of `share` clients, which keep to the rate and to what earlier runs left of the budget together."""
+    cost = None if args.max_cost is None else max(0.0, args.max_cost - _cost(args, spent_tokens(args.out))) / share
+    rate = None if args.requests_per_minute is None else args.requests_per_minute / share
+    limits = {"timeout": args.timeout, "retries": args.retries, "requests_per_minute": rate}
+    return {**limits, "max_cost": cost, "prices": tuple(args.prices)}
+
+
+def _describer(name: str, endpoint: str | None, args: argparse.Namespace, limits: Mapping[str, Any]) -> Describer:
+    """By name; `limits` are a client's."""
     if endpoint is None:
         if name == MEASURED:
             return MeasuringDescriber()
         return load_describer(name, own_device(args.device), args.dtype, args.max_tokens)
-    cost = None if args.max_cost is None else max(0.0, args.max_cost - _cost(args, spent_tokens(args.out))) / share
-    rate = None if args.requests_per_minute is None else args.requests_per_minute / share
-    limits = {"timeout": args.timeout, "retries": args.retries, "requests_per_minute": rate}
-    client = ChatClient(endpoint, name, **limits, max_cost=cost, prices=tuple(args.prices))
-    return EndpointDescriber(client, args.max_tokens)
+    return EndpointDescriber(ChatClient(endpoint, name, **limits), args.max_tokens)
 
 
 def _cost(args: argparse.Namespace, tokens: Sequence[int]) -> float:
