@@ -53,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
             from starlette.middleware import Middleware
 
             from desa2va.web.door import Door
-            from desa2va.web.page import CSS, build
+            from desa2va.web.layout import CSS
+            from desa2va.web.page import build
         except ImportError as error:
             raise ImportError(f"the page needs more packages ({error}): pip install 'desa2va[web]'") from error
         from desa2va.serving.engine import Engine

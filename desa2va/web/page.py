@@ -1,4 +1,4 @@
-"""The page: where things stand, and which step each of them is. What is done stands in `studio`.
+"""The page: which step each of its parts is. How they look stands in `layout`, what is done in `studio`.
 
 What enters: the visitors. What leaves: a gradio page. (Engineering; no paper section.)
 """
@@ -19,21 +19,12 @@ from PIL import Image
 
 from desa2va.serving.engine import Question
 
-from .studio import TOOLS, Studio, View
+from .layout import DIRECTIONS, NEW, canvas_parts, files_parts, words_parts
+from .studio import Studio, View
 from .visitors import Visitors, sentence
 
 _LOGGER = logging.getLogger(__name__)
 _DEMO = Path(__file__).resolve().parent.parent / "assets" / "demo"
-_DIRECTIONS = {"what waits": None, "forward": "forward", "backward": "backward", "both ways": "both"}
-_NEW = "new object"
-# gradio reads a click on a picture that is shown larger than it is as one on another place: none is.
-CSS = """
-#canvas img {width: 100%; height: auto; max-height: 70vh; object-fit: scale-down; cursor: crosshair}
-#objects label {overflow-wrap: anywhere}
-#style {display: none}
-.gradio-container {max-width: 1200px !important}
-@media (max-width: 640px) {.gradio-container {padding: 6px !important}}
-"""
 
 
 def build(visitors: Visitors, model_name: str, mcp: bool = False) -> gr.Blocks:
@@ -46,86 +37,14 @@ def build(visitors: Visitors, model_name: str, mcp: bool = False) -> gr.Blocks:
         gr.Markdown(f"## DeSa2VA\nWords and clicks to masks. Model: `{model_name}`")
         with gr.Row():
             with gr.Column(scale=3):
-                canvas = _canvas()
+                canvas = canvas_parts()
             with gr.Column(scale=2):
-                words, files = _words(), _files()
+                words, files = words_parts(), files_parts()
         _connect(visitors, canvas, words, files)
         page.unload(_leaver(visitors))
         if mcp:
             _offer(visitors)
     return page
-
-
-def _canvas() -> dict[str, Any]:
-    """The frame, and what is done to it."""
-    parts: dict[str, Any] = {}
-    parts["upload"] = gr.File(
-        label="A picture or a video", file_types=["image", "video"], type="filepath", height=140, elem_id="upload"
-    )
-    with gr.Row():
-        parts["scene"] = gr.Button("Example picture", size="sm", min_width=80, elem_id="scene")
-        parts["clip"] = gr.Button("Example video", size="sm", min_width=80, elem_id="clip")
-    with gr.Accordion("Camera", open=False, elem_id="camera"):
-        parts["camera"] = gr.Image(sources=["webcam"], type="numpy", show_label=False, format="png")
-    parts["said"] = gr.Markdown("Open a picture or a video, or take an example.", elem_id="said")
-    parts["picture"] = gr.Image(
-        label="Click on what is meant", interactive=False, format="png", elem_id="canvas", buttons=["fullscreen"]
-    )
-    parts["frame"] = gr.Slider(0, 1, 0, step=1, label="Frame", visible=False, elem_id="frame")
-    with gr.Row(elem_id="steps"):
-        parts["follow"] = gr.Button("Follow", variant="primary", visible=False, min_width=80, elem_id="follow")
-        parts["stop"] = gr.Button("Stop", visible=False, min_width=80, elem_id="stop")
-        parts["undo"] = gr.Button("Undo", min_width=80, elem_id="undo")
-        parts["remove"] = gr.Button("Remove", min_width=80, elem_id="remove")
-    parts["direction"] = gr.Radio(list(_DIRECTIONS), value="what waits", label="Follow", visible=False)
-    return parts
-
-
-def _words() -> dict[str, Any]:
-    """What is said, and the objects."""
-    parts: dict[str, Any] = {}
-    parts["text"] = gr.Textbox(label="Say what", placeholder="the red object", elem_id="text", max_lines=3)
-    with gr.Row():
-        parts["find"] = gr.Button("Find", variant="primary", min_width=80, elem_id="find")
-        parts["ask"] = gr.Button("Ask", min_width=80, elem_id="ask")
-        parts["stop"] = gr.Button("Stop", visible=False, min_width=80, elem_id="silence")
-    gr.Examples(
-        ["the red object", "the triangle left of the cross", "What color is the small cross?"],
-        parts["text"],
-        label="For the examples",
-    )
-    parts["talk"] = gr.Chatbot(label="Conversation", height=200, visible=False, elem_id="talk", buttons=[])
-    parts["style"] = gr.HTML(elem_id="style")
-    parts["objects"] = gr.Radio([_NEW], value=_NEW, label="Clicks are for", elem_id="objects")
-    parts["tool"] = gr.Radio(list(TOOLS), value=TOOLS[0], label="A click is", elem_id="tool")
-    parts["name"] = gr.Textbox(label="Name of a new object", placeholder="optional", elem_id="name")
-    with gr.Accordion("Without a mouse; a mask of your own", open=False, elem_id="mouseless"):
-        parts["marks"] = gr.Textbox(
-            label="x y of a point, or x0 y0 x1 y1 of a box, then Enter", elem_id="marks", max_lines=1
-        )
-        parts["mask"] = gr.UploadButton(
-            "Mask from a file", file_types=["image"], size="sm", min_width=80, elem_id="mask"
-        )
-    return parts
-
-
-def _files() -> dict[str, Any]:
-    """What is taken home."""
-    parts: dict[str, Any] = {}
-    with gr.Accordion("Download, save, explain", open=True):
-        with gr.Row():
-            parts["export"] = gr.Button("Overlay, masks, COCO", size="sm", min_width=80, elem_id="export")
-            parts["explain"] = gr.Button("Explain", size="sm", min_width=80, elem_id="explain")
-        with gr.Row():
-            parts["save"] = gr.Button("Save work", size="sm", min_width=80, elem_id="save")
-            parts["resume"] = gr.UploadButton(
-                "Resume", file_types=[".desa2va"], size="sm", min_width=80, elem_id="resume"
-            )
-        parts["written"] = gr.File(
-            label="Files", file_count="multiple", interactive=False, visible=False, elem_id="written"
-        )
-        parts["why"] = gr.Image(label="Why", interactive=False, visible=False, format="png", elem_id="why")
-    return parts
 
 
 def _connect(visitors: Visitors, canvas: dict[str, Any], words: dict[str, Any], files: dict[str, Any]) -> None:
@@ -180,7 +99,7 @@ def _connect_follow(visitors: Visitors, canvas: dict[str, Any], shown: list[Any]
 
     def follow(direction: str, request: gr.Request) -> Iterator[list[Any]]:
         try:
-            for done, view in visitors.propagate(request.session_hash, _DIRECTIONS[direction]):
+            for done, view in visitors.propagate(request.session_hash, DIRECTIONS[direction]):
                 counted = f"{done} of {view.num_frames}: {view.said}" if view.said.startswith("Frame") else view.said
                 yield [*_shown(view, counted), gr.Button(visible=view.said.startswith("Frame"))]
         except Exception as error:
@@ -239,8 +158,8 @@ def _page_error(error: Exception) -> gr.Error:
 
 def _shown(view: View, said: str | None = None) -> list[Any]:
     """A `View` as the parts of the page."""
-    choices = [(_NEW, _NEW), *((f"{one.number}: {one.name}", str(one.number)) for one in view.objects)]
-    chosen = _NEW if view.chosen is None else str(view.chosen)
+    choices = [(NEW, NEW), *((f"{one.number}: {one.name}", str(one.number)) for one in view.objects)]
+    chosen = NEW if view.chosen is None else str(view.chosen)
     rules = "".join(
         f"#objects label:nth-of-type({place}) {{border-left: 8px solid rgb{one.colour}}}"
         for place, one in enumerate(view.objects, 2)
@@ -308,4 +227,4 @@ def _offer(visitors: Visitors) -> None:
         )
 
 
-__all__ = ["CSS", "build"]
+__all__ = ["build"]

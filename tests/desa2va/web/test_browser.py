@@ -14,6 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,24 +23,24 @@ import pytest
 from PIL import Image
 
 import desa2va
+from desa2va.commands.demo import ASSETS
 from desa2va.processing.files import write_clip
 from desa2va.processing.inputs import load_image
 
 SECONDS = 90  # a busy machine
+SHIPPED = ASSETS / "desa2va-tiny"
 MOST_FRAMES = 40
 
 
-@pytest.fixture(scope="module")
-def page(tmp_path_factory):
+@contextmanager
+def running(folder, *words):
     """A running page (`address`) whose temporary files lie in `folder`; ends it, and looks for what is left."""
     pytest.importorskip("gradio", reason="the extra `web` is not installed")
-    folder = tmp_path_factory.mktemp("page")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     (folder / "here").mkdir()
     (folder / "here" / "private.txt").write_text("private")
-    command = [sys.executable, "-m", "desa2va", "web", "--mcp", "--device", "cpu", "--port", str(port)]
-    command += ["--max-frames", str(MOST_FRAMES)]
+    command = [sys.executable, "-m", "desa2va", "web", "--device", "cpu", "--port", str(port), *words]
     root = os.path.dirname(os.path.dirname(desa2va.__file__))
     env = {**os.environ, "TMPDIR": str(folder), "PYTHONPATH": root}
     with (folder / "log.txt").open("w") as log:
@@ -60,6 +61,13 @@ def page(tmp_path_factory):
             process.wait(60)
     assert not list(folder.glob("desa2va-*"))
     assert "Traceback" not in (folder / "log.txt").read_text()
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """The page of the shipped model."""
+    with running(tmp_path_factory.mktemp("page"), "--mcp", "--max-frames", str(MOST_FRAMES)) as page:
+        yield page
 
 
 @pytest.fixture(scope="module")
@@ -327,6 +335,31 @@ def test_stop_while_it_tracks(tab, tmp_path):
     until(lambda: not any(map(shows, tab.find_elements("css selector", "#stop"))))
     part(tab, "#follow").click()
     said(tab, f"{MOST_FRAMES - count} frames? done")
+
+
+def test_stop_while_it_answers(browser, demo, tmp_path):
+    """Of a model whose answers have no end: what it had said and marked is kept, and the page goes on."""
+    endless = shutil.copytree(SHIPPED, tmp_path / "endless")
+    config = (endless / "config.json").read_text()
+    assert '"eos_token_id": 2' in config
+    (endless / "config.json").write_text(config.replace('"eos_token_id": 2', '"eos_token_id": 5'))  # never written
+    with running(tmp_path, "--model", str(endless)) as page:
+        browser.get(page.address)
+        part(browser, "#scene").click()
+        part(browser, "#canvas img")
+        part(browser, "#text textarea").send_keys("How many crosses are there?")
+        part(browser, "#ask").click()
+        part(browser, "#silence").click()
+        answer = part(browser, "#talk .bot").text
+        until(lambda: not any(map(shows, browser.find_elements("css selector", "#silence"))))
+        marked = len(browser.find_elements("css selector", "#objects label")) - 1
+        choose(browser, "#objects", "new object")
+        click_at(browser, 128, 128)
+        said(browser, "A new object")
+    with desa2va.DeSa2VAConversation(*desa2va.load(endless), image=str(demo / "scene.png")) as talk:
+        whole = talk.ask("How many crosses are there?", "auto", objects=[])
+    assert answer.strip()
+    assert marked < sum(found.mask().any() for found in whole.objects)
 
 
 def test_two_browsers_do_not_see_each_other(tab, page, start):
