@@ -91,7 +91,10 @@ def load_describer(name: str, device: str | None, dtype: str | None, max_tokens:
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    processor = AutoProcessor.from_pretrained(name)
+    try:
+        processor = AutoProcessor.from_pretrained(name)
+    except OSError as error:  # may name nothing but the Hub's address
+        raise OSError(f"--describer {name} is no folder of a model and not to be had from the Hub: {error}") from error
     if getattr(processor, "tokenizer", None) is None or not hasattr(processor, "image_processor"):
         raise ValueError(f"{name} has no processor of pictures and text; a describer needs both")
     model = AutoModelForImageTextToText.from_pretrained(name, dtype=dtype or "auto").to(device)

@@ -107,7 +107,7 @@ def _run(words: list[str]) -> int:
         getattr(args, args.further).extend(unknown)  # argparse takes words behind an option for unknown ones
         unknown = []
     if unknown and not passes_on:
-        parser.error(f"unknown arguments: {' '.join(unknown)}; see `desa2va {args.command} --help`")
+        raise ValueError(f"unknown arguments: {' '.join(unknown)}; see `desa2va {args.command} --help`")
     args.rest = words[words.index(args.command) + 1 :] if passes_on else []
     return args.run(args)
 

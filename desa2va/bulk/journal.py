@@ -123,11 +123,6 @@ class Journal:
         self._items = self._bytes = 0
 
 
-def done_items(folder: Path) -> set[str]:
-    """Names of all items of a run that are done, in the table or in anybody's journal."""
-    return _items_in_table(folder / "table") | _items_in_journals(folder)
-
-
 def all_rows(folder: Path, columns: list[str]) -> Iterator[dict[str, Any]]:
     """These columns of all rows of a run, in the table or in anybody's journal."""
     known: set[str] = set()
@@ -168,4 +163,4 @@ def _row(item: str, kind: str, request: str, result: Any) -> dict[str, Any]:
     return {**row, "item": item, "kind": kind, "request": request, "num_objects": result.count, "objects": objects}
 
 
-__all__ = ["SCHEMA", "Journal", "all_rows", "done_items"]
+__all__ = ["SCHEMA", "Journal", "all_rows"]

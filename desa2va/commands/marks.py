@@ -51,11 +51,6 @@ def given_marks(args: argparse.Namespace) -> dict[str, Any]:
     return marks
 
 
-def count_marks(marks: dict[str, Any]) -> int:
-    """Return how many objects are marked; where the kinds do not agree, the processor says so."""
-    return max((len(value) for value in marks.values()), default=0)
-
-
 def _clicks(text: str) -> list[list[float]]:
     """Return the clicks on one object, each x, y, label."""
     clicks = [_numbers(word) for word in text.split()]
@@ -94,4 +89,4 @@ def _masks(path: str) -> list[Any]:
     return [values == value for value in np.unique(values) if value]
 
 
-__all__ = ["NAMES", "add_mark_arguments", "count_marks", "given_marks"]
+__all__ = ["NAMES", "add_mark_arguments", "given_marks"]

@@ -13,6 +13,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -138,9 +139,10 @@ class Door:
             return
         self._swept = now
         for entry in self.folder.iterdir():
-            files = [entry, *entry.iterdir()] if entry.is_dir() else [entry]
-            if max(file.stat().st_mtime for file in files) < now - self.seconds:
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+            with suppress(OSError):  # a file may go while it is looked at
+                files = [entry, *entry.iterdir()] if entry.is_dir() else [entry]
+                if max(file.stat().st_mtime for file in files) < now - self.seconds:
+                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
     async def _body(self, receive: Any) -> bytes:
         """The whole body, or as much of it as shows that it is too large."""

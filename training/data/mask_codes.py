@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from desa2va.processing.files import decode_mask, encode_mask, polygon_code, unite_masks
+from desa2va.processing.files import decode_mask, encode_mask
 
 
 def mask_to_polygons(mask: np.ndarray) -> list[list[float]]:
@@ -38,13 +38,6 @@ def mask_to_polygons(mask: np.ndarray) -> list[list[float]]:
     return [_outline(start, piece) for start, piece in sorted(finished)]
 
 
-def polygons_to_mask(polygons: list[list[float]], height: int, width: int) -> np.ndarray:
-    """The union of polygons as a bool `(height, width)` mask; no polygons, an empty mask."""
-    if not polygons:
-        return np.zeros((height, width), bool)
-    return decode_mask(unite_masks([polygon_code(polygon, (height, width)) for polygon in polygons]))
-
-
 def _runs(column: np.ndarray) -> list[tuple[int, int]]:
     """Stretches `[top, bottom)` of a bool column."""
     edges = np.flatnonzero(np.diff(column.astype(np.int8), prepend=0, append=0)).tolist()
@@ -71,4 +64,4 @@ def _staircase(start: int, heights: list[int]) -> list[tuple[int, int]]:
     return [*corners, (start + len(heights), heights[-1])]
 
 
-__all__ = ["decode_mask", "encode_mask", "mask_to_polygons", "polygons_to_mask"]
+__all__ = ["decode_mask", "encode_mask", "mask_to_polygons"]

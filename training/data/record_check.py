@@ -43,10 +43,11 @@ def check_source(source: Source, processor: Any, seen: Callable[[Record], None] 
         source: of any kind. processor: whose sequences the texts have to fit into. seen: told every right record.
 
     Raises:
-        FileNotFoundError, ValueError: a source that can not be read at all.
+        FileNotFoundError, ValueError: a source that can not be read at all, or holds nothing.
     """
     report = CheckReport()
-    for item in _all_items(source):
+    number = 0
+    for number, item in enumerate(_all_items(source), 1):  # noqa: B007
         if isinstance(item, RecordError):
             report.problems.append(item)
             continue
@@ -59,6 +60,8 @@ def check_source(source: Source, processor: Any, seen: Callable[[Record], None] 
         report.problems += problems
         if not problems:
             seen(item)
+    if not number:
+        raise ValueError(f"{source.name} holds no record")
     return report
 
 

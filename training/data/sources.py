@@ -46,7 +46,7 @@ class Source:
     def items(self) -> Iterator[Record | RecordError]:
         """Records, and what is wrong with those that are none, in the order of the source."""
         found = self.read(**self.options)
-        return found.items() if isinstance(found, TableRecords | RecordStream) else found
+        return found.items() if isinstance(found, TableRecords | RecordStream) else iter(found)
 
     def records(self) -> Sequence[Record] | RecordStream:
         """All records. Rows of a table are read when they are asked for, those of other sources now.
@@ -54,8 +54,8 @@ class Source:
         Wrong rows of a published set are left out, and the log counts them and names the first ones.
 
         Raises:
-            ValueError: some are wrong, of a published set more than one in a hundred; the message names the first ones
-                and says what would be right.
+            ValueError: there are none, or some are wrong, of a published set more than one in a hundred; the message
+                names the first ones and says what would be right.
         """
         known = known_records(self.key())
         if known is not None:
@@ -76,6 +76,8 @@ class Source:
                 right += 1
                 if self.published or not problems:
                     yield item
+        if not problems and not right:
+            raise ValueError(f"{self.name} holds no record")
         if not problems:
             return
         told = self._told(list(problems.values()), right)

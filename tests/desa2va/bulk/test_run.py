@@ -12,7 +12,7 @@ from PIL import Image
 
 from desa2va.bulk import run as run_module
 from desa2va.bulk.items import folder_items, list_items, table_items
-from desa2va.bulk.journal import Journal, done_items
+from desa2va.bulk.journal import Journal, all_rows
 from desa2va.bulk.run import BulkSettings, run_items
 from desa2va.processing.files import VideoWriter, decode_mask
 from desa2va.processing.results import SegmentationResult
@@ -143,7 +143,7 @@ def test_a_killed_run_goes_on_with_nothing_twice_and_nothing_lost(
         finally:
             os._exit(99)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -number
-    before = done_items(out)
+    before = {row["item"] for row in all_rows(out, ["item"])}
     asked, plain = [], run_module.answer_questions
 
     def counted(model, processor, questions, options):

@@ -124,7 +124,10 @@ def test_what_is_gone_is_forgotten(door, place):
 def test_what_is_old_goes_unasked(door, place):
     """Uploads that broke off, and pictures of agents, are nobody's: they stayed as long as the program."""
     (place / "tmpabc").write_text("half")
+    gone = place / ("3" * 64)  # between the listing and the look at it
+    gone.symlink_to("nowhere")
     for path in (place / "tmpabc", place / TWO / "a.png", place / TWO):
         os.utime(path, (1, 1))
     visitor(door).get("/")
+    gone.unlink()
     assert os.listdir(place) == [ONE]

@@ -81,11 +81,15 @@ def _entries(path: Path) -> Iterator[tuple[str, Any]]:
     if path.suffix == ".jsonl":
         yield from ((f"row {number}", entry) for number, entry in enumerate(read_entries(path)))
         return
-    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), delimiter="\t" if path.suffix == ".tsv" else ",")
+    between, called = ("\t", "tabs") if path.suffix == ".tsv" else (",", "commas")
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), delimiter=between)
     header = [str(name).strip() for name in reader.fieldnames or ()]
     for role in ("expression", "object"):
         if not set(COLUMNS[role]) & set(header):
-            raise ValueError(f"{path}: no column {role!r} in its first line, which is {','.join(header)!r:.200}")
+            first = between.join(header)
+            raise ValueError(
+                f"{path}: no column {role!r} in its first line, {first!r:.200}, read as divided by {called}"
+            )
     while True:
         line = reader.line_num + 1
         try:

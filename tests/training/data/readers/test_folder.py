@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from desa2va.cli import main
 from desa2va.processing.files import VideoWriter, encode_mask
 from desa2va.training.data.build import open_dataset
 from desa2va.training.data.readers.folder import read_folder
@@ -163,3 +164,15 @@ def test_two_tables(folder):
     (folder / "val.csv").write_text("image,expression\na.jpg,one\n")
     with pytest.raises(ValueError, match="val.csv: no column 'object'"):
         open_dataset(folder / "val.csv")
+    (folder / "val.csv").write_text("image;object;expression\na.jpg;1;one\n")  # as some spreadsheets write it
+    with pytest.raises(ValueError, match="'image;object;expression', read as divided by commas"):
+        open_dataset(folder / "val.csv")
+
+
+def test_a_table_without_rows(folder, capsys):
+    """A check of nothing found no problems, and a training would have found nothing to learn."""
+    (folder / "empty.csv").write_text("image,object,expression\n")
+    assert main(["data", "check", str(folder / "empty.csv")]) == 2
+    assert "empty.csv holds no record" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="holds no record"):
+        open_dataset(folder / "empty.csv")
