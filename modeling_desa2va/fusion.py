@@ -70,13 +70,12 @@ class MaskFusion(Float32Module):
             text_prompt = text_prompt.detach()
         gate = torch.sigmoid(self.gate_logits(text, visual, text_prompt, visual_prompt)).to(visual.logits)
         per_pair = gate.mean(dim=(1, 2))
-        mix = [
-            per_pair * getattr(visual, name) + (1 - per_pair) * getattr(text, name) for name in ("iou", "object_score")
-        ]
         fused = MaskPrediction(
             logits=gate * visual.logits + (1 - gate) * text.logits,
-            iou=mix[0],
-            object_score=mix[1],
+            iou=per_pair * visual.iou + (1 - per_pair) * text.iou,
+            # Whether an object is there the visual branch alone has learned: the text decoder only ever saw objects
+            # that are, and its score, as high on every frame, would drown the other.
+            object_score=visual.object_score,
             tokens=visual.tokens,
         )
         return MaskPass(fused=fused, visual=visual, text=taught, gate=per_pair)

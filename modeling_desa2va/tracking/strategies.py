@@ -150,7 +150,7 @@ def _walk_consistent(
         withdrawn=request.withdrawn,
     )
     for seen in frames:
-        yield _with_absent(segmenter, request, seen.frame, seen)
+        yield _with_denied(request, _with_absent(segmenter, request, seen.frame, seen), object_score_threshold)
 
 
 def _present_masks(
@@ -186,6 +186,18 @@ def _with_absent(
         for name in ("logits", "iou", "object_score"):
             result[name][seen.objects] = seen[name].to(result[name])
     return result
+
+
+def _with_denied(request: TrackRequest, seen: TrackedFrame, object_score_threshold: float) -> TrackedFrame:
+    """A key frame with the scores of the language pass for the objects that it saw absent there.
+
+    It read the words and looked at this very frame; the tracker only carried a mask there. Their logits stay.
+    """
+    if seen.frame not in request.key_frames:
+        return seen
+    said = request.key_masks.object_score[:, request.key_frames.index(seen.frame)].to(seen.object_score)
+    seen.object_score = torch.where(said > object_score_threshold, seen.object_score, said)
+    return seen
 
 
 def _walk_memory(segmenter: DeSa2VASegmenter, request: TrackRequest) -> Generator[TrackedFrame, None, None]:

@@ -26,6 +26,14 @@ def test_fused_lies_between_and_follows_the_gate(kind):
     torch.testing.assert_close(fused.fused.iou, 0.6 * fused.gate + 0.3)
 
 
+def test_presence_is_what_the_visual_branch_says():
+    """The text decoder never saw an object that is absent: its score, high on every frame, drowned the other's no."""
+    text, visual = prediction(-2.0, 0.3), prediction(6.0, 0.9)
+    text.object_score, visual.object_score = torch.full((P,), 30.0), torch.tensor([-2.0, -0.5, 4.0])
+    fused = MaskFusion("gate", C)(text, visual, torch.randn(P, C), torch.randn(P, C))
+    assert fused.fused.object_score.tolist() == [-2.0, -0.5, 4.0]
+
+
 def test_a_saturated_gate_returns_one_branch():
     fusion = MaskFusion("gate", C)
     torch.nn.init.zeros_(fusion.gate[-1].weight)

@@ -584,6 +584,19 @@ def test_consistent_keeps_language_masks_and_fills_the_rest():
     assert sorted(counter.seen) == [0, 2, 3, 5, 6, 8]
 
 
+def test_what_the_language_pass_did_not_see_on_a_key_frame_is_absent_there():
+    """Guards per-frame absence: a mask the tracker carried onto a key frame overruled who had looked at it."""
+    segmenter = build(**SAM_21)
+    segmenter.sam.mask_decoder.pred_obj_score_head.proj_out.bias.data += 100.0  # a tracker that always sees it
+    request, _ = request_for(segmenter, [[False, True, True], [True, True, False]])
+    tracks = track_objects(segmenter, request, "consistent")
+    assert tracks.object_score[0, 1] == tracks.object_score[1, 7] == -3.0
+    rest = torch.ones(2, LENGTH, dtype=torch.bool)
+    rest[0, 1] = rest[1, 7] = False
+    assert (tracks.object_score[rest] > 0).all()
+    assert (tracks.logits > -1000).all()  # the tracker's mask stays readable, for another threshold
+
+
 def test_consistent_with_no_object_encodes_nothing():
     segmenter = build(**SAM_21)
     request, counter = request_for(segmenter, [[False, False, False]])
