@@ -231,7 +231,9 @@ TASK_FIGURES = {
     "without_seg": "without [SEG]",
     "accuracy": "right",
     "accuracy_color": "of colours",
+    "accuracy_word": "of words",
     "accuracy_mask": "of masks",
+    "repeated": "wrong words that repeat an answer",
 }
 
 

@@ -93,7 +93,39 @@ def score_turns(pairs: Iterable[Pair]) -> dict[str, Any]:
             sort, good = "color", not predicted and _plain(result.text) == _plain(answer)
         for name in ("all", sort):
             right[name].append(bool(good))
-    figures: dict[str, Any] = {"n": len(right["all"])}
+    return {"n": len(right["all"]), **_accuracies(right)}
+
+
+def score_mixed_turns(pairs: Iterable[Pair]) -> dict[str, Any]:
+    """Last turns of dialogues in which every turn asks something else, whose earlier turns are given.
+
+    Right is the very word and no mask, or every mask and no other, from left to right; `repeated`: how many of the
+    answers in words that are wrong say again what was answered before.
+    """
+    right: dict[str, list[bool]] = {"all": [], "word": [], "mask": []}
+    repeated = []
+    for sample, result in pairs:
+        turns = sample.conversations[0].turns
+        predicted, true = _masks(result), _last_masks(sample)
+        same = len(predicted) == len(true)
+        if len(true):
+            sort, good = "mask", same and pairwise_iou(predicted, true).diagonal().min() >= MARKED_FROM
+        else:
+            sort, good = "word", same and _plain(result.text) == _plain(turns[-1][1])
+            if not good:
+                repeated.append(_plain(result.text) in {_plain(answer) for _, answer in turns[:-1]})
+        for name in ("all", sort):
+            right[name].append(bool(good))
+    return {
+        "n": len(right["all"]),
+        **_accuracies(right),
+        "repeated": mean_with_error(repeated)[0] if repeated else 0.0,
+    }
+
+
+def _accuracies(right: dict[str, list[bool]]) -> dict[str, float | None]:
+    """`accuracy` of all and of every sort, with standard errors; nothing known of a sort that did not occur."""
+    figures: dict[str, float | None] = {}
     for name, rows in right.items():
         suffix = "" if name == "all" else f"_{name}"
         figures[f"accuracy{suffix}"], figures[f"accuracy{suffix}_se"] = mean_with_error(rows) if rows else (None, None)
@@ -107,6 +139,7 @@ PICTURE_TASKS: dict[str, Callable[[Iterable[Pair]], dict[str, Any]]] = {
     "caption_plain": score_words,
     "region": score_words,
     "turns": score_turns,
+    "mixed_turns": score_mixed_turns,
 }
 VIDEO_TASKS: dict[str, Callable[[Iterable[Pair]], dict[str, Any]]] = {
     "set": score_sets,
@@ -137,6 +170,7 @@ __all__ = [
     "PICTURE_TASKS",
     "VIDEO_TASKS",
     "score_grounded",
+    "score_mixed_turns",
     "score_sets",
     "score_turns",
     "score_words",

@@ -75,6 +75,19 @@ def test_a_later_turn_needs_its_own_mask(score, replies):
     assert 0 < figures["accuracy_mask"] < 1
 
 
+def test_a_mixed_dialogue_needs_the_answer_to_its_last_turn(score, replies):
+    """Guards a score that an answer of an earlier turn satisfies: the fault it is there to see."""
+
+    def earlier(sample):
+        conversation = sample.conversations[0]
+        answer = conversation.turns[-2][1]
+        return replies.Reply(answer, conversation.masks[: answer.count("[SEG]")])
+
+    figures = score("mixed_turns", earlier, count=24)
+    assert figures["accuracy"] < 0.3
+    assert 0.3 < figures["repeated"] < 1  # answers about a mask repeat no words
+
+
 def test_masks_in_pieces_are_counted_on_both_sides():
     """Two squares that touch at a corner are one piece; a mask without a pixel is none."""
     whole, corner, apart = np.zeros((3, 8, 8), bool)

@@ -6,7 +6,7 @@ from .disk import DEFAULT_SPLITS, write_refshapes
 from .kinds import LATER_KINDS
 from .language import SINGLE_ANSWER, Expression, later_words, vocabulary_corpus
 from .questions import CAPTION_REQUEST
-from .scene import COLOR_NAMES, COLORS, SHAPES, SIZES
+from .scene import COLOR_NAMES, COLORS, MOTIONS, SHAPES, SIZES
 
 __all__ = [
     "CAPTION_REQUEST",
@@ -16,6 +16,7 @@ __all__ = [
     "DEFAULT_SPLITS",
     "Expression",
     "LATER_KINDS",
+    "MOTIONS",
     "PICTURE_KINDS",
     "RefShapes",
     "SHAPES",

@@ -13,8 +13,8 @@ Videos (2-4 objects): easy [attribute], standard [attribute .4, motion .3, late 
 .3, motion .3, late .1, occlusion .1, multiple .1, no_target .1]. Every target but that of kind "late" is visible in
 the first frame. Further kinds on request, for pictures and videos: `set`; for pictures: `look_alike`, `qa_color`,
 `qa_count`, `qa_exist`, `qa_where`, `caption` (grounded), `caption_plain`, `region`, `verify` and `example` (visual
-prompts) and `turns` (a dialogue); for videos: `video_caption` (grounded), `video_caption_plain` and `video_region`
-(on the first frame).
+prompts), `turns` and `mixed_turns` (dialogues); for videos: `video_caption` (grounded), `video_caption_plain` and
+`video_region` (on the first frame).
 
 The kind of every conversation is drawn first. A picture is drawn until it can carry the kind of its first
 conversation, a video until it can carry the late and occlusion kinds drawn; with one conversation a sample the shares

@@ -12,7 +12,7 @@ import numpy as np
 
 from . import language as language
 from . import questions as questions
-from .dialogues import turn_expressions
+from .dialogues import mixed_turn_expressions, turn_expressions
 from .language import Expression
 from .scene import SceneObject
 from .sets import example_expressions, set_expressions
@@ -20,7 +20,7 @@ from .sets import example_expressions, set_expressions
 EVENTS = ("late", "occlusion")
 SEGMENT_KINDS = ("attribute", "relation", "superlative", "negation", "look_alike", "multiple", "no_target", "set")
 PICTURE_ANSWER_KINDS = ("qa_color", "qa_count", "qa_exist", "qa_where", "caption", "caption_plain", "region")
-PICTURE_ANSWER_KINDS += ("example", "turns", "verify")
+PICTURE_ANSWER_KINDS += ("example", "turns", "mixed_turns", "verify")
 # Kinds of their own, so that pictures and videos drawn with one list of kinds stay what they were.
 VIDEO_ANSWER_KINDS = ("video_caption", "video_caption_plain", "video_region")
 ANSWER_KINDS = (*PICTURE_ANSWER_KINDS, *VIDEO_ANSWER_KINDS)
@@ -28,7 +28,7 @@ ALL_PICTURE_KINDS = (*SEGMENT_KINDS, *PICTURE_ANSWER_KINDS)
 VIDEO_SEGMENT_KINDS = ("attribute", "motion", *EVENTS, "multiple", "no_target")
 ALL_VIDEO_KINDS = (*VIDEO_SEGMENT_KINDS, "set", *VIDEO_ANSWER_KINDS)
 # Their words are not in the vocabulary of earlier checkpoints.
-LATER_KINDS = ("set", "example", "turns", *VIDEO_ANSWER_KINDS)
+LATER_KINDS = ("set", "example", "turns", "mixed_turns", *VIDEO_ANSWER_KINDS)
 
 
 def expressions_of(
@@ -69,6 +69,7 @@ def expressions_of(
         "set": partial(set_expressions, rng, objects),
         "example": partial(example_expressions, rng, objects),
         "turns": partial(turn_expressions, objects, scale),
+        "mixed_turns": partial(mixed_turn_expressions, rng, objects, scale),
         "verify": partial(questions.verify_expressions, rng, objects),
     }
     expressions = list(builders[kind]())

@@ -93,6 +93,7 @@ class Expression:
         region: the scene object drawn as visual prompt, or `None`.
         anchors: scene objects that are named without being a target.
         earlier: turns before, `(user, assistant)`; the targets of their `[SEG]` come first.
+        named: what was said of each target, where the texts alone do not tell.
     """
 
     kind: str
@@ -103,6 +104,7 @@ class Expression:
     region: int | None = None
     anchors: tuple[int, ...] = ()
     earlier: tuple[tuple[str, str], ...] = ()
+    named: tuple[str, ...] = ()
 
     @property
     def said(self) -> str:
@@ -112,6 +114,8 @@ class Expression:
     @property
     def phrases(self) -> list[str]:
         """What was said of each target, without its article, e.g. "circle left of the red square"."""
+        if self.named:
+            return list(self.named)
         found, phrase = [], self.text.removeprefix("the ")
         if self.earlier:
             phrase = bare_phrase(self.earlier[0][0].removeprefix("Please segment "))

@@ -190,7 +190,9 @@ def test_answers_hold_one_seg_per_target_and_questions_none():
             assert "<p>" not in user
             assert answer.count(SEG) == len(conversation.targets) == len(conversation.masks)
             phrases = answer.count("<p>")
-            if conversation.kind in ("set", "example", "turns"):
+            if conversation.kind == "mixed_turns":
+                assert phrases == answer.count("</p>")
+            elif conversation.kind in ("set", "example", "turns"):
                 assert phrases == answer.count("</p>") <= 1
             else:
                 assert phrases == answer.count("</p>") in (0, len(conversation.targets))

@@ -133,6 +133,56 @@ def test_later_turns_are_about_what_was_marked_before():
     assert seen == {"color", "other", "ordinal"}
 
 
+def said_of_one(question, objects):
+    """The answer in words to a question that needs no turn before it, by a reading of its own."""
+    words = question.rstrip("?").split()
+    if question.startswith("What color is the "):
+        (found,) = members(" ".join(words[4:]), objects)
+        return objects[found]["color"]
+    if question.startswith("How many "):
+        return NUMBERS[len(members(words[2], objects))]
+    if question.startswith("Is there "):
+        return "yes" if members(" ".join(words[3:]), objects) else "no"
+    return None
+
+
+def test_a_mixed_dialogue_asks_one_thing_after_the_other():
+    """Guards answers that belong to another turn, masks out of order, and a last turn that could be guessed from the
+    one before: a question after an answer that was a colour asks for anything, not for a colour alone."""
+    after_color, lengths, refused = set(), set(), False
+    for sample, conversation in conversations("mixed_turns", 150):
+        objects, targets = sample.scene["objects"], list(conversation.targets)
+        turns = conversation.turns
+        assert len({question for question, _ in turns}) == len(turns) or len(objects) == 2
+        lengths.add(len(turns))
+        last: list[int] = []
+        for before, (question, answer) in zip((("", ""), *turns), turns, strict=False):
+            marked = [targets.pop(0) for _ in range(answer.count("[SEG]"))]
+            if before[1] in COLORS:
+                after_color.add(answer.split()[0] in COLORS)
+            expected = said_of_one(question, objects)
+            if question == "What color is it?":
+                assert answer == objects[last[0]]["color"]
+                assert not set(before[0].rstrip(".?").split()) & set(COLORS)
+            elif expected is not None:
+                assert answer == expected
+            elif answer.startswith("There is no "):
+                assert not members(answer.removeprefix("There is no ").rstrip("."), objects)
+                refused = True
+            elif "<p>" in answer:
+                check_set_answer(answer, objects, marked)
+            elif marked:
+                assert answer == "Sure, it is [SEG]."
+                phrase = question.rstrip(".?").split("the ")[1]
+                if not any(word.endswith("est") or word.endswith("most") for word in phrase.split()):
+                    assert members(phrase, objects) == marked
+            last = marked
+        assert not targets
+    assert after_color == {True, False}
+    assert lengths == {2, 3, 4}
+    assert refused
+
+
 MOTIONS = {"to the left": "left", "to the right": "right", "up": "up", "down": "down"}
 
 
