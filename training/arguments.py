@@ -37,6 +37,7 @@ LOSS_TERMS = (
     "memory_mask",
     "reread_mask",
     "grounding",
+    "motion",
     "attention",
     "word",
 )

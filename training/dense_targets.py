@@ -10,9 +10,11 @@ import torch
 
 from desa2va.training.data.sample import Sample
 
-from .data.refshapes import COLOR_NAMES, SHAPES, SIZES
+from .data.refshapes import COLOR_NAMES, MOTIONS, SHAPES, SIZES
 
 FACTORS = (("color", COLOR_NAMES), ("shape", SHAPES), ("size", SIZES))
+MOTION_NAMES = tuple(MOTIONS)
+TOUCHED = 16.0  # an object that covers 1 / 17 of an image token's cell has it
 NUM_CLASSES = tuple(len(values) + 1 for _, values in FACTORS)
 NUM_PRESENCE = len(COLOR_NAMES) + len(SHAPES) + len(COLOR_NAMES) * len(SHAPES)
 
@@ -75,4 +77,30 @@ def token_presence(samples: list[Sample], grid: int) -> torch.Tensor:
     return torch.from_numpy(np.concatenate(rows))
 
 
-__all__ = ["FACTORS", "NUM_CLASSES", "NUM_PRESENCE", "factor_indices", "factor_maps", "factor_table", "token_presence"]
+def motion_maps(samples: list[Sample], grid: int) -> torch.Tensor:
+    """(F, grid, grid) long: which of `MOTION_NAMES` the object of a cell follows.
+
+    -1 on the background, for objects at rest, and on the first frame that shows the object: nothing moved yet.
+    """
+    maps = []
+    for sample in samples:
+        items = sample.scene["objects"]
+        motions = [-1, *(MOTION_NAMES.index(item["motion"]) if item["motion"] else -1 for item in items)]
+        first = np.array([0, *(item["first_frame"] for item in items)])
+        ids = cell_instances(sample.scene["instance_map"], grid, TOUCHED)
+        late = first[ids] < np.arange(len(ids))[:, None, None]
+        maps.append(np.where(late, np.array(motions)[ids], -1))
+    return torch.from_numpy(np.concatenate(maps))
+
+
+__all__ = [
+    "FACTORS",
+    "MOTION_NAMES",
+    "NUM_CLASSES",
+    "NUM_PRESENCE",
+    "factor_indices",
+    "factor_maps",
+    "factor_table",
+    "motion_maps",
+    "token_presence",
+]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from desa2va.training.data.sample import Sample
-from desa2va.training.dense_targets import factor_maps, token_presence
+from desa2va.training.dense_targets import factor_maps, motion_maps, token_presence
 
 
 def scene():
@@ -41,3 +41,16 @@ def test_presence_names_colour_shape_and_pair():
         [Sample(scene().frames, (), scene={"instance_map": ids, "objects": scene().scene["objects"]})], 4
     )[0]
     assert again[3].nonzero()[:, 0].tolist() == [2, 8 + 1, 14 + 2 * 6 + 1]
+
+
+def test_a_cell_shows_the_motion_of_what_has_come_from_an_earlier_frame():
+    """Guards a direction asked for where nothing could be seen to move: at rest, in pictures, on the first frame."""
+    ids = np.zeros((3, 8, 8), np.uint8)
+    ids[:, :4, :4] = 1
+    ids[1:, 4:, 4:] = 2
+    ids[:, 7, 0] = 3
+    objects = [
+        {"motion": motion, "first_frame": first} for motion, first in (("right", 0), ("up", 1), ("", 0), ("down", 0))
+    ]
+    moving = Sample(np.zeros((3, 8, 8, 3), np.uint8), (), scene={"instance_map": ids, "objects": objects})
+    assert motion_maps([moving], 2).tolist() == [[[-1, -1], [-1, -1]], [[1, -1], [-1, -1]], [[1, -1], [-1, 2]]]

@@ -21,11 +21,9 @@ from desa2va.training.data.sample import Sample
 from desa2va.training.dense_targets import NUM_CLASSES, factor_indices, factor_maps
 
 from .base import Objective
+from .reading import SegReader, shown_frames
 from .vision import DenseReader
 
-PLACES = 8
-READOUT = (PLACES * PLACES, len(COLOR_NAMES), len(SHAPES), len(SIZES))
-READOUT_WEIGHTS = (0.7, 1.0, 1.0, 0.5)
 LOOKING_HEADS = 2
 LOOKING_LAYERS = (2, 3)
 LENGTH_GROUPS = 4
@@ -45,7 +43,7 @@ class GroundingObjective(Objective):
     def __init__(self, model: DeSa2VAModel, tokenizer: Any) -> None:
         super().__init__(model)
         config = model.config.mllm_config
-        self.readout = nn.Linear(config.text_config.hidden_size, sum(READOUT))
+        self.readout = SegReader(config.text_config.hidden_size)
         self.reader = DenseReader(config.vision_config.hidden_size, background_weight=0.1)
         self.grid = config.vision_config.image_size[0] // config.vision_config.patch_size[0]
         self.scale = nn.Parameter(torch.tensor([3.0, -2.0]))
@@ -76,29 +74,14 @@ class GroundingObjective(Objective):
         metrics: dict[str, torch.Tensor] = {}
         samples: list[Sample] = batch["samples"]
         if len(rows):
-            targets = _targets(samples).to(states.device)
-            terms["grounding"] = self._grounding(states[rows, columns], targets, metrics)
+            terms["grounding"], metrics = self.readout.score(states[rows, columns], samples)
             first = places & (places.cumsum(1) <= shown.pooler_output.shape[1])
             terms["attention"] = self._attention(looks, first[rows], batch["mask_labels"], metrics)
-        frames = _shown_frames(batch["sequence_visual"], batch["image_index"], samples)
+        frames = shown_frames(batch["sequence_visual"], batch["image_index"], samples)
         terms["word"] = self._words(shown.pooler_output, samples, frames)
         cells = factor_maps(samples, self.grid, majority=True)[:, frames].flatten(2).to(states.device)
         terms["dense"], metrics["shape_accuracy"] = self.reader(shown.last_hidden_state[:, 1:].transpose(1, 2), cells)
         return {"terms": terms, "metrics": metrics}
-
-    def _grounding(self, states: torch.Tensor, targets: torch.Tensor, metrics: dict) -> torch.Tensor:
-        """States (O, D), targets (O, 4): place of 8 x 8, colour, shape, size."""
-        loss = states.new_zeros(())
-        for logits, column, weight, name in zip(
-            self.readout(states).split(READOUT, dim=1),
-            targets.T,
-            READOUT_WEIGHTS,
-            ("place", "color", "shape", "size"),
-            strict=True,
-        ):
-            loss = loss + weight * F.cross_entropy(logits, column)
-            metrics[f"seg_{name}"] = (logits.argmax(1) == column).float().mean()
-        return loss
 
     def _read(
         self, embeddings: torch.Tensor, attention_mask: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
@@ -150,31 +133,6 @@ class GroundingObjective(Objective):
         words = F.normalize(self.model.get_input_embeddings().weight[self.word_ids], dim=-1)
         scaled = 4 * tokens / tokens.norm(dim=-1, keepdim=True).detach().clamp(min=1.0)
         return F.binary_cross_entropy_with_logits(scaled @ words.T * self.scale[0] + self.scale[1], target)
-
-
-def _shown_frames(sequence_visual: torch.Tensor, image_index: torch.Tensor, samples: list[Sample]) -> list[int]:
-    """For each picture that is encoded the frame it shows, counted over all samples; outlined ones are pictures."""
-    lengths = [len(sample.scene["instance_map"]) for sample in samples]
-    runs = [
-        frame
-        for visual in sequence_visual.tolist()
-        for frame in range(sum(lengths[:visual]), sum(lengths[: visual + 1]))
-    ]
-    shown = dict(zip(image_index.tolist(), runs, strict=True))
-    return [shown[picture] for picture in range(len(shown))]
-
-
-def _targets(samples: list[Sample]) -> torch.Tensor:
-    """(O, 4) place, colour, shape, size of every `[SEG]`, in the order of the batch's objects."""
-    rows = []
-    for sample in samples:
-        size = sample.frames.shape[1]
-        for conversation in sample.conversations:
-            for target in conversation.targets[: len(conversation.masks)]:
-                item = sample.scene["objects"][target]
-                cell = [min(PLACES - 1, max(0, int(item[axis] * PLACES / size))) for axis in ("center_y", "center_x")]
-                rows.append((cell[0] * PLACES + cell[1], *factor_indices(item)))
-    return torch.tensor(rows, dtype=torch.long).reshape(-1, 4)
 
 
 def _word_presence(samples: list[Sample], side: int) -> np.ndarray:

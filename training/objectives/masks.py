@@ -2,11 +2,12 @@
 
 Enters: conversations with masks. Leaves, phase 1: `label_mask`. Phases 2 and 3: `language`, `visual_mask`,
 `text_mask` (taught by the label's mask, never by the ground truth), `fused_mask`, `orthogonality`, scores, and
-prompts for the auxiliary networks.
+prompts for the auxiliary networks; of generated scenes `grounding` and `motion`, if they have a weight.
 """
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from desa2va.training.losses import iou_score_loss, mask_iou, object_score_loss,
 from desa2va.training.mask_targets import mask_targets
 
 from .base import Objective, model_inputs
+from .reading import MotionReader, SegReader, middle_states
 from .temporal import TERMS, TemporalTerms
 
 
@@ -77,7 +79,9 @@ class DecouplingObjective(Objective):
 
     terms = ("language", "iou", "object_score")
     weighed_terms = ("visual_mask", "text_mask", "fused_mask", "alignment", "orthogonality", *TERMS)
-    metrics = ("fused_iou", "text_iou", "visual_iou", "gate", "order_accuracy")
+    weighed_terms += ("grounding", "motion")
+    metrics = ("fused_iou", "text_iou", "visual_iou", "gate", "order_accuracy", "motion_accuracy")
+    metrics += ("seg_place", "seg_color", "seg_shape", "seg_size")
 
     def __init__(
         self,
@@ -97,6 +101,9 @@ class DecouplingObjective(Objective):
         self.orthogonality_center = orthogonality_center
         wanted = any(weights.get(name, 0) > 0 for name in TERMS)
         self.temporal = TemporalTerms(model.config, weights, shuffled_share) if wanted else None
+        width = model.config.get_text_config().hidden_size
+        self.readout = SegReader(width) if weights.get("grounding", 0) > 0 else None
+        self.motion = MotionReader(width) if weights.get("motion", 0) > 0 else None
         compared = weights.get("orthogonality", 0) > 0 and model.segmenter.text_decoder is not None
         self.memory = FeatureQueue(memory_size, model.config.prompt_dim) if compared else None
         aligned = weights.get("alignment", 0) > 0 and model.segmenter.text_decoder is not None
@@ -111,10 +118,16 @@ class DecouplingObjective(Objective):
         read = has_text and any(self.weights.get(name, 0) for name in ("text_mask", "alignment", "adversarial"))
         label_states = self.label_reader(batch["object_labels"]) if read else None
         phrase_states = label_states if batch["object_labels"] else None
-        output = self.model(**model_inputs(batch), phrase_states=phrase_states, num_reprompts=self.num_reprompts)
+        with nullcontext() if self.motion is None else middle_states(self.model) as middle:
+            output = self.model(**model_inputs(batch), phrase_states=phrase_states, num_reprompts=self.num_reprompts)
         terms = {"language": output.loss}
         features: dict[str, torch.Tensor] = {}
         metrics: dict[str, torch.Tensor] = {}
+        if self.readout is not None:
+            terms["grounding"], metrics = self.readout.score(output.seg_states[:, 0], batch["samples"])
+        if self.motion is not None:
+            terms["motion"], more = self.motion.score(self.model, middle[0], batch)
+            metrics |= more
         if output.passes:
             targets = mask_targets(batch["mask_labels"], self.mask_loss_arguments.mask_target_size, output.loss.device)
             self._mask_terms(output, targets, terms, metrics)

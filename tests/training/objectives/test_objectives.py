@@ -7,7 +7,8 @@ import torch
 from desa2va.training.arguments import DeSa2VATrainingArguments, MaskLossArguments
 from desa2va.training.data.refshapes.dataset import RefShapes
 from desa2va.training.data.sample import Conversation, Sample
-from desa2va.training.objectives.grounding import GroundingObjective, _shown_frames
+from desa2va.training.objectives.grounding import GroundingObjective
+from desa2va.training.objectives.reading import shown_frames
 from desa2va.training.objectives.segmenter import SegmenterObjective, boxes_of, clicks_in, coarse_logits
 from desa2va.training.objectives.vision import VisionObjective
 from desa2va.training.phases import build_objective
@@ -50,7 +51,7 @@ def test_grounding_tells_an_outlined_picture_from_the_next_frame(make_model, pro
     samples = [dataset[i] for i in range(6)]
     batch = processor.collate(samples)
     assert len(batch["pixel_values"]) > sum(len(sample.frames) for sample in samples)
-    frames = _shown_frames(batch["sequence_visual"], batch["image_index"], samples)
+    frames = shown_frames(batch["sequence_visual"], batch["image_index"], samples)
     plain = (Conversation((("Is it?", "yes"),), np.zeros((0, 1, 128, 128), bool)),)
     alone = [Sample(frame[None], plain) for sample in samples for frame in sample.frames]
     equal = batch["pixel_values"] == processor.collate(alone)["pixel_values"][frames]
@@ -116,6 +117,47 @@ def test_prompts_point_at_their_object():
     assert (boxes_of(masks) - torch.tensor([5.0, 10.0, 12.0, 20.0])).abs().max() <= 2
     coarse = coarse_logits(masks, 32)
     assert coarse[:, 13:17, 7:10].mean() > 0 > coarse[:, :6].mean()
+
+
+def test_lessons_of_phase_0_go_on_where_they_have_a_weight(make_model, processor, tmp_path):
+    """Both readers learn beside the masks, reach the language layers before and after the middle, and cost nothing
+    where their weight is 0; a batch without a video or an object keeps a gradient for both."""
+    clips = RefShapes("train", "full", conversations=2, length=2, seed=2, video_fraction=1.0, num_frames=3)
+    asked = RefShapes("train", "full", conversations=1, length=2, kinds={"qa_count": 1.0})
+    weights = {"language": 1.0, "grounding": 0.5, "motion": 0.5}
+
+    def objective_of(weights):
+        arguments = DeSa2VATrainingArguments(
+            output_dir=str(tmp_path), phase="fusion", max_steps=1, use_cpu=True, language_model="full", weights=weights
+        )
+        return build_objective(make_model(), arguments, LOSS, processor, None).train()
+
+    objective, batch = objective_of(weights), processor.collate([clips[0], clips[1]])
+    output = objective(**batch)
+    assert {"grounding", "motion"} <= set(output["terms"])
+    assert {"motion_accuracy", "seg_place", "seg_size"} <= set(output["metrics"])
+    layers = objective.model.mllm.model.language_model.layers
+    first, last = (layer.mlp.down_proj.weight for layer in (layers[0], layers[-1]))
+    gradient = torch.autograd.grad(output["terms"]["motion"], [first, last], retain_graph=True, allow_unused=True)
+    assert gradient[0].abs().max() > 0
+    assert gradient[1] is None  # read before it
+    assert torch.autograd.grad(output["terms"]["grounding"], last)[0].abs().max() > 0
+    optimizer = torch.optim.AdamW(objective.parameters(), lr=3e-3)
+    history = []
+    for _ in range(6):
+        terms = objective(**batch)["terms"]
+        loss = terms["grounding"] + terms["motion"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        history.append(loss.item())
+    assert history[-1] < 0.8 * history[0]
+
+    output = objective(**processor.collate([asked[0], asked[1]]))
+    assert output["terms"]["motion"] == output["terms"]["grounding"] == 0
+    sum(output["terms"].values()).backward()
+    assert "motion_accuracy" not in output["metrics"]
+    assert not set(objective_of({"language": 1.0})(**batch)["terms"]) & {"grounding", "motion"}
 
 
 def test_factor_words_must_be_single_tokens(make_model, processor):
