@@ -158,6 +158,8 @@ def read_clip(source: Source) -> Clip:
         record, tracks, wrong = _READERS[source.kind](source.video, source)
     except (ValueError, OSError) as error:
         return Clip(source, None, skipped={"": " ".join(f"not readable: {error}".split())})
+    if not (tracks or wrong):
+        wrong[""] = "no object: all masks are empty"
     masklets = []
     for number, codes in tracks.items():
         reason = _too_small(codes, record.size)

@@ -100,6 +100,19 @@ def test_what_can_not_be_read_is_a_reason(tmp_path):
     assert clips[4].skipped == {"0": "no frame shows it"}
 
 
+@pytest.mark.parametrize("kind", ["palette", "sav"])
+def test_masks_without_any_object_are_told(kind, tmp_path):
+    """Such a video was in neither the annotations nor the report."""
+    if kind == "sav":
+        videos, masks = write_sav(tmp_path, masklet=[[]] * 6)
+    else:
+        videos, masks = write_palettes(tmp_path)
+        for path in (masks / "clip").iterdir():
+            Image.fromarray(np.zeros((HEIGHT, WIDTH), np.uint8)).save(path)
+    clip = only_clip(videos, masks)
+    assert (clip.masklets, clip.skipped) == ((), {"": "no object: all masks are empty"})
+
+
 def test_nothing_there_is_one_error(tmp_path):
     videos, masks = write_palettes(tmp_path)
     with pytest.raises(FileNotFoundError, match="absent"):
