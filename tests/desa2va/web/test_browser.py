@@ -345,6 +345,7 @@ def test_stop_while_it_answers(browser, demo, tmp_path):
     (endless / "config.json").write_text(config.replace('"eos_token_id": 2', '"eos_token_id": 5'))  # never written
     with running(tmp_path, "--model", str(endless)) as page:
         browser.get(page.address)
+        part(browser, "#export")
         part(browser, "#scene").click()
         part(browser, "#canvas img")
         part(browser, "#text textarea").send_keys("How many crosses are there?")
