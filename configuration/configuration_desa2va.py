@@ -72,6 +72,9 @@ class DeSa2VAConfig(PreTrainedConfig):
         target_calibration (`dict[str, float]`, *optional*): when a request counts as having a target: weights of
             `TARGET_EVIDENCE` (logits), `bias`, and the `threshold` in [0, 1] that their logistic sum has to reach.
             None: every answer with a `[SEG]` does. `desa2va calibrate` fits it.
+        answer_draft (`list[int]`, *optional*): token ids, without an end, of what the model was taught to answer where
+            it is asked to segment. Such answers are read in one pass and kept as far as the model would say them: a
+            matter of time, never of the answer.
 
     Raises:
         ValueError: a field outside its set or range; the message names field, value and what is allowed.
@@ -103,6 +106,7 @@ class DeSa2VAConfig(PreTrainedConfig):
         projection_rank: int | None = None,
         projection_hidden: int | None = None,
         target_calibration: dict[str, float] | None = None,
+        answer_draft: list[int] | None = None,
         **kwargs: Any,
     ) -> None:
         self.mllm_config = _language_config(mllm_config)
@@ -126,6 +130,7 @@ class DeSa2VAConfig(PreTrainedConfig):
         self.projection_rank = projection_rank
         self.projection_hidden = projection_hidden
         self.target_calibration = target_calibration
+        self.answer_draft = answer_draft
         # peft reads this field of the composite to keep tied embeddings tied (HF issue with nested configurations).
         kwargs["tie_word_embeddings"] = bool(getattr(self.mllm_config, "tie_word_embeddings", False))
         super().__init__(**kwargs)
@@ -183,22 +188,29 @@ class DeSa2VAConfig(PreTrainedConfig):
             raise ValueError(f"projection_rank={self.projection_rank}: temporal='motion' would pass by the bottleneck")
 
     def _check_tokens(self) -> None:
-        """The segmentation tokens fit the design and the vocabulary."""
+        """The segmentation tokens fit the design, and they and the draft the vocabulary."""
+        self._check_ids("seg_token_ids")
+        if self.answer_draft is not None:
+            self._check_ids("answer_draft")
         ids = self.seg_token_ids
-        if isinstance(ids, str) or not isinstance(ids, Iterable) or not all(map(is_integer, ids)):
-            raise ValueError(f"seg_token_ids={ids!r:.60} must be a list of integers")
-        self.seg_token_ids = [as_integer(token, "seg_token_ids") for token in ids]
         if self.seg_design == "single" and self.num_seg_frames != 1:
             raise ValueError(f"seg_design='single' has one token per object, num_seg_frames={self.num_seg_frames}")
         expected = self.num_seg_frames if self.seg_design == "unique" else 1
-        if self.seg_token_ids and len(self.seg_token_ids) != expected:
+        if ids and len(ids) != expected:
             raise ValueError(
                 f"seg_design={self.seg_design!r} needs {expected} segmentation token ids, got {self.seg_token_ids}"
             )
+
+    def _check_ids(self, name: str) -> None:
+        """A field is a list of ids of the vocabulary."""
+        ids = getattr(self, name)
+        if isinstance(ids, str) or not isinstance(ids, Iterable) or not all(map(is_integer, ids)):
+            raise ValueError(f"{name}={ids!r:.60} must be a list of integers")
+        setattr(self, name, [as_integer(token, name) for token in ids])
         vocabulary = self.get_text_config().vocab_size
-        for token in self.seg_token_ids:
+        for token in getattr(self, name):
             if not 0 <= token < vocabulary:
-                raise ValueError(f"seg_token_ids holds {token}, outside the vocabulary of {vocabulary} tokens")
+                raise ValueError(f"{name} holds {token}, outside the vocabulary of {vocabulary} tokens")
 
     def get_text_config(self, *args: Any, **kwargs: Any) -> PreTrainedConfig:
         """The language model's own configuration (generation and peft read the vocabulary from it)."""

@@ -21,6 +21,7 @@ from desa2va.modeling_desa2va.precision import HALF_DTYPES
 from desa2va.processing.processing_desa2va import DeSa2VAProcessor
 from desa2va.published import published_kind
 
+from .data.wording import SINGLE_ANSWER
 from .objectives.base import Objective
 from .processors import preset_processor
 from .quantized_base import four_bits, is_in_four_bits, tell_peft
@@ -62,6 +63,7 @@ def start_model(config: dict[str, Any]) -> tuple[DeSa2VAModel, DeSa2VAProcessor]
         processor = preset_processor(preset, fields)
         model = DeSa2VAModel(preset_config(preset, seg_token_ids=processor.seg_token_ids, **fields)).to(dtype)
     learn_words(model, processor, missing_words(config.get("data", {}), processor))
+    model.config.answer_draft = processor.assembler.encoder.answer(SINGLE_ANSWER)
     return (tell_peft(model) if source else model), processor
 
 

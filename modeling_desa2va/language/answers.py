@@ -14,6 +14,7 @@ from torch import nn
 
 from desa2va.modeling_desa2va.devices import execution_device
 from desa2va.modeling_desa2va.objects import find_objects
+from desa2va.processing.batch import check_tasks
 
 from .drafted import answer_drafted, takes_drafts
 from .generation import SegmentationTokenControl, StopAfterStates, StreamerUntilEnd, record_last_states
@@ -100,10 +101,13 @@ class LanguageAnswerMixin(nn.Module):
 
         With `prompt_objects` among the inputs the `[SEG]` of the prompts are objects too, before the answers'. With
         `read_tokens` (`ReadTokens`) the one sequence goes on from what was read before, and adds itself to it. With
-        `draft_ids` (k,) the answer is expected to be these tokens, see `answer_drafted`.
+        `draft_ids` (k,) the answer is expected to be these tokens, see `answer_drafted`; where nothing else is said
+        those of the configuration's `answer_draft`, if all are asked to segment.
         """
         prompt_objects, read_tokens = inputs.pop("prompt_objects", False), inputs.pop("read_tokens", None)
-        draft = inputs.pop("draft_ids", None)
+        draft, usual = inputs.pop("draft_ids", None), self.config.answer_draft
+        if draft is None and usual and all(one == "segment" for one in check_tasks(task)):
+            draft = torch.tensor(usual)
         vision = {name: inputs.pop(name, None) for name in VISION_INPUTS}
         settings = generation_settings(self.mllm, input_ids.shape[1], inputs)
         if not settings.usual_cache:

@@ -3,9 +3,17 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from benchmarks.gpu_answers import Says
+from desa2va.commands.picture_folder import segment_picture
+from desa2va.modeling_desa2va.conversation import DeSa2VAConversation
 from desa2va.modeling_desa2va.language import ReadTokens, answers
+from desa2va.modeling_desa2va.pipeline import ReferringSegmentationPipeline
+from desa2va.modeling_desa2va.session import DeSa2VASession
+from desa2va.serving.engine import Question, answer_questions
+from desa2va.training.data.wording import SINGLE_ANSWER
+from desa2va.training.stage_model import start_model
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (90, 110, 3), dtype=np.uint8)
 TEXTS = ["the star", "the small red circle on the left of the blue square", "find the green star"]
@@ -112,3 +120,82 @@ def test_other_ways_of_generating_take_no_draft(model, processor, monkeypatch, o
     monkeypatch.setattr(answers, "answer_drafted", None)
     inputs = asked(processor)
     assert len(model.answer_key_frames(**inputs, max_new_tokens=2, draft_ids=torch.tensor([9]), **options).sequences)
+
+
+def by_pipeline(model, processor):
+    pipe = ReferringSegmentationPipeline(model, processor)
+    return pipe(Image.fromarray(PICTURE), text=TEXTS[0]).objects
+
+
+def by_command(model, processor):
+    return segment_picture(model, processor, PICTURE, TEXTS[:1])[0].objects
+
+
+def by_stream(model, processor):
+    with model.stream([PICTURE, PICTURE[::-1].copy()], TEXTS[0], processor) as stream:
+        return [entry for frame in stream for entry in frame.objects]
+
+
+def by_session(model, processor):
+    with DeSa2VASession(model, processor, [PICTURE, PICTURE[::-1].copy()]) as session:
+        session.add(text=TEXTS[0])
+        return [entry for frame in session.propagate() for entry in frame.objects]
+
+
+def by_conversation(model, processor):
+    with DeSa2VAConversation(model, processor, image=PICTURE) as talk:
+        return talk.ask(TEXTS[0], task="segment").objects
+
+
+def by_service(model, processor):
+    return answer_questions(model, processor, [Question(PICTURE, TEXTS[:1], "segment")])[0][0].objects
+
+
+def mask_of(entry):
+    """Of a picture's object, or of an object on one frame."""
+    return entry.mask() if callable(entry.mask) else entry.mask
+
+
+@pytest.mark.parametrize(
+    "ask", [by_pipeline, by_command, by_stream, by_session, by_conversation, by_service], ids=lambda ask: ask.__name__
+)
+def test_every_way_of_asking_reads_the_usual_answer_at_once(shipped, passes, monkeypatch, ask):
+    """The draft was to be had by naming its ids in a call of `generate`, which none of these is."""
+    model, processor = shipped
+    read = passes(model)
+    drafted = ask(model, processor)
+    assert len(read) == 1
+    read.clear()
+    monkeypatch.setattr(model.config, "answer_draft", None)
+    expected = ask(model, processor)
+    assert len(read) > 4
+    assert len(drafted) == len(expected) > 0
+    for one, other in zip(drafted, expected, strict=True):
+        assert one.seg_probability == pytest.approx(other.seg_probability, abs=1e-5)
+        assert np.array_equal(mask_of(one), mask_of(other))
+
+
+@pytest.mark.parametrize("task", ["chat", "auto", "gcg", ["segment", "chat"]])
+def test_the_usual_answer_is_that_of_a_request_for_masks(model, processor, monkeypatch, task):
+    """Other tasks would read it in vain, and so would a batch that holds one of them."""
+    monkeypatch.setattr(model.config, "answer_draft", [9, 8, 6])
+    monkeypatch.setattr(answers, "answer_drafted", None)
+    count = 1 if isinstance(task, str) else 2
+    inputs = processor(images=PICTURE, text=TEXTS[:count], task=task)
+    assert len(model.answer_key_frames(**inputs, max_new_tokens=2).sequences) == count
+
+
+def test_another_answer_than_the_usual_one_is_given(make_model, processor):
+    """A draft that the model would not say is left where it would not, and another one may be named."""
+    model, other = make_model(), make_model(answer_draft=[9, 8, 6])
+    inputs = asked(processor, 3)
+    expected = model.answer_key_frames(**inputs, max_new_tokens=LIMIT)
+    same(other.answer_key_frames(**inputs, max_new_tokens=LIMIT), expected)
+    same(other.answer_key_frames(**inputs, max_new_tokens=LIMIT, draft_ids=expected.sequences[0]), expected)
+
+
+def test_what_is_trained_knows_the_answer_it_is_taught():
+    """A model of one's own would go on token by token; the ids are those of the answer in a sample."""
+    model, processor = start_model({"model": {"preset": "tiny"}})
+    assert processor.tokenizer.decode(model.config.answer_draft) == SINGLE_ANSWER
+    assert processor.seg_token_ids[0] in model.config.answer_draft
