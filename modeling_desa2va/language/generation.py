@@ -112,24 +112,31 @@ class SegmentationTokenControl(LogitsProcessor):
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
         """Scores (B, vocabulary) -> scores with the segmentation tokens ruled."""
-        ids = torch.tensor(self.seg_token_ids, device=scores.device)
+        if self.count is None:
+            self._begin(scores)
+        elif input_ids.shape[1]:
+            self.count += torch.isin(input_ids[:, -1].to(scores.device), self._ids)
         self.states.append(self.recorder.newest)
         self._record_said(input_ids, scores)
-        self.probabilities.append(self.expected[:, ids].exp().sum(dim=-1))
-        if self.count is None:
-            self.count = torch.zeros(len(scores), dtype=torch.long, device=scores.device)
-        elif input_ids.shape[1]:
-            self.count += torch.isin(input_ids[:, -1].to(scores.device), ids)
+        self.probabilities.append(self.expected[:, self._ids].exp().sum(dim=-1))
         self.step += 1
         forced = self._forced_rows(scores)
         self.forced.append(forced)
         # An end must not be sampled either.
-        ends = torch.tensor(self.eos_token_ids, device=scores.device)
-        unmarked = (self.count == 0) & self._forcible(scores)
-        scores = torch.where(unmarked[:, None], scores.index_fill(1, ends, float("-inf")), scores)
-        silent = self._of_tasks(scores, WORD_TASKS)
-        scores = torch.where(silent[:, None], scores.index_fill(1, ids, float("-inf")), scores)
+        unmarked = (self.count == 0) & self._forcible
+        scores = torch.where(unmarked[:, None], scores.index_fill(1, self._ends, float("-inf")), scores)
+        scores = torch.where(self._silent[:, None], scores.index_fill(1, self._ids, float("-inf")), scores)
         return self._complete_groups(self._only(scores, forced, self.seg_token_ids[0]))
+
+    def _begin(self, scores: torch.Tensor) -> None:
+        """What is the same at every step, on the device of the scores: each tensor made costs as much as a rule."""
+        device, tasks = scores.device, [self.task] * len(scores) if isinstance(self.task, str) else self.task
+        self._ids = torch.tensor(self.seg_token_ids, device=device)
+        self._ends = torch.tensor(self.eos_token_ids, device=device)
+        self._silent = torch.tensor([task in WORD_TASKS for task in tasks], device=device)
+        rows = torch.tensor([task == "segment" for task in tasks], device=device)
+        self._forcible = rows if self.has_visual is None else rows & self.has_visual.to(device)
+        self.count = torch.zeros(len(scores), dtype=torch.long, device=device)
 
     def _record_said(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> None:
         """Adds the token chosen last to what was said, and keeps what is expected next, (B, vocabulary)."""
@@ -143,19 +150,9 @@ class SegmentationTokenControl(LogitsProcessor):
     def _forced_rows(self, scores: torch.Tensor) -> torch.Tensor:
         """In `segment` (B,) rows that would end without `[SEG]`, or have no other place left and prefer another."""
         chosen = scores.argmax(dim=-1)
-        ends = torch.isin(chosen, torch.tensor(self.eos_token_ids, device=scores.device))
+        ends = torch.isin(chosen, self._ends)
         last_place = self.step > self.max_new_tokens - self.group_size
-        return self._forcible(scores) & (self.count == 0) & (ends | last_place) & (chosen != self.seg_token_ids[0])
-
-    def _forcible(self, scores: torch.Tensor) -> torch.Tensor:
-        """(B,) rows that may be forced."""
-        rows = self._of_tasks(scores, ("segment",))
-        return rows if self.has_visual is None else rows & self.has_visual.to(scores.device)
-
-    def _of_tasks(self, scores: torch.Tensor, names: tuple[str, ...]) -> torch.Tensor:
-        """(B,) rows whose task is among `names`."""
-        tasks = [self.task] * len(scores) if isinstance(self.task, str) else self.task
-        return torch.tensor([task in names for task in tasks], device=scores.device)
+        return self._forcible & (self.count == 0) & (ends | last_place) & (chosen != self.seg_token_ids[0])
 
     def _complete_groups(self, scores: torch.Tensor) -> torch.Tensor:
         if self.group_size == 1:

@@ -86,7 +86,8 @@ def generation_settings(mllm: nn.Module, prompt_length: int, given: Mapping[str,
         TypeError: a limit that is no integer.
     """
     given = {name: value for name, value in given.items() if value is not None}
-    config = copy.deepcopy(given.get("generation_config", GenerationConfig()))
+    asked = given.get("generation_config")
+    config = GenerationConfig() if asked is None else copy.deepcopy(asked)
     plain = {name: value for name, value in given.items() if name not in _ARGUMENTS}
     _check_names(plain)
     limit = _limit(plain, config, prompt_length)
