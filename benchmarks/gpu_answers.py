@@ -120,18 +120,9 @@ def _timed(
 
 def stages_of(model: DeSa2VAModel) -> dict[str, nn.Module]:
     """The networks of an answer, by the names of the report."""
-    sam = model.segmenter.sam
-    named = {
-        "vision_tower": model.mllm.model.vision_tower,
-        "language_layers": model.mllm.model.language_model,
-        "image_encoder": sam.vision_encoder,
-        "text_decoder": model.segmenter.text_decoder,
-        "visual_decoder": model.segmenter.visual_decoder,
-        "mask_decoder": sam.mask_decoder,
-        "memory_attention": sam.memory_attention,
-        "memory_encoder": sam.memory_encoder,
-    }
-    return {name: module for name, module in named.items() if module is not None}
+    language = model.mllm.model
+    named = {"vision_tower": language.vision_tower, "language_layers": language.language_model}
+    return named | model.segmenter.networks()
 
 
 @contextmanager

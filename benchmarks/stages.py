@@ -44,17 +44,9 @@ class Call:
 
 def networks(model: DeSa2VAModel) -> dict[str, nn.Module]:
     """The networks of an answer by the names of their stages."""
-    segmenter, language = model.segmenter, model.mllm.model
-    return {
-        "vision tower": language.vision_tower,
-        "language model": language.language_model,
-        "image encoder": segmenter.sam.vision_encoder,
-        "text decoder": segmenter.text_decoder,
-        "visual decoder": segmenter.visual_decoder,
-        "SAM-2's decoder": segmenter.sam.mask_decoder,
-        "memory attention": segmenter.sam.memory_attention,
-        "memory encoder": segmenter.sam.memory_encoder,
-    }
+    language, own = model.mllm.model, model.segmenter.networks()
+    named = {"vision tower": language.vision_tower, "language model": language.language_model}
+    return named | {name.replace("_", " "): network for name, network in own.items()}
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,8 +121,8 @@ class Comparison(PartRunner):
         return {part: compare(hiera_tiny_config(side), count, 1 if count > 3 else self.options.pieces)}
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Measures the cases asked for and prints what was found."""
+def main(arguments: list[str] | None = None) -> int:
+    """Measures the cases asked for and prints what was found; 1 where a case failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", default=",".join(CASES), help="some of %(default)s")
     parser.add_argument("--pieces", type=int, default=2, help="counted pieces of four frames; default: %(default)s")
@@ -132,8 +133,10 @@ def main(arguments: list[str] | None = None) -> None:
     if unknown := [name for name in options.cases if name not in CASES]:
         parser.error(f"unknown cases {', '.join(unknown)}; choose from {', '.join(CASES)}")
     torch.set_num_threads(options.threads)
-    print(json.dumps(Comparison(options).run(), indent=1))
+    report = Comparison(options).run()
+    print(json.dumps(report, indent=1))
+    return int(bool(report["failed"]))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -167,10 +167,8 @@ class CudaGraphsMixin(nn.Module):
         stop_replaying(self._replayed_networks())
 
     def _replayed_networks(self) -> list[nn.Module]:
-        segmenter, sam = self.segmenter, self.segmenter.sam
-        networks = [getattr(self.mllm.model, "vision_tower", None), segmenter.text_decoder, segmenter.visual_decoder]
-        networks += [sam.vision_encoder, sam.memory_attention, sam.mask_decoder, sam.memory_encoder]
-        return [network for network in networks if network is not None]
+        tower = getattr(self.mllm.model, "vision_tower", None)
+        return [*([] if tower is None else [tower]), *self.segmenter.networks().values()]
 
 
 def _is_tensor(value: Any) -> bool:

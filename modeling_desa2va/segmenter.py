@@ -40,6 +40,19 @@ class DeSa2VASegmenter(Float32Module):
         self.visual_decoder = Sam2VideoMaskDecoder(decoder_config)
         self._kept_codes: tuple[torch.Tensor, int, torch.Tensor] | None = None
 
+    def networks(self) -> dict[str, nn.Module]:
+        """SAM-2's networks and the language decoders there are, by name."""
+        sam = self.sam
+        named = {
+            "image_encoder": sam.vision_encoder,
+            "text_decoder": self.text_decoder,
+            "visual_decoder": self.visual_decoder,
+            "mask_decoder": sam.mask_decoder,
+            "memory_attention": sam.memory_attention,
+            "memory_encoder": sam.memory_encoder,
+        }
+        return {name: network for name, network in named.items() if network is not None}
+
     @torch.no_grad()
     def copy_decoders(self) -> None:
         """Starts both language decoders from SAM-2's own (METHOD section 2)."""

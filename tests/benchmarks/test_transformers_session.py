@@ -26,11 +26,18 @@ def test_the_command_measures_its_cases(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(
         transformers_session, "compare", lambda config, count, pieces: [config.image_size, count, pieces]
     )
-    main(["--cases", "512px_1,512px_10", "--json", str(tmp_path / "report.json")])
+    assert main(["--cases", "512px_1,512px_10", "--json", str(tmp_path / "report.json")]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["failed"] == {}
     assert (report["512px_1"], report["512px_10"]) == ([512, 1, 2], [512, 10, 1])
     assert json.loads((tmp_path / "report.json").read_text()) == report
+
+
+def test_a_failed_case_is_an_error_of_the_command(monkeypatch, capsys):
+    """It ended well whatever failed, so a script went on with a report without figures."""
+    monkeypatch.setattr(transformers_session, "compare", None)
+    assert main(["--cases", "512px_1"]) == 1
+    assert "512px_1" in json.loads(capsys.readouterr().out)["failed"]
 
 
 def test_unknown_cases_are_refused(capsys):

@@ -162,3 +162,14 @@ def test_tokens_without_clicks_are_the_same_with_and_without_gradients(model):
     token, points = torch.autograd.grad(trained.sum(), weights)
     assert (token == 6).all()
     assert (points == 0).all()
+
+
+def test_every_network_is_listed_once(make_model):
+    """Three lists of the same networks stood in recording, timing and the suite; what is in none of them is small."""
+    for mode in ("desa2va", "sa2va"):
+        segmenter = make_model(prompt_mode=mode).segmenter
+        listed = [parameter for network in segmenter.networks().values() for parameter in network.parameters()]
+        assert len({id(parameter) for parameter in listed}) == len(listed)
+        count = sum(parameter.numel() for parameter in listed)
+        assert count > 0.95 * sum(parameter.numel() for parameter in segmenter.parameters())
+        assert ("text_decoder" in segmenter.networks()) == (mode == "desa2va")
