@@ -44,7 +44,7 @@ from .batch import (
     sa2va_sequence,
 )
 from .files import MaskOptions
-from .inputs import parse_messages, sam_prompts
+from .inputs import Dialogue, parse_messages, sam_prompts
 from .results import AnswerParser, SegmentationResult, build_results
 
 SEG = "[SEG]"
@@ -281,13 +281,7 @@ class DeSa2VAProcessor(ChatTemplateMixin, TrainingBatchMixin, FlatExportMixin, P
             TypeError: an input of an unknown kind.
         """
         checks = self._options(options)
-        dialogues = rendered_dialogues(text)
-        if dialogues is not None and messages is not None:
-            raise ValueError("a rendered chat template is a whole conversation; give it as text= or give messages=")
-        if dialogues is not None:
-            text = None
-        elif messages is not None:
-            dialogues = parse_messages(messages)
+        text, dialogues = _said(text, messages)
         embedded = [dialogue.visual for dialogue in dialogues or () if dialogue.visual is not None]
         strategy = self.key_frames if key_frames is None else key_frames
         count = self.num_key_frames if num_key_frames is None else num_key_frames
@@ -296,12 +290,10 @@ class DeSa2VAProcessor(ChatTemplateMixin, TrainingBatchMixin, FlatExportMixin, P
             check_aspect_ratio(visuals)
         prompts = prompts_of_visuals(points, boxes, masks, visuals)
         prompts_alone = any(prompts) and text is None and dialogues is None and prompts_suffice(task)
-        requests = []
-        if not prompts_alone:
-            kinds, marked = [info.kind for info in visuals], [len(entries) for entries in prompts]
-            requests = plan_requests(text, dialogues, kinds, task, self.gcg_instruction, marked)
-            if any(marked) and self.prompt_rule == "sa2va":
-                raise ValueError(_NO_OUTLINES)
+        kinds, marked = [info.kind for info in visuals], [len(entries) for entries in prompts]
+        requests = [] if prompts_alone else plan_requests(text, dialogues, kinds, task, self.gcg_instruction, marked)
+        if any(marked) and not prompts_alone and self.prompt_rule == "sa2va":
+            raise ValueError(_NO_OUTLINES)
         assembler = self._assembler(self.chat_template if chat_template is None else chat_template)
         refuse_rendered(requests, assembler.encoder)
         plan = plan_inference(visuals, requests, prompts, self.max_tiles)
@@ -428,6 +420,20 @@ class DeSa2VAProcessor(ChatTemplateMixin, TrainingBatchMixin, FlatExportMixin, P
         """
         chosen = MaskOptions(mask_threshold, object_score_threshold, keep_logits=keep_logits, **options)
         return build_results(outputs, inputs, self.answer_parser, chosen)
+
+
+def _said(text: Any, messages: list[Any] | None) -> tuple[Any, list[Dialogue] | None]:
+    """The texts of single requests, and the dialogues that are given in their place or before them.
+
+    Raises:
+        ValueError: a rendered chat template beside messages.
+    """
+    rendered = rendered_dialogues(text)
+    if rendered is None:
+        return text, None if messages is None else parse_messages(messages)
+    if messages is not None:
+        raise ValueError("a rendered chat template is a whole conversation; give it as text= or give messages=")
+    return None, rendered
 
 
 __all__ = ["DeSa2VAProcessor"]

@@ -267,9 +267,8 @@ class StreamingMixin(AnsweringMixin):
         source, key_frames = _open(video, key_frames, count, strategy)
         generation["max_new_tokens"], known = max_new_tokens, {}
         marks = {"points": points, "boxes": boxes, "masks": masks}
-        marked = any(value is not None for value in marks.values())
         if isinstance(key_frames, str) and key_frames == "auto":
-            if text is None or marked:
+            if text is None or any(value is not None for value in marks.values()):
                 raise ValueError("key_frames='auto' is for texts without points=, boxes= or masks=; name the frames")
             choice = choose_key_frames(self, processor, source, text, count, task=task, **generation)
             key_frames, known = choice.key_frames, choice.known
@@ -278,16 +277,14 @@ class StreamingMixin(AnsweringMixin):
             raise ValueError(
                 "a stream follows what text= asks for; objects that are marked alone go to DeSa2VASession"
             )
-        asking = {"verify": verify, "processor": processor}
-        answer = self.answer_key_frames(**batch, known=known, **asking, **generation)
+        answer = self.answer_key_frames(**batch, known=known, verify=verify, processor=processor, **generation)
         info = batch["visuals"][0]
         asked = batch["texts"] if text is None else [text] if isinstance(text, str) else list(text)
         answers, labels = read_answers(answer, asked, processor)
         live = not getattr(source, "ended", True)
         num_frames = None if live else info.num_frames
-        images, at_hand = None, sorted({*info.key_frames, *answer.visuals[0].known})
-        if keep_images or live:  # a camera's frame can not be read once more for a request that joins
-            images = dict(zip(at_hand, source.read(at_hand), strict=True))
+        # A camera's frame can not be read once more for a request that joins.
+        images = _at_hand(source, answer, info) if keep_images or live else None
         current = CurrentFrame(self.segmenter, info, images, answer.visuals[0])
         job = _Job(
             info,
@@ -350,6 +347,12 @@ class StreamingMixin(AnsweringMixin):
         size, device = self.segmenter.sam.prompt_encoder.mask_input_size, execution_device(self.segmenter.sam)
         for number in job.idle_frames(idle):
             yield absent_frame(number, len(job.labels), size, device)
+
+
+def _at_hand(source: FrameSource, answer: KeyFrameAnswer, info: Any) -> dict[int, np.ndarray]:
+    """The pictures of the frames that were looked at, by number."""
+    frames = sorted({*info.key_frames, *answer.visuals[0].known})
+    return dict(zip(frames, source.read(frames), strict=True))
 
 
 def _open(video: Any, key_frames: Any, count: int, strategy: str) -> tuple[FrameSource, Any]:
