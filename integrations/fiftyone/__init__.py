@@ -50,8 +50,19 @@ class DeSa2VAZooModel(SamplesMixin, Model):
         if (text is None) == (text_field is None):
             raise ValueError("say what to segment: text=, or text_field= with the field of the samples that says it")
         self._text = [text] if isinstance(text, str) else text
+        self._own_fields = {} if text_field is None else {"text": text_field}
         self._model, self._processor = desa2va.load(model, device=device)
-        self.needs_fields = {} if text_field is None else {"text": text_field}
+
+    @property
+    def needs_fields(self) -> dict[str, str]:
+        """The fields of samples that are read, by what they say. `apply_model` sets those of its own call, none where
+        it was given none; the model's are kept.
+        """
+        return {**self._own_fields, **self._fields}
+
+    @needs_fields.setter
+    def needs_fields(self, fields: dict[str, str]) -> None:
+        self._fields = fields
 
     @property
     def media_type(self) -> str:

@@ -65,6 +65,9 @@ def test_requests_come_from_the_samples(source, scenes):
     samples = [{"question": "the circle"}, {"question": ["the circle", "the red object"]}]
     one, two = model.predict_all([picture(scenes, 0)] * 2, samples=samples)
     assert len(one.detections) <= len(two.detections)
+    model.needs_fields = {}  # as `apply_model` leaves it; every picture failed by it
+    (again,) = model.predict_all([picture(scenes, 0)], samples=samples[:1])
+    assert [found.label for found in again.detections] == [found.label for found in one.detections]
     with pytest.raises(ValueError, match="nothing in its field 'question'"):
         model.predict(picture(scenes, 0), sample={"question": None})
     with pytest.raises(ValueError, match="say what to segment"):
