@@ -12,7 +12,7 @@ import torch
 
 from desa2va.modeling_desa2va.outputs import ImageFeatures
 from desa2va.modeling_desa2va.segmenter import DeSa2VASegmenter
-from desa2va.modeling_desa2va.tracking import FrameSteps, MemoryBank
+from desa2va.modeling_desa2va.tracking import BatchedEncoder, FrameSteps, MemoryBank
 
 NUM_PROMPTED = 5
 
@@ -36,14 +36,29 @@ def run_peer_schedule(segmenter: DeSa2VASegmenter, pixels: torch.Tensor, prompts
 
 
 @torch.no_grad()
+def prompt_one_by_one(segmenter: DeSa2VASegmenter, pixels: torch.Tensor, prompts: torch.Tensor) -> torch.Tensor:
+    """Logits (O, 1, h, w) of the first frame: every object encodes it, is prompted, and nothing is remembered."""
+    steps, row = _steps(segmenter), torch.zeros(1, dtype=torch.long, device=segmenter.sam.device)
+    seen = [steps.prompt_language(_encode(segmenter, pixels, 0), row, prompt[None]) for prompt in prompts]
+    return torch.stack([observation.logits.float().cpu() for observation in seen])
+
+
+@torch.no_grad()
+def prompt_together(segmenter: DeSa2VASegmenter, pixels: torch.Tensor, prompts: torch.Tensor) -> torch.Tensor:
+    """The same as `prompt_one_by_one` as this package draws a picture: one encoding, all objects in one call."""
+    rows = torch.zeros(len(prompts), dtype=torch.long, device=segmenter.sam.device)
+    features = BatchedEncoder(segmenter)(pixels[:1])
+    return _steps(segmenter).prompt_language(features, rows, prompts).logits.float().cpu()[:, None]
+
+
+def _steps(segmenter: DeSa2VASegmenter) -> FrameSteps:
+    decoder, multimask = segmenter.visual_decoder, segmenter.multimask_output
+    return FrameSteps(segmenter, decoder=decoder, multimask=multimask, gate_masks=False, binarize_prompts=False)
+
+
+@torch.no_grad()
 def _track_one(segmenter: DeSa2VASegmenter, pixels: torch.Tensor, prompt: torch.Tensor) -> torch.Tensor:
-    steps = FrameSteps(
-        segmenter,
-        decoder=segmenter.visual_decoder,
-        multimask=segmenter.multimask_output,
-        gate_masks=False,
-        binarize_prompts=False,
-    )
+    steps = _steps(segmenter)
     bank = MemoryBank(segmenter.sam, len(pixels), dtype=torch.bfloat16)
     row = torch.zeros(1, dtype=torch.long, device=segmenter.sam.device)
     first = range(min(NUM_PROMPTED, len(pixels)))
@@ -65,4 +80,4 @@ def _encode(segmenter: DeSa2VASegmenter, pixels: torch.Tensor, frame: int) -> Im
     return segmenter.encode_frames(pixels[frame : frame + 1].to(segmenter.sam.device))
 
 
-__all__ = ["NUM_PROMPTED", "peer_encodings", "run_peer_schedule"]
+__all__ = ["NUM_PROMPTED", "peer_encodings", "prompt_one_by_one", "prompt_together", "run_peer_schedule"]

@@ -28,7 +28,7 @@ from .memory_growth import measure_growth
 from .random_models import random_model
 from .scenarios import clip, pictures, request
 from .stages import file_rows, network_rows, watched
-from .tracking_cost import PEER_OBJECTS, peer_ratio
+from .tracking_cost import peer_ratio
 
 ROOT = Path(__file__).resolve().parents[1]
 Rows = dict[str, dict[str, Any]]
@@ -166,7 +166,7 @@ def memory(settings: Settings) -> Rows:
 def peer(settings: Settings) -> Rows:
     """The peer's schedule over ours, in turns (`benchmarks.peer_schedule`)."""
     found = peer_ratio(settings.model, settings.repeats)["ratio_to_peer_schedule"]
-    return {f"the peer's schedule, {count} objects": row(found[str(count)], "times") for count in PEER_OBJECTS}
+    return {f"the peer's schedule, {count} objects": row(found[str(count)], "times") for count in found}
 
 
 def session(settings: Settings) -> Rows:

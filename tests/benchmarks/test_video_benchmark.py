@@ -15,7 +15,7 @@ from benchmarks.encoder_calls import count_encodings  # noqa: E402
 from benchmarks.flat_time import banked_time  # noqa: E402
 from benchmarks.gpu_speed import gpu_fps  # noqa: E402
 from benchmarks.memory_growth import stream_and_measure  # noqa: E402
-from benchmarks.peer_schedule import peer_encodings, run_peer_schedule  # noqa: E402
+from benchmarks.peer_schedule import peer_encodings, prompt_one_by_one, prompt_together, run_peer_schedule  # noqa: E402
 from benchmarks.random_models import EncoderCounter, language_prompts, noise_clip, random_model  # noqa: E402
 from benchmarks.video import main, parse_options  # noqa: E402
 
@@ -49,6 +49,16 @@ def test_peer_schedule_does_the_same_work_in_another_order(random_tiny, num_fram
     ours = tracking_cost.track_with_memory(random_tiny, pixels, prompts)
     assert peer.std() > 0.1
     torch.testing.assert_close(ours, peer, atol=5e-3, rtol=0)  # memories are stored in bf16
+
+
+def test_a_picture_is_drawn_the_same_on_both_sides(random_tiny):
+    """And the peer's side encodes it no more often than once for each object."""
+    pixels, prompts = noise_clip(random_tiny, 1), language_prompts(random_tiny, 3)
+    with EncoderCounter(random_tiny.segmenter) as counter:
+        peer = prompt_one_by_one(random_tiny.segmenter, pixels, prompts)
+    assert counter.count == 3
+    assert peer.std() > 0.1
+    torch.testing.assert_close(prompt_together(random_tiny.segmenter, pixels, prompts), peer, atol=1e-4, rtol=0)
 
 
 def test_composed_ratio_counts_encodings(random_tiny):
@@ -85,12 +95,13 @@ def test_command_writes_what_it_has(random_tiny, tmp_path, monkeypatch):
     """A part that fails or can not run here must not cost the figures of the others."""
     monkeypatch.setattr("benchmarks.video.random_model", lambda *given: random_tiny)
     monkeypatch.setattr("benchmarks.video.together_ratio", lambda *given: 1 / 0)
-    monkeypatch.setattr("benchmarks.video.peer_ratio", lambda *given: {"ratio_to_peer_schedule": {"1": 1.6, "3": 3.0}})
+    monkeypatch.setattr("benchmarks.video.peer_ratio", lambda *given: {"ratio_to_peer_schedule": {"1": 1.9, "3": 3.0}})
+    monkeypatch.setattr("benchmarks.video.picture_ratio", lambda *given: {})
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     file = tmp_path / "new" / "video.json"
     assert main(["--size", "tiny", "--json", str(file), "--parts", "together,peer,path,gpu_eager"]) == 1
     report = json.loads(file.read_text())
-    assert report["ratio_to_peer_schedule"] == {"1": 1.6, "3": 3.0}
+    assert report["ratio_to_peer_schedule"] == {"1": 1.9, "3": 3.0}
     assert [check["met"] for check in report["targets"]] == [True, False]
     assert report["skipped"].keys() == {"path", "gpu_eager"}
     assert report["failed"] == {"together": "ZeroDivisionError: division by zero"}
