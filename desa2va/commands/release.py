@@ -165,6 +165,24 @@ def _of_run(content: dict[str, Any]) -> dict[str, Any]:
     return {"protocol": content["protocol"], "n": content["n"], **shown, "provenance": made_with}
 
 
+def check_scored(evaluations: list[Path], folder: Path) -> None:
+    """Raise `ValueError` where a report is not about the weights in `folder`.
+
+    A stage's weights are not those that are shipped, which are rounded.
+    """
+    from desa2va.eval.provenance import weights_sha256
+
+    digest = weights_sha256(folder)
+    for path in evaluations:
+        provenance = json.loads(path.read_text(encoding="utf-8")).get("provenance", {})
+        scored = provenance["model"] if isinstance(provenance.get("model"), dict) else provenance
+        if scored.get("weights_sha256") != digest:
+            raise ValueError(
+                f"{path} holds scores of other weights than those that are released; release without --evaluation, "
+                "score that folder, and release again"
+            )
+
+
 def release(
     runs: list[Path],
     out: Path,
@@ -180,11 +198,14 @@ def release(
     Args:
         runs: Output folders of a training, see `find_stages`; the last stage's model is released.
         out: Target folder; must be absent or empty.
-        evaluations: JSON files of `desa2va eval`.
+        evaluations: JSON files of `desa2va eval`, of the very weights that are written.
         command: Repeats the training.
         name: Title of the model card.
         dtype: Type of the stored weights.
         after, notes: See `summarise`.
+
+    Raises:
+        ValueError: An evaluation is of other weights.
     """
     from desa2va.hub import load
 
@@ -198,6 +219,7 @@ def release(
             (folder / EVALUATION_FILE).write_text(scores + "\n", encoding="utf-8")
         draw_curves(stages, folder / "curves.png")
         model.save_pretrained(folder)
+        check_scored(evaluations, folder)
         strip_code(folder)
         write_card(folder, name)
     return out
@@ -227,7 +249,12 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, required=True, help="target; must be absent or empty")
     parser.add_argument(
-        "--evaluation", type=Path, nargs="*", default=[], metavar="FILE", help="JSON of `desa2va eval`"
+        "--evaluation",
+        type=Path,
+        nargs="*",
+        default=[],
+        metavar="FILE",
+        help="JSON of `desa2va eval` of these weights",
     )
     parser.add_argument(
         "--command", default="desa2va train tiny", help="what repeats the training; default: %(default)s"

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from desa2va.card import render
 from desa2va.commands import release
 from desa2va.commands.demo import held_out_score
+from desa2va.eval.provenance import weights_sha256
 
 
 def stage_record(phase: str, seconds: float) -> dict:
@@ -45,9 +46,16 @@ def test_release_ships_weights_scores_and_history_but_no_code(run, saved_model, 
     from desa2va.hub import load
 
     pytest.importorskip("matplotlib")
-    scores = tmp_path / "scores.json"
-    scores.write_text(json.dumps({"ciou": 0.75, "level": "standard", "split": "test"}))
-    out = tmp_path / "shipped"
+    scores, out = tmp_path / "scores.json", tmp_path / "shipped"
+    report = {"ciou": 0.75, "level": "standard", "split": "test"}
+    assert release.main([str(run), "--out", str(tmp_path / "unscored")]) == 0
+    for scored in (run / "second", tmp_path / "unscored"):  # the shipped weights are rounded
+        provenance = {"model": str(scored), "weights_sha256": weights_sha256(scored)}
+        scores.write_text(json.dumps({**report, "provenance": provenance}))
+        if scored == run / "second":
+            with pytest.raises(ValueError, match="scores of other weights than those that are released"):
+                release.main([str(run), "--out", str(out), "--evaluation", str(scores)])
+            assert not out.exists()
     assert release.main([str(run), "--out", str(out), "--evaluation", str(scores)]) == 0
     assert not list(out.glob("*.py"))
     assert "auto_map" not in json.loads((out / "config.json").read_text())
