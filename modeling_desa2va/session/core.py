@@ -121,18 +121,20 @@ class SessionCore:
         seg_probability: float,
         prompts: dict[int, tuple[GivenPrompt, MaskPrediction | None]],
         forced: bool = False,
+        denied: dict[int, float] | None = None,
     ) -> int:
         """A new object; all its frames wait: from its first prompted one forwards, and then backwards.
 
         Args:
             name: what results call it. seg_probability: of its `[SEG]`, 1 without words.
             prompts: frame -> what is given there, and the scores and mask to report in place of SAM-2's own.
-            forced: see `ObjectResult`.
+            forced: see `ObjectResult`. denied: see `ObjectState`.
 
         Returns:
             Its number.
         """
         state = ObjectState(self.next_id, name, FrameIndex.empty(len(self.video)), seg_probability, forced=forced)
+        state.denied = dict(denied or {})
         for frame in sorted(prompts, reverse=True):
             self.memory.prompt(state, frame, *prompts[frame])
         state.forward, state.backward = state.edited, state.edited - 1 if state.edited > 0 else None
@@ -141,8 +143,12 @@ class SessionCore:
         return state.object_id
 
     def correct(self, state: ObjectState, frame: int, given: GivenPrompt, answer: MaskPrediction | None) -> None:
-        """Prompts an object on one more frame: the frames from there on wait, earlier ones only if they did before."""
+        """Prompts an object on one more frame: the frames from there on wait, earlier ones only if they did before.
+
+        Whoever corrects knows more than the words did: what they denied from there on is forgotten.
+        """
         self.memory.prompt(state, frame, given, answer)
+        state.denied = {other: score for other, score in state.denied.items() if other < frame}
         state.forward = frame if state.forward is None else min(frame, state.forward)
         if state.backward is not None and frame <= state.backward:
             state.backward = frame - 1 if frame > 0 else None
@@ -176,7 +182,9 @@ class SessionCore:
         prediction = MaskPrediction(
             logits=torch.stack([record.logits for record in records]) if records else torch.zeros(0, *size),
             iou=torch.tensor([record.iou for record in records]),
-            object_score=torch.tensor([record.object_score for record in records]),
+            object_score=torch.tensor(
+                [s.denied.get(frame, record.object_score) for s, record in zip(states, records, strict=True)]
+            ),
         )
         labels = [ObjectLabel(s.object_id, s.name, 0, s.seg_probability, s.forced) for s in states]
         timestamp, size = float(self.video.timestamps[frame]), (self.video.height, self.video.width)

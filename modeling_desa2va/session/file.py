@@ -106,7 +106,8 @@ class SessionFile:
                 for number, length in enumerate(lengths):
                     record = FrameRecord.from_bytes(part.read(length))
                     row, frame = places[number]
-                    present = record.object_score > options.object_score_threshold
+                    score = self.header.objects[row].score_on(frame, record.object_score)
+                    present = score > options.object_score_threshold
                     (code,) = frame_codes(record.logits[None], [present], size, options)
                     found[row][frame] = code if mask_area(code) else None
                 part.read()  # only at the end is the check sum compared
@@ -138,9 +139,9 @@ class SessionFile:
         index = FrameIndex.empty(self.header.video.num_frames)
         for frame, number in entry.records:
             index[frame] = number
-        named = [item.name for item in fields(ObjectState) if item.name not in ("prompts", "index")]
+        named = [item.name for item in fields(ObjectState) if item.name not in ("prompts", "index", "denied")]
         rest = {name: getattr(entry, name) for name in named}
-        return ObjectState(**rest, prompts=dict(entry.prompts), index=index)
+        return ObjectState(**rest, prompts=dict(entry.prompts), index=index, denied=dict(entry.denied))
 
 
 def write_session(path: str | os.PathLike, segmenter: DeSa2VASegmenter, core: SessionCore, overwrite: bool) -> None:
@@ -230,10 +231,11 @@ def _describe(segmenter: DeSa2VASegmenter, core: SessionCore) -> tuple[dict[str,
     numbers = sorted(state.index[frame] for state in core.objects.values() for frame in state.index.frames())
     place = {number: row for row, number in enumerate(numbers)}
     for state in core.objects.values():
-        named = [item.name for item in fields(state) if item.name not in ("prompts", "index")]
+        named = [item.name for item in fields(state) if item.name not in ("prompts", "index", "denied")]
         plain = {name: getattr(state, name) for name in named}
         plain["since"] = bisect_left(numbers, state.since)
         plain["records"] = [[frame, place[state.index[frame]]] for frame in state.index.frames()]
+        plain["denied"] = [list(pair) for pair in state.denied.items()]
         plain["prompts"] = [[frame, asdict(given)] for frame, given in state.prompts.items()]
         entries.append(plain)
     about = {

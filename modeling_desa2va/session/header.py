@@ -6,7 +6,8 @@ that is given, or one `ValueError` that names the field.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from typing import Any
 
 from desa2va.processing.files import read_dataclass
@@ -44,6 +45,11 @@ class ObjectEntry:
     records: list[tuple[int, int]]
     prompts: list[tuple[int, GivenPrompt]]
     forced: bool = False  # earlier files do not say
+    denied: list[tuple[int, float]] = field(default_factory=list)  # nor this
+
+    def score_on(self, frame: int, recorded: float) -> float:
+        """The object score that is reported on a frame whose record has `recorded`."""
+        return dict(self.denied).get(frame, recorded)
 
 
 @dataclass
@@ -104,7 +110,10 @@ def _check_object(entry: ObjectEntry, video: VideoEntry, num_records: int, side:
     if not 0 <= entry.seg_probability <= 1:
         raise ValueError(f"the probability {entry.seg_probability:g} is not in [0, 1]")
     recorded, prompted = [frame for frame, _ in entry.records], [frame for frame, _ in entry.prompts]
-    for name, frames in (("records", recorded), ("prompts", prompted)):
+    denied = [frame for frame, _ in entry.denied]
+    if not all(math.isfinite(score) for _, score in entry.denied):
+        raise ValueError("denied holds a score that is not finite")
+    for name, frames in (("records", recorded), ("prompts", prompted), ("denied", denied)):
         if len(set(frames)) != len(frames) or not all(0 <= frame < video.num_frames for frame in frames):
             raise ValueError(f"{name} name frames twice, or outside 0 to {video.num_frames - 1}")
     waiting = [frame for frame in (entry.forward, entry.backward) if frame is not None]

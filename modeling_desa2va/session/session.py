@@ -93,7 +93,9 @@ class DeSa2VASession:
             if found:
                 with core.edit():
                     self.last_answer.object_ids = [
-                        core.start(name or one.phrase or text, one.seg_probability, one.prompts, one.forced)
+                        core.start(
+                            name or one.phrase or text, one.seg_probability, one.prompts, one.forced, one.denied
+                        )
                         for one in found
                     ]
             return list(self.last_answer.object_ids)

@@ -192,6 +192,8 @@ class ObjectState:
         edited: the frame that was prompted or corrected last; of several prompted together the first.
         since: number of the record from which on the object is remembered: the last correction that showed something
             else than the mask it corrected. Older records stay what is reported, and are no memories any more.
+        denied: key frame -> object score with which the language pass saw it absent there. It read the words and
+            looked at this very frame, the tracker only carries a mask there: reported as absent.
     """
 
     object_id: int
@@ -204,6 +206,7 @@ class ObjectState:
     edited: int = 0
     since: int = 0
     forced: bool = False
+    denied: dict[int, float] = field(default_factory=dict)
 
     @property
     def waits(self) -> bool:
@@ -212,7 +215,7 @@ class ObjectState:
 
     def copy(self) -> ObjectState:
         """An independent state."""
-        return replace(self, prompts=dict(self.prompts), index=self.index.copy())
+        return replace(self, prompts=dict(self.prompts), index=self.index.copy(), denied=dict(self.denied))
 
 
 @dataclass(frozen=True)

@@ -53,13 +53,14 @@ class FoundObject:
         phrase: what the answer calls it, where marked. seg_probability: of its `[SEG]`. forced: see
             `ObjectResult`.
         prompts: key frame -> the mask that conditions the tracker, and the language pass' own logits and scores (one
-            pair), which are reported there.
+            pair), which are reported there. denied: key frame -> object score where that pass saw it absent.
     """
 
     phrase: str | None
     seg_probability: float
     forced: bool
     prompts: dict[int, tuple[GivenPrompt, MaskPrediction]]
+    denied: dict[int, float]
 
 
 def ask_for_objects(
@@ -99,7 +100,7 @@ def ask_for_objects(
         phrase = parsed.phrase(row)
         if prompts:
             probability, forced = float(answer.seg_probability[row]), bool(answer.seg_forced[row])
-            found.append(FoundObject(phrase, probability, forced, prompts))
+            found.append(FoundObject(phrase, probability, forced, prompts, _denied(seen, row, thresholds[1])))
         else:
             best = float(seen.masks.object_score[row].max())
             missing.append((phrase or f"object {row}", best, best > thresholds[1]))
@@ -138,6 +139,12 @@ def _visible(
         if pair.object_score > score_threshold and inside.any():
             prompts[frame] = GivenPrompt(mask=encode_mask(inside.cpu().numpy())), pair
     return prompts
+
+
+def _denied(seen: Any, row: int, score_threshold: float) -> dict[int, float]:
+    """Key frames on which object `row` is judged absent, with its score; the rule of the strategy `consistent`."""
+    scores = zip(seen.key_frames, seen.masks.object_score[row].tolist(), strict=True)
+    return {frame: score for frame, score in scores if not score > score_threshold}
 
 
 __all__ = ["FoundObject", "SessionAnswer", "ask_for_objects"]

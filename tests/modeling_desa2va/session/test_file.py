@@ -217,6 +217,7 @@ HEADERS = {
     "must be int, got bool": put("objects", 0, "edited", value=True),
     "do not belong to each other": put("objects", 0, "edited", value=7),
     "forward, backward or since": put("objects", 0, "forward", value=-1),
+    "denied name frames twice, or outside": put("objects", 0, "denied", value=[[10**9, -1.0]]),
     "records name frames twice, or outside": put("objects", 0, "records", 0, 0, value=10**9),
     "must hold 2 values": put("objects", 0, "records", 0, value=[1]),
     "NaN is no number": put("video", "thumbnails", 0, 0, value=float("nan")),

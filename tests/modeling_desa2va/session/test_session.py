@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from desa2va.modeling_desa2va.session.file import read_session
 from desa2va.modeling_desa2va.session.session import DeSa2VASession
 from desa2va.training.data.refshapes.dataset import RefShapes
 
@@ -161,6 +162,36 @@ def test_words_start_objects_as_generate_finds_them(session, tiny, clip):
         assert [entry.frame for entry in [session.result(0)]] == [0]
     result = session.results()
     assert (result.num_frames, len(result.objects), result.status) == (LENGTH, len(numbers), "ok")
+
+
+def test_what_words_denied_on_a_key_frame_stays_denied(session, tiny, clip, monkeypatch, tmp_path):
+    """Guards per-frame absence, as `generate` and `stream` have it: the tracker only carries a mask onto the frame."""
+    model, processor = tiny
+    ask = model.answer_key_frames
+
+    def one_frame_without_it(**inputs):
+        answer = ask(**inputs)
+        answer.visuals[0].masks.object_score[:, 1] = -3.0
+        return answer
+
+    monkeypatch.setattr(model, "answer_key_frames", one_frame_without_it)
+    number = session.add(text="the circle", key_frames=[0, 4, 9])[0]
+    list(session.propagate())
+    (denied,) = [entry for entry in session.result(4).objects if entry.object_id == number]
+    score = denied.object_score
+    assert score == pytest.approx(float(torch.tensor(-3.0).sigmoid()))
+    assert (denied.mask.any(), denied.status) == (False, "no_target")
+    assert all(codes(session, number)[frame][2] > 0.5 for frame in (0, 9))
+    session.save(tmp_path / "kept")
+    with DeSa2VASession.load(tmp_path / "kept", model, processor, clip[0]) as again:
+        assert codes(again, number) == codes(session, number)
+    assert read_session(tmp_path / "kept").codes()[number][4] is None
+
+    session.correct(number, 2, points=[centre(clip[1][0][2])])  # a person knows better, from there on
+    list(session.propagate())
+    assert codes(session, number)[4][2] != score
+    session.undo()
+    assert codes(session, number)[4][2] == score
 
 
 def test_the_model_may_choose_the_key_frames(session):
