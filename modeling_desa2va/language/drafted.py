@@ -83,7 +83,7 @@ def answer_drafted(
     place = 0
     while True:
         reader.show(place)
-        scores = logits[:, place].float()
+        scores = logits[:, place].to(ids.device, torch.float32)  # the last layer may lie on another device
         for processor in (control, *settings.logits_processor):
             scores = processor(ids, scores)
         said = torch.where(done, settings.config.pad_token_id, scores.argmax(dim=-1))

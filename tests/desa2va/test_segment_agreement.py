@@ -16,7 +16,8 @@ from desa2va.processing.results.results import SegmentationResult
 REQUEST = "the red circle"
 # Name -> configuration, and the status it leads to.
 CASES = {
-    "usual": ({}, "no_target"),
+    "usual": ({}, "ok"),
+    "absent": ({"object_score_threshold": 1000.0}, "no_target"),
     "low": ({"object_score_threshold": -5.0, "mask_threshold": 0.4}, "ok"),
     "blank": ({"object_score_threshold": -1000.0, "mask_threshold": 1000.0}, "empty_mask"),
     "memory": ({"track_strategy": "memory"}, "ok"),
