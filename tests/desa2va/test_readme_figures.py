@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import desa2va
+from desa2va.eval.provenance import weights_sha256
 
 MODEL = Path(desa2va.__file__).parent / "assets" / "desa2va-tiny"
 README = " ".join((Path(desa2va.__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8").split())
@@ -26,6 +27,12 @@ def short(value):
 
 def with_error(scores, name="ciou"):
     return f"{short(scores[name])} ± {short(scores[f'{name}_se'])}"
+
+
+def test_every_report_is_of_the_weights_beside_it():
+    """Scores of the stage that was rounded stood in the card once."""
+    assert {*ROWS.values(), "robustness-refshapes-standard-test"} == set(REPORTS)
+    assert {report["provenance"]["weights_sha256"] for report in REPORTS.values()} == {weights_sha256(MODEL)}
 
 
 @pytest.mark.parametrize("row", ROWS)
