@@ -101,17 +101,22 @@ def test_pictures_and_clicks_read_the_configuration(doubting, processor):
     assert areas[0] > areas[1]
 
 
-def test_a_session_reads_the_configuration(doubting, processor):
+def test_a_session_reads_the_configuration(doubting, processor, monkeypatch):
     """Words, reports and thresholds recorded in the result are the configuration's; options override the reports."""
+    # Of a model that was never trained a long answer is a matter of last bits.
+    monkeypatch.setattr("desa2va.modeling_desa2va.session.words.MAX_NEW_TOKENS", 2)
     model = doubting(**LOW)
     with DeSa2VASession(model, processor, clip()) as session:
         session.add(text=SENTENCES[0], key_frames=[0, 5])
         list(session.propagate())
         result = session.results()
     inputs = processor(videos=[clip()], text=SENTENCES[0], task="segment", key_frames=[0, 5])
-    (expected,) = processor.post_process(model.generate(**inputs, max_new_tokens=128), inputs)
-    assert result.objects[0].codes == expected.objects[0].codes
-    assert result.objects[0].status == "ok"
+    (expected,) = processor.post_process(model.generate(**inputs, max_new_tokens=2), inputs)
+    (ours,), (theirs,) = result.objects, expected.objects
+    # Frames encoded in other batches differ in their last bits, which moves a pixel that lies at the threshold.
+    same = [(ours.mask(t) == theirs.mask(t)).mean() for t in range(result.num_frames)]
+    assert min(same) > 0.99
+    assert ours.status == "ok"
     assert result.options == expected.options
     with DeSa2VASession(model, processor, clip(), MaskOptions(object_score_threshold=50.0)) as session:
         session.add(text=SENTENCES[0], key_frames=[0, 5])
