@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from desa2va.processing.files import write_file
+
 
 class SkippedPartError(Exception):
     """A part that can not be measured here; the message says why."""
@@ -76,9 +78,8 @@ class PartRunner:
         if self.report_path is None:
             return
         self.report_path.parent.mkdir(parents=True, exist_ok=True)
-        draft = self.report_path.with_name(self.report_path.name + ".part")
-        draft.write_text(json.dumps(self.report, indent=1) + "\n", encoding="utf-8")
-        os.replace(draft, self.report_path)
+        text = json.dumps(self.report, indent=1) + "\n"
+        write_file(self.report_path, lambda draft: draft.write_text(text, encoding="utf-8"), overwrite=True)
 
 
 def _provenance(threads: int) -> dict[str, Any]:

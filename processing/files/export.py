@@ -110,7 +110,7 @@ def index_pixels(masks: Iterable[tuple[int, np.ndarray]], size: tuple[int, int],
         if number > 65534:
             raise ValueError(f"a PNG holds objects 0 to 65,534, there is an object {number}; use to_json")
         if number > 254:
-            indices = indices.astype(np.uint16)
+            indices = indices.astype(np.uint16, copy=False)
         lost += int((mask & (indices > 0)).sum())
         indices[mask & (indices == 0)] = number + 1
     if lost:
