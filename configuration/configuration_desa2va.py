@@ -35,6 +35,7 @@ THRESHOLDS = ("mask_threshold", "object_score_threshold")
 # Of `target_calibration`: what the logistic score weighs, in its order, and all it consists of.
 TARGET_EVIDENCE = ("mark_probability", "object_score", "iou_score")
 TARGET_CALIBRATION = (*TARGET_EVIDENCE, "bias", "threshold")
+SIDE_STEP = 32  # pixels: SAM-2's coarsest map has a place for 16, and its windows are halved once more
 _LARGEST, _MOST_LAYERS = 2**32, 1024  # of any number in a nested configuration, and of those that count its layers
 
 
@@ -223,8 +224,21 @@ class DeSa2VAConfig(PreTrainedConfig):
 
     @property
     def image_size(self) -> int:
-        """Side of SAM-2's square input, pixels."""
+        """Side of SAM-2's square input, pixels. No weight has its size in it, so a trained model can be given another
+        one: it is worth training on there.
+        """
         return self.sam_config.image_size
+
+    @image_size.setter
+    def image_size(self, side: int) -> None:
+        if not is_integer(side) or side % SIDE_STEP or not 2 * SIDE_STEP <= side <= 4096:
+            raise ValueError(f"image_size={side!r:.60} must be a multiple of {SIDE_STEP} from {2 * SIDE_STEP} to 4096")
+        sam, old = self.sam_config, self.sam_config.image_size
+        grids = [[part * side // old for part in grid] for grid in sam.vision_config.backbone_feature_sizes]
+        sam.vision_config.backbone_feature_sizes = grids
+        sam.vision_config.backbone_config.image_size = [side, side]
+        sam.memory_attention_rope_feat_sizes = [part * side // old for part in sam.memory_attention_rope_feat_sizes]
+        sam.prompt_encoder_config.image_size = sam.image_size = side
 
     @property
     def mask_size(self) -> int:

@@ -37,7 +37,7 @@ from .feature_cache import check_room
 from .language_adapters import attach_lora
 from .memory import DIVIDED, GIB, SPARE, BatchSizes, Estimate, estimate_memory
 from .phases import free_parameters, trainable_prefixes
-from .processors import shape_processor
+from .processors import shape_processor, switch_image_size
 from .stage_inputs import training_arguments
 from .stage_model import LOADING, start_model, trained_reprompts
 from .train import train_steps
@@ -144,6 +144,7 @@ def _shape(config: dict[str, Any]) -> tuple[DeSa2VAModel, DeSa2VAProcessor, str]
         told = f"shape of preset {preset}" + (f"; {source} is not looked at" if source else "")
     else:
         raise ValueError(f"{source} is no folder here, so a dry run needs its shape: model.preset, e.g. 1b")
+    switch_image_size(processor, own)
     with torch.device("meta"):
         return DeSa2VAModel(shape).to(dtype), processor, told
 

@@ -38,7 +38,7 @@ def preset_processor(preset: str, fields: dict[str, Any]) -> DeSa2VAProcessor:
     if shared.get("seg_design") == "unique":
         shared["seg_tokens"] = _add_unique_tokens(tokenizer, shared["num_seg_frames"])
     side = {"height": TINY_IMAGE_SIZE, "width": TINY_IMAGE_SIZE}
-    return DeSa2VAProcessor(
+    processor = DeSa2VAProcessor(
         image_processor=GotOcr2ImageProcessor(size=side, crop_to_patches=False),
         tokenizer=tokenizer,
         sam_image_processor=Sam2ImageProcessor(size=side, mask_size={"height": 32, "width": 32}),
@@ -49,6 +49,8 @@ def preset_processor(preset: str, fields: dict[str, Any]) -> DeSa2VAProcessor:
         gcg_instruction=CAPTION_REQUEST,
         **shared,
     )
+    switch_image_size(processor, fields)
+    return processor
 
 
 def shape_processor(preset: str) -> DeSa2VAProcessor:
@@ -104,10 +106,21 @@ def switch_seg_design(processor: DeSa2VAProcessor, model: Any, fields: dict[str,
     processor._check()
 
 
+def switch_image_size(processor: DeSa2VAProcessor, fields: dict[str, Any]) -> None:
+    """Lets a processor make SAM-2's pictures of the size that `fields["image_size"]` names, in place; mask logits
+    have a quarter of it.
+    """
+    if "image_size" not in fields:
+        return
+    side = fields["image_size"]
+    processor.sam_image_processor.size = {"height": side, "width": side}
+    processor.sam_image_processor.mask_size = {"height": side // 4, "width": side // 4}
+
+
 def _add_unique_tokens(tokenizer: Any, count: int) -> list[str]:
     tokens = [f"[SEG{number}]" for number in range(count)]
     tokenizer.add_special_tokens({"additional_special_tokens": tokens}, replace_extra_special_tokens=False)
     return tokens
 
 
-__all__ = ["preset_processor", "shape_processor", "switch_seg_design"]
+__all__ = ["preset_processor", "shape_processor", "switch_image_size", "switch_seg_design"]

@@ -206,6 +206,7 @@ def model_fields() -> dict[str, Any]:
         "preset": str,
         "dtype": Literal["float32", "bfloat16"],
         "quantization": Literal["nf4"],
+        "image_size": int,  # of SAM-2's input: a number inside its configuration that weights do not depend on
         **{name: hint for name, hint in declared.items() if not name.endswith("_config")},
     }
 

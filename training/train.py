@@ -44,7 +44,7 @@ from .method_version import METHOD_VERSION
 from .monitors import TrainingMonitor, warnings_of
 from .objectives.base import Objective
 from .phases import build_objective, free_parameters, moves_language, trainable_prefixes
-from .processors import switch_seg_design
+from .processors import switch_image_size, switch_seg_design
 from .quantized_base import in_full_precision, is_in_four_bits
 from .recipe_file import apply_overrides, check_config, check_stage, read_config, resolve_stages
 from .run_log import end_reports
@@ -258,6 +258,7 @@ def _warm_model(
         run_warm_start(model, processor, dataset, reader, arguments)
     if fields and config.get("init_from"):
         switch_seg_design(processor, model, fields)
+        switch_image_size(processor, fields)
         model = with_fields(model, fields)
     if "num_reprompts" not in fields:
         model.config.num_reprompts = trained_reprompts(arguments.phase, model.config.num_reprompts)

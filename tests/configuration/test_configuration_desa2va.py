@@ -6,7 +6,7 @@ import pytest
 from transformers import AutoConfig
 
 from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
-from desa2va.configuration.presets import preset_config, preset_names
+from desa2va.configuration.presets import preset_config, preset_names, tiny_config
 from desa2va.processing.processing_desa2va import DeSa2VAProcessor
 
 
@@ -84,3 +84,20 @@ def test_tiny_ids_are_where_the_tokenizer_puts_them(processor: DeSa2VAProcessor)
     assert config.get_text_config().pad_token_id == tokenizer.pad_token_id
     assert config.get_text_config().eos_token_id == tokenizer.eos_token_id
     assert len(tokenizer) <= config.get_text_config().vocab_size
+
+
+@pytest.mark.parametrize("side", [100, 32, 8192, 128.0, "128", True])
+def test_a_size_that_the_encoder_cannot_halve_is_an_error(side):
+    config = tiny_config()
+    with pytest.raises(ValueError, match="image_size=.* must be a multiple of 32 from 64 to 4096"):
+        config.image_size = side
+    assert config.image_size == 128
+
+
+def test_sam2_of_published_size_takes_smaller_pictures():
+    """Guards against a table that is left at the old size: memory attention's places are those of the coarsest map."""
+    config = DeSa2VAConfig()
+    config.image_size = 512
+    sam = DeSa2VAConfig.from_dict(config.to_dict()).sam_config
+    assert sam.vision_config.backbone_feature_sizes == [[128, 128], [64, 64], [32, 32]]
+    assert (sam.memory_attention_rope_feat_sizes, sam.prompt_encoder_config.image_size) == ([32, 32], 512)
