@@ -12,6 +12,8 @@ from desa2va.processing.inputs import FrameSource, check_indices, frame_range
 class FirstFrames:
     """The first frames of a video. A `FrameSource`: frames stay where they are and are decoded when asked for.
 
+    What was read last is kept until it is read again: the key frames, which the language model and the overlay see.
+
     Args:
         video: The whole video.
         max_frames: How many frames count; all when `None`.
@@ -22,6 +24,7 @@ class FirstFrames:
         count = len(video) if max_frames is None else min(max_frames, len(video))
         self.name, self.height, self.width, self.fps = video.name, video.height, video.width, video.fps
         self.timestamps = video.timestamps[:count]
+        self._kept: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self.timestamps)
@@ -29,7 +32,10 @@ class FirstFrames:
     def read(self, indices: Sequence[int]) -> list[np.ndarray]:
         """Frames at these indices, in the order asked for."""
         check_indices(len(self), indices)
-        return self._video.read(indices)
+        kept, self._kept = self._kept, {}
+        if not kept.keys() >= set(indices):
+            self._kept = kept = dict(zip(indices, self._video.read(indices), strict=True))
+        return [kept[index] for index in indices]
 
     def iterate(self, start: int = 0, stop: int | None = None, step: int = 1) -> Iterator[np.ndarray]:
         """Frames `range(start, stop, step)`."""

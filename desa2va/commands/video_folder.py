@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from .common import AskSettings, request_names
 
 if TYPE_CHECKING:
     from desa2va.processing.inputs import FrameSource
-    from desa2va.processing.results import FrameRecords, FrameResult, RequestSummary
+    from desa2va.processing.results import FrameRecords, FrameResult, GrowingOverlay, RequestSummary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,20 +54,19 @@ def segment_video(
     Returns:
         What became of each request.
     """
-    from desa2va.processing.results import FrameRecords, summarise, write_coco, write_overlay
+    from desa2va.processing.results import FrameRecords, GrowingOverlay, summarise, write_coco
 
     (folder / "masks").mkdir()
     names = request_names(requests, settings, processor)
     follow = _follow if requests or settings.task == "gcg" else _follow_marks
-    with FrameRecords(folder / "frames.jsonl") as records:
-        answers = follow(model, processor, video, requests, records, settings)
+    with FrameRecords(folder / "frames.jsonl") as records, GrowingOverlay(folder / "overlay.mp4", video) as overlay:
+        answers = follow(model, processor, video, requests, _Frames(records, overlay), settings)
         summaries = summarise(records, answers)
         write_answers(folder / "answers.json", names, summaries)
         write_coco(records, folder / "coco.json")
         spans = answers[0].spans if len(answers) == 1 else ()
         _write_result(records, folder / "result.json", summaries, video, spans)
-        frames = tqdm(video.iterate(), total=len(video), desc="overlay", unit="frame")
-        write_overlay(records, video, folder / "overlay.mp4", frames)
+        overlay.finish(records, partial(tqdm, desc="overlay", unit="frame"))
     return summaries
 
 
@@ -75,7 +75,7 @@ def _follow(
     processor: Any,
     video: FrameSource,
     requests: list[str],
-    records: FrameRecords,
+    written: _Frames,
     settings: VideoSettings,
 ) -> list[Any]:
     """Write every frame as it comes; return the answers."""
@@ -91,7 +91,7 @@ def _follow(
         strategy=settings.strategy,
         max_new_tokens=settings.max_new_tokens,
         options=settings.options,
-        keep_images=settings.refine_small,
+        keep_images=True,
         verify=settings.verify,
         **settings.marks,
     )
@@ -101,13 +101,13 @@ def _follow(
             if settings.refine_small:
                 result = refine_small_objects(model, processor, result)
             named = [replace(entry, phrase=entry.phrase or names[entry.request]) for entry in result.objects]
-            _write_frame(replace(result, objects=named, image=None), records)
+            written.add(replace(result, objects=named))
             bar.update()
     return stream.answers
 
 
 def _follow_marks(
-    model: Any, processor: Any, video: FrameSource, _: list[str], records: FrameRecords, settings: VideoSettings
+    model: Any, processor: Any, video: FrameSource, _: list[str], written: _Frames, settings: VideoSettings
 ) -> list[Any]:
     """`_follow` for marked objects without words, which SAM-2 follows from the frame on which they are marked."""
     from desa2va.modeling_desa2va.session import DeSa2VASession
@@ -118,7 +118,7 @@ def _follow_marks(
         names = {number: f"region {place}" for place, number in enumerate(marked, 1)}
         for result in session.propagate():
             named = [replace(entry, phrase=names[entry.object_id]) for entry in result.objects]
-            _write_frame(replace(result, objects=named), records)
+            written.add(replace(result, objects=named))
             bar.update()
     return [ParsedAnswer()]
 
@@ -127,12 +127,20 @@ def _frame_bar(video: FrameSource) -> tqdm:
     return tqdm(total=len(video), desc="frames", unit="frame")
 
 
-def _write_frame(result: FrameResult, records: FrameRecords) -> None:
-    """Write the masks and the line of one frame."""
-    from desa2va.processing.results import write_frame_png
+@dataclass
+class _Frames:
+    """Where a frame goes as it comes."""
 
-    write_frame_png(result, records.path.parent / "masks")
-    records.append(result)
+    records: FrameRecords
+    overlay: GrowingOverlay
+
+    def add(self, result: FrameResult) -> None:
+        """Write the masks and the line of one frame, and draw it."""
+        from desa2va.processing.results import write_frame_png
+
+        write_frame_png(result, self.records.path.parent / "masks")
+        self.records.append(result)
+        self.overlay.add(result)
 
 
 def finished_frames(folder: Path) -> int:

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers import Sam2ImageProcessor
+from transformers.image_utils import SizeDict
 
 from .sa2va_pixels import device_normalised, first_resize, follows_sa2va, normalised, resize, tiles
 
@@ -39,10 +41,14 @@ def _as_tensors(frames: list[np.ndarray]) -> list[torch.Tensor]:
     return [torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1) for frame in frames]
 
 
-def _preprocess(image_processor: Any, frames: list[np.ndarray], **options: Any) -> Any:
-    """One call of a stock image processor; frames of equal size are stacked inside it."""
+def _preprocess(image_processor: Any, frames: list[np.ndarray] | list[torch.Tensor], **options: Any) -> Any:
+    """One call of a stock image processor; frames of equal size are stacked inside it.
+
+    Args:
+        image_processor: the stock one. frames: `(H, W, 3)` arrays or `(3, H, W)` tensors. options: of the call.
+    """
     return image_processor(
-        images=_as_tensors(frames),
+        images=[frame if isinstance(frame, torch.Tensor) else _as_tensors([frame])[0] for frame in frames],
         return_tensors="pt",
         input_data_format="channels_first",
         disable_grouping=False,
@@ -108,7 +114,13 @@ def sam_pixels(image_processor: Any, frames: list[np.ndarray]) -> torch.Tensor:
     if follows_sa2va(image_processor):
         side = image_processor.size["height"]
         return normalised(np.stack([resize(frame, side, side) for frame in frames]), image_processor)
-    return _preprocess(image_processor, frames)["pixel_values"]
+    if not (isinstance(image_processor, Sam2ImageProcessor) and image_processor.do_resize):
+        return _preprocess(image_processor, frames)["pixel_values"]
+    # Resized before the stock processor lays out channel after channel what it gets: of whole frames that is most of
+    # its time, and the pixels are the same.
+    size, resample = SizeDict(**dict(image_processor.size)), image_processor.resample
+    small = [image_processor.resize(frame[None], size, resample=resample)[0] for frame in _as_tensors(frames)]
+    return _preprocess(image_processor, small, do_resize=False)["pixel_values"]
 
 
 @torch.no_grad()

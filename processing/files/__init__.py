@@ -18,6 +18,7 @@ from .mask_cleanup import MaskOptions, clean_mask, frame_codes
 from .mask_codec import (
     check_code,
     decode_mask,
+    empty_code,
     encode_mask,
     logits_to_codes,
     mask_area,
@@ -44,6 +45,7 @@ __all__ = [
     "clean_mask",
     "coco_annotation",
     "decode_mask",
+    "empty_code",
     "encode_mask",
     "frame_codes",
     "index_pixels",

@@ -15,7 +15,7 @@ import torch
 
 from desa2va.configuration.integers import as_integer
 
-from .mask_codec import encode_mask, resize_logits
+from .mask_codec import above, encode_mask, resize_logits
 
 MAX_LOGIT = 1024  # what the tracker reports lies within; -1024: nothing looked there
 
@@ -97,8 +97,10 @@ def clean_mask(mask: np.ndarray, max_hole_area: int = 0, max_speckle_area: int =
     Returns:
         bool `(H, W)`.
     """
+    if not (max_hole_area or max_speckle_area):
+        return mask
     rows, columns = mask.any(axis=1).nonzero()[0], mask.any(axis=0).nonzero()[0]
-    if not len(rows) or not (max_hole_area or max_speckle_area):
+    if not len(rows):
         return mask
     # Holes and pieces lie within the box around the mask: nothing else has to be looked at.
     window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
@@ -169,7 +171,7 @@ def frame_masks(
 def _claim(logits: torch.Tensor, size: tuple[int, int], options: MaskOptions) -> tuple[torch.Tensor, np.ndarray]:
     """Logits float32 and cleaned mask bool of one object, both `(H, W)`."""
     values = resize_logits(logits[None], size, options.two_step_resize)[0]
-    mask = (values > options.mask_threshold).cpu().numpy()
+    mask = above(values, options.mask_threshold)
     return values, clean_mask(mask, options.max_hole_area, options.max_speckle_area)
 
 

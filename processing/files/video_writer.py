@@ -20,6 +20,9 @@ from .claims import hidden_sibling, make_file
 from .file_targets import move_file
 
 CODECS = ("libx264", "libopenh264", "mpeg4")
+# A quarter of the time of x264's own choice, two thirds of `veryfast`'s, and as close to the frames as that is at its
+# 23 (PSNR to .3 dB); files are up to half as large again.
+X264 = {"preset": "superfast", "crf": "25.5"}
 
 
 def check_video_size(height: int, width: int, fps: float) -> None:
@@ -57,7 +60,7 @@ def _describe(codec: Any, height: int, width: int, rate: Fraction) -> None:
     codec.pix_fmt = "yuv420p"
     codec.framerate, codec.time_base = rate, 1 / rate
     if codec.name == "libx264":
-        codec.options = {"preset": "veryfast"}  # about half the time of x264's own choice, at the same quality setting
+        codec.options = X264
 
 
 class VideoWriter:
@@ -106,8 +109,10 @@ class VideoWriter:
             self._stream = self._open_stream(*frame.shape[:2])
         if frame.shape != self._size:
             raise ValueError(f"frame {self.num_frames} has shape {frame.shape}, the first one {self._size}")
-        padded = np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)), mode="edge")
-        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(padded), format="rgb24")
+        if frame.shape[0] % 2 or frame.shape[1] % 2:
+            frame = np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)), mode="edge")
+        # Not copied: the encoder makes planes of its own of it before this returns.
+        picture = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(frame), format="rgb24")
         self._container.mux(self._stream.encode(picture))
         self.num_frames += 1
 

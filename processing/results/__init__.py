@@ -4,7 +4,7 @@ from .answer_text import AnswerParser, ParsedAnswer
 from .counts import count_remarks
 from .exchange import write_yolo
 from .frame_collection import collect_frames
-from .frame_export import RequestSummary, summarise, write_coco, write_frame_png, write_overlay, write_result
+from .frame_export import GrowingOverlay, RequestSummary, summarise, write_coco, write_frame_png, write_result
 from .frame_records import FrameRecords, read_frame_results
 from .frame_results import FrameObject, FrameResult, ObjectLabel, frame_result
 from .result_building import build_results
@@ -17,6 +17,7 @@ __all__ = [
     "FrameObject",
     "FrameRecords",
     "FrameResult",
+    "GrowingOverlay",
     "ObjectLabel",
     "ObjectResult",
     "ParsedAnswer",
@@ -33,7 +34,6 @@ __all__ = [
     "summarise",
     "write_coco",
     "write_frame_png",
-    "write_overlay",
     "write_result",
     "write_yolo",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -17,10 +17,10 @@ import numpy as np
 
 from desa2va.processing.files import (
     DEFAULT_FPS,
+    VideoWriter,
     coco_annotation,
-    encode_mask,
+    empty_code,
     index_pixels,
-    write_clip,
     write_file,
     write_index_png,
 )
@@ -183,8 +183,7 @@ def _entry(result: FrameResult, object_id: int) -> FrameObject:
     found = next((entry for entry in result.objects if entry.object_id == object_id), None)
     if found is not None:
         return found
-    empty = encode_mask(np.zeros((result.height, result.width), dtype=bool))
-    return FrameObject(object_id, empty, 0.0, 0.0, "no_target")
+    return FrameObject(object_id, empty_code(result.size), 0.0, 0.0, "no_target")
 
 
 def _write_list(file: TextIO, name: str, items: Iterable[Any]) -> None:
@@ -194,29 +193,41 @@ def _write_list(file: TextIO, name: str, items: Iterable[Any]) -> None:
     file.write("]")
 
 
-def write_overlay(
-    records: FrameRecords, video: FrameSource, path: str | os.PathLike, frames: Iterable[np.ndarray] | None = None
-) -> None:
-    """Draws the masks of all frames on the video: an mp4, or a GIF by its ending.
+class GrowingOverlay(VideoWriter):
+    """The masks drawn on a video, an mp4: frames while they are found, and the others when all are known.
 
     Args:
-        records: every frame of the video.
+        path: the file; must not exist.
         video: the video.
-        path: the file.
-        frames: its pictures in order, where the caller reads them; `video.iterate()` otherwise.
-
-    Raises:
-        FileExistsError: `path` exists.
     """
-    pictures = enumerate(video.iterate() if frames is None else frames)
-    write_clip(path, (records.read(frame).plot(image) for frame, image in pictures), video.fps or DEFAULT_FPS)
+
+    def __init__(self, path: str | os.PathLike, video: FrameSource) -> None:
+        super().__init__(path, video.fps or DEFAULT_FPS)
+        self._video = video
+
+    def add(self, result: FrameResult) -> None:
+        """Draws a frame that holds its picture, if it is the next one: then it has not to be read once more."""
+        if result.frame == self.num_frames and result.image is not None:
+            self.write(result.plot())
+
+    def finish(self, records: FrameRecords, shown: Callable[..., Iterable[np.ndarray]]) -> None:
+        """Draws the frames that are left.
+
+        Args:
+            records: every frame of the video. shown: takes the pictures of those left and `total=` their number, and
+                yields them, as a progress bar does.
+        """
+        first, total = self.num_frames, len(self._video)
+        if first < total:
+            for frame, image in enumerate(shown(self._video.iterate(first), total=total - first), first):
+                self.write(records.read(frame).plot(image))
 
 
 __all__ = [
+    "GrowingOverlay",
     "RequestSummary",
     "summarise",
     "write_coco",
     "write_frame_png",
-    "write_overlay",
     "write_result",
 ]

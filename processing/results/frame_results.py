@@ -18,7 +18,7 @@ from desa2va.processing.files import (
     Code,
     MaskOptions,
     decode_mask,
-    encode_mask,
+    empty_code,
     frame_codes,
     mask_area,
     mask_box,
@@ -290,7 +290,7 @@ def frame_result(
         refuse_nan(values, kind, f"frame {frame}")
     asked = torch.tensor([not is_refused(label.target_score, options) for label in labels], dtype=torch.bool)
     present = ((scores > options.object_score_threshold) & asked).tolist()
-    codes = [encode_mask(np.zeros(size, bool))] * len(labels)
+    codes = [empty_code(size)] * len(labels)
     chosen = asked.nonzero()[:, 0].tolist()  # the others claim no pixel either
     drawn = frame_codes(logits[chosen], [present[row] for row in chosen], size, options)
     for row, code in zip(chosen, drawn, strict=True):

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 
 from desa2va.processing.files import (
     MaskOptions,
-    encode_mask,
+    empty_code,
     frame_codes,
     logits_to_codes,
     mask_area,
@@ -119,7 +118,7 @@ def _masks_of_visuals(
     for everything in together.values():
         info = shown[everything[0]]
         objects = [index for index in everything if not refused[index]]  # the others claim no pixel either
-        empty = encode_mask(np.zeros((info.height, info.width), bool))
+        empty = empty_code((info.height, info.width))
         for index in set(everything) - set(objects):
             codes[index] = [empty] * info.num_frames
         if not objects:

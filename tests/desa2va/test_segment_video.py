@@ -9,6 +9,7 @@ from PIL import Image
 
 from desa2va.cli import main
 from desa2va.commands import segment
+from desa2va.commands.frames import FirstFrames
 from desa2va.processing.files.mask_cleanup import MaskOptions
 from desa2va.processing.files.mask_codec import encode_mask
 from desa2va.processing.inputs.video_io import open_visual
@@ -127,7 +128,7 @@ def test_options_reach_the_model(run):
         "strategy": "memory",
         "max_new_tokens": 7,
         "options": MaskOptions(non_overlapping=True, max_hole_area=5, max_speckle_area=6),
-        "keep_images": False,
+        "keep_images": True,
         "verify": False,
     }
 
@@ -154,3 +155,25 @@ def test_unknown_key_frames_are_named(picture, capsys):
         assert main(["segment", str(picture), "it", "--key-frames", word]) == 2
         expected = f"'{word}' is unknown; known are first, uniform, auto, all, or frame numbers"
         assert expected in capsys.readouterr().err
+
+
+def test_key_frames_are_decoded_once_for_model_and_overlay(frames):
+    """The overlay needs the pictures that the language model saw; reading them again is a seek and a decoding each."""
+    asked = []
+
+    class Counting(FirstFrames):
+        def read(self, indices):
+            asked.append(list(indices))
+            return super().read(indices)
+
+    video = FirstFrames(Counting(open_visual(str(frames))), 3)
+    first = video.read([0, 2])
+    again = video.read([2])
+    assert again[0] is first[1]
+    assert asked == [[0, 2]]
+    video.read([2])
+    assert asked == [[0, 2], [2]], "what was read twice is not held any longer"
+    video.read([1, 2])
+    assert asked == [[0, 2], [2], [1, 2]]
+    with pytest.raises(ValueError, match="3"):
+        video.read([3])

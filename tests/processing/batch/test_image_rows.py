@@ -52,3 +52,13 @@ def test_sam_pixels_match_the_stock_processor(frames):
     together = sam_pixels(processor, frames)
     alone = [processor(images=frame, input_data_format="channels_last", return_tensors="pt") for frame in frames]
     torch.testing.assert_close(together, torch.cat([entry["pixel_values"] for entry in alone]))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 50), (32, 32), (33, 31), (200, 97), (5, 400)])
+def test_sam_pixels_are_the_stock_processors_bit_for_bit(size):
+    """Frames are resized before they are laid out channel by channel: the order must not show in any pixel."""
+    frame = np.random.default_rng(3).integers(0, 256, (*size, 3), dtype=np.uint8)
+    for options in ({}, {"resample": 3}, {"do_resize": False}, {"do_normalize": False}):
+        processor = Sam2ImageProcessor(size={"height": 32, "width": 32}, **options)
+        stock = processor(images=frame, input_data_format="channels_last", return_tensors="pt")["pixel_values"]
+        assert torch.equal(sam_pixels(processor, [frame, frame[::-1].copy()])[:1], stock)

@@ -5,13 +5,16 @@ from pycocotools import mask as coco_mask
 
 from desa2va.processing.files import mask_codec
 from desa2va.processing.files.mask_codec import (
+    above,
     check_code,
     decode_mask,
+    empty_code,
     encode_mask,
     logits_to_codes,
     mask_area,
     mask_box,
     mask_iou,
+    mask_places,
     unite_masks,
 )
 
@@ -37,6 +40,34 @@ def test_the_code_of_a_part_of_the_picture_is_that_of_the_whole(window):
     whole = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
     for given in (mask, np.asfortranarray(mask), mask.astype(np.uint8), mask[::-1][::-1]):
         assert encode_mask(given) == {"size": [7, 11], "counts": whole["counts"].decode()}
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 1.0])
+def test_masks_are_read_as_coco_reads_them(share):
+    """Read a column too far, or begun with pixels instead of background, every mask would be another."""
+    for size in ((1, 1), (7, 11), (48, 5)):
+        mask = np.random.default_rng(1).random(size) < share
+        whole = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+        for counts in (whole["counts"], whole["counts"].decode()):
+            read = decode_mask({"size": list(size), "counts": counts})
+            assert read.dtype == bool
+            assert read.flags.writeable
+            np.testing.assert_array_equal(read, coco_mask.decode(whole))
+        assert empty_code(size) == encode_mask(np.zeros(size, bool))
+        assert coco_mask.decode(empty_code(size)).sum() == 0
+
+
+def test_places_of_pixels_are_those_of_rows_whatever_lies_in_memory():
+    mask = random_mask((7, 11))
+    for given in (mask, np.asfortranarray(mask), random_mask((9, 13))[1:8, 1:12], random_mask((11, 7)).T):
+        assert sorted(mask_places(given)) == np.flatnonzero(np.ascontiguousarray(given)).tolist()
+
+
+def test_a_threshold_is_compared_as_torch_does():
+    """A threshold that 32 bits do not hold, and values on it: both must fall on the same side as before."""
+    values = torch.tensor([0.1, 0.1 + 1e-8, 0.1000001, -0.1, float("inf")], requires_grad=True)
+    for threshold in (0.1, 0.0, -0.1, 1 / 3):
+        np.testing.assert_array_equal(above(values, threshold), (values > threshold).numpy())
 
 
 def test_box_ends_beyond_the_last_pixel():

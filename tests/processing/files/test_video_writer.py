@@ -105,4 +105,28 @@ def test_odd_sizes_and_rates_are_written(height, width, fps, tmp_path):
 def test_x264_takes_its_fast_preset(tmp_path):
     """x264's own choice costs twice the time of all networks together; x264 writes into the file what it was told."""
     write_all(tmp_path / "a.mp4", [np.zeros((16, 16, 3), np.uint8)])
-    assert b"subme=2 " in (tmp_path / "a.mp4").read_bytes()
+    written = (tmp_path / "a.mp4").read_bytes()
+    assert b"subme=1 " in written
+    assert b"crf=25.5 " in written
+
+
+def test_frames_are_read_as_they_were_when_written(tmp_path):
+    """The encoder reads the caller's memory: a frame that is overwritten for the next one, turned, or read-only."""
+    given = [np.full((16, 24, 3), 10 * index, np.uint8) for index in range(12)]
+    buffer = np.empty((24, 16, 3), np.uint8)
+    with VideoWriter(tmp_path / "one.mp4", 10) as writer:
+        for frame in given:
+            buffer[...] = frame.swapaxes(0, 1)
+            writer.write(buffer.swapaxes(0, 1))
+    with VideoWriter(tmp_path / "two.mp4", 10) as writer:
+        for frame in given:
+            frame.setflags(write=False)
+            writer.write(frame)
+    reused = np.empty((16, 24, 3), np.uint8)
+    with VideoWriter(tmp_path / "three.mp4", 10) as writer:
+        for frame in given:
+            reused[...] = frame
+            writer.write(reused)
+    files = [(tmp_path / f"{name}.mp4").read_bytes() for name in ("one", "two", "three")]
+    assert files[0] == files[1] == files[2]
+    assert len(VideoFileSource(tmp_path / "one.mp4")) == 12

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw, ImageFont
 
 from desa2va.processing.files.visualization import object_colour, overlay_masks
 
@@ -67,3 +68,51 @@ def test_colours_are_looked_up_as_they_were_computed():
             inner = mask & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
             expected[mask & ~inner] = colour.astype(np.uint8)
         np.testing.assert_array_equal(overlay_masks(frame, masks, opacity=opacity, object_ids=[4, 7]), expected)
+
+
+def drawn_as_a_whole(frame, masks, labels, numbers):
+    """What `overlay_masks` says, on the whole frame, each label on all of the picture."""
+    drawn, width = frame.copy(), max(1, round(min(frame.shape[:2]) / 240))
+    for mask, number in zip(masks, numbers, strict=True):
+        inner = mask
+        for _ in range(width):
+            padded = np.pad(inner, 1)
+            inner = inner & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+        colour = np.array(object_colour(number), dtype=np.float32)
+        drawn[mask] = np.rint(0.55 * drawn[mask] + 0.45 * colour).astype(np.uint8)
+        drawn[mask & ~inner] = colour.astype(np.uint8)
+    image = Image.fromarray(drawn)
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(size=max(10, round(min(image.size) / 32)))
+    for mask, number, label in zip(masks, numbers, labels, strict=True):
+        if not label or not mask.any():
+            continue
+        rows, columns = np.nonzero(mask)
+        first = len(rows) // 100
+        left, top, right, bottom = draw.textbbox((0, 0), label, font=font)
+        w, h = right - left + 4, bottom - top + 4
+        x = max(0, min(int(columns[first]) - w // 2, image.width - w))
+        y = max(0, min(int(rows[first]) - h - 2, image.height - h))
+        red, green, blue = object_colour(number)
+        draw.rectangle((x, y, x + w, y + h), fill=(red, green, blue))
+        bright = 0.299 * red + 0.587 * green + 0.114 * blue > 140
+        draw.text((x + 2 - left, y + 2 - top), label, font=font, fill=(0, 0, 0) if bright else (255, 255, 255))
+    return np.asarray(image)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (9, 7), (24, 300), (300, 24), (500, 490)])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_what_is_drawn_is_that_of_the_whole_frame(size, order):
+    """Only the pixels of masks, outlines within the box and the plates of labels are touched: none may be missed, and
+    decoded masks lie column by column.
+    """
+    random = np.random.default_rng(0)
+    frame = random.integers(0, 256, (*size, 3), dtype=np.uint8)
+    rows, columns = np.ogrid[: size[0], : size[1]]
+    disc = (rows - size[0] * 0.6) ** 2 + (columns - size[1] * 0.3) ** 2 < (min(size) * 0.35) ** 2
+    specks = random.random(size) < 0.01
+    masks = [disc, disc ^ specks, specks, np.ones(size, bool), np.zeros(size, bool), columns + 0 * rows > size[1] - 3]
+    masks = [np.array(mask, order=order) for mask in masks]
+    labels, numbers = ["the disc", "a very long label, wider than its picture", "", "all", "none", "edge"], range(6)
+    expected = drawn_as_a_whole(frame, masks, labels, numbers)
+    np.testing.assert_array_equal(overlay_masks(frame, masks, labels), expected)
+    assert overlay_masks(np.asfortranarray(frame), masks, labels).tobytes() == expected.tobytes()

@@ -1,15 +1,23 @@
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from desa2va.processing.files.export import result_to_coco
 from desa2va.processing.files.mask_codec import encode_mask
+from desa2va.processing.files.video_writer import VideoWriter
 from desa2va.processing.inputs.video_io import MemorySource, open_visual
 from desa2va.processing.results.answer_text import ParsedAnswer
 from desa2va.processing.results.frame_collection import collect_frames
-from desa2va.processing.results.frame_export import summarise, write_coco, write_frame_png, write_overlay, write_result
+from desa2va.processing.results.frame_export import (
+    GrowingOverlay,
+    summarise,
+    write_coco,
+    write_frame_png,
+    write_result,
+)
 from desa2va.processing.results.frame_records import FrameRecords, read_frame_results
 from desa2va.processing.results.frame_results import FrameObject, FrameResult
 from desa2va.processing.results.results import SegmentationResult
@@ -136,12 +144,31 @@ def test_an_object_that_comes_late_is_absent_before(tmp_path):
     assert (late.areas, late.object_scores) == ([0, 18], [0.0, 0.75])
 
 
-def test_overlay_shows_every_frame(records, clip, tmp_path):
-    write_overlay(records, clip, tmp_path / "a.mp4")
+@pytest.mark.parametrize(("order", "left"), [([], 3), ([0, 1, 2], 0), ([0, 2, 1], 1), ([2, 1, 0], 2)])
+def test_overlay_shows_every_frame_once_in_order(records, clip, tmp_path, order, left):
+    """Frames drawn while they are found are not read again; a walk may begin in the middle and come back."""
+    again = []
+    with GrowingOverlay(tmp_path / "a.mp4", clip) as overlay:
+        for number in order:
+            overlay.add(replace(records.read(number), image=clip.read([number])[0]))
+        overlay.finish(records, lambda frames, total: again.append(total) or frames)
+    assert again == [left] * (left > 0)
     drawn = list(open_visual(tmp_path / "a.mp4").iterate())
     assert len(drawn) == 3
     assert np.abs(drawn[0].astype(int) - 60).mean() < 3
     assert np.abs(drawn[2].astype(int) - 60).mean() > 10
+    with VideoWriter(tmp_path / "whole.mp4", 4.0) as writer:
+        for result in records:
+            writer.write(result.plot(clip.read([result.frame])[0]))
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+
+
+def test_frames_without_their_picture_are_drawn_afterwards(records, clip, tmp_path):
+    with GrowingOverlay(tmp_path / "a.mp4", clip) as overlay:
+        overlay.add(records.read(0))
+        assert overlay.num_frames == 0
+        overlay.finish(records, lambda frames, total: frames)
+    assert len(open_visual(tmp_path / "a.mp4")) == 3
 
 
 def test_memory_holds_places_not_masks(tmp_path):
