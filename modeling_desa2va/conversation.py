@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from desa2va.configuration.integers import is_integer
+from desa2va.processing.batch import WORDED_TASKS
 from desa2va.processing.inputs import FrameSource, MemorySource, load_image, open_visual, shown
 from desa2va.processing.results import ObjectResult, SegmentationResult
 
@@ -91,7 +92,7 @@ class DeSa2VAConversation:
 
     def ask(
         self,
-        text: str,
+        text: str | None = None,
         task: str = "auto",
         *,
         objects: Sequence[int] | None = None,
@@ -107,7 +108,8 @@ class DeSa2VAConversation:
         picture, and reads it and the history once more.
 
         Args:
-            text: what the user says. task: see `DeSa2VAProcessor`.
+            text: what the user says; may be omitted where the task has words of its own (`"caption"`, `"gcg"`, and
+                `"region"` with one region). task: see `DeSa2VAProcessor`.
             objects: numbers of objects of earlier turns, whose masks are marked.
             points, boxes, masks: regions marked otherwise, see `DeSa2VAProcessor`.
             generation: arguments of `generate` (`max_new_tokens`, `streamer`, `verify`, `return_branches`, ...).
@@ -116,22 +118,26 @@ class DeSa2VAConversation:
             The answer. Its objects go on with the numbers of the earlier ones, and no number is used twice.
 
         Raises:
-            ValueError: the conversation is closed, an unknown object, one that has no mask where regions are drawn,
-                or anything that processor or `generate` refuse; the conversation is as it was before.
+            ValueError: the conversation is closed, nothing or more than one thing is asked, an unknown object, one
+                that has no mask where regions are drawn, or anything that processor or `generate` refuse; the
+                conversation is as it was before.
             TypeError: a text that is none, as a list of texts.
         """
         self._check_open()
-        if not isinstance(text, str):
+        if text is not None and not isinstance(text, str):
             raise TypeError(f"a turn has one text, got {shown(text)}")
+        if text is None and not (isinstance(task, str) and task in WORDED_TASKS):
+            raise ValueError(f"nothing is asked in this turn with task={task!r}: give text=")
         marks = self._new_marks(objects, {"points": points, "boxes": boxes, "masks": masks})
         history = {"messages": self.messages} if self._turns else {}
         batch = self._processor(text=text, task=task, **self._visual, **history, **marks)
+        if len(batch["texts"]) != 1:
+            raise ValueError(f"a turn asks one thing, but {len(batch['texts'])} regions are marked: give text=")
         if marks is not self._read_marks:
             self._read.clear()
             self._read_marks = marks
         result = self._answer(batch, generation)
-        for number, entry in enumerate(result.objects, self._next_id):
-            entry.object_id = number
+        result.number_from(self._next_id)
         self._next_id += len(result.objects)
         self._turns.append(Turn(batch["texts"][0], result, marks, len(self._read.ids)))
         return result
@@ -148,7 +154,7 @@ class DeSa2VAConversation:
         marks = self._turns.pop().marks
         self._read.crop(self._turns[-1].num_read if self._turns and marks is self._marks else 0)
 
-    def edit(self, text: str, task: str = "auto", **more: Any) -> SegmentationResult:
+    def edit(self, text: str | None = None, task: str = "auto", **more: Any) -> SegmentationResult:
         """Puts another turn in the place of the last one; arguments as in `ask`. If it fails the last one stays.
 
         Raises:

@@ -20,6 +20,7 @@ from desa2va.flat_export import FlatExportMixin
 from .batch import (
     FRAME_LABELS,
     PLACEHOLDERS,
+    WORD_TASKS,
     BatchAssembler,
     BatchPlan,
     CallOptions,
@@ -419,7 +420,7 @@ class DeSa2VAProcessor(ChatTemplateMixin, TrainingBatchMixin, FlatExportMixin, P
             ValueError: outputs of other inputs, or with NaN.
         """
         chosen = MaskOptions(mask_threshold, object_score_threshold, keep_logits=keep_logits, **options)
-        return build_results(outputs, inputs, self.answer_parser, chosen)
+        return build_results(outputs, inputs, self.answer_parser, chosen, WORD_TASKS)
 
 
 def _said(text: Any, messages: list[Any] | None) -> tuple[Any, list[Dialogue] | None]:

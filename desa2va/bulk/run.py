@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from desa2va.commands.common import input_kind
 from desa2va.commands.frames import FirstFrames
-from desa2va.commands.picture_folder import write_results
+from desa2va.commands.picture_folder import number_through, write_results
 from desa2va.processing.files import MaskOptions, output_folder, write_json
 from desa2va.processing.inputs import load_image, open_visual, plain_source, prefetch, visual_kind
 from desa2va.processing.results import SegmentationResult, collect_frames
@@ -204,6 +204,7 @@ class _Share:
             return collect_frames(stream, stream.answers, opened.visual)
 
     def _write(self, opened: _Opened, results: list[SegmentationResult]) -> None:
+        number_through(results)
         if not self.settings.table_only:
             place = self.out / "items" / os.path.normpath(opened.item.name)
             with output_folder(place, replace=True) as folder:

@@ -44,7 +44,17 @@ def segment_picture(
     asking = {"verify": settings.verify, "return_branches": settings.explain}
     outputs = model.generate(**inputs, max_new_tokens=settings.max_new_tokens, **asking)
     options = {} if settings.options is None else vars(settings.options)
-    return [_named(result) for result in processor.post_process(outputs, inputs, **options)]
+    results = processor.post_process(outputs, inputs, **options)
+    number_through(results)
+    return results if requests else [_named(result) for result in results]
+
+
+def number_through(results: list[SegmentationResult]) -> None:
+    """Number the objects of all requests through, as the files and pixel values do, in the reasons too."""
+    count = 0
+    for result in results:
+        result.number_from(count)
+        count += len(result.objects)
 
 
 def _named(result: SegmentationResult) -> SegmentationResult:
@@ -103,4 +113,4 @@ def write_explanations(results: list[SegmentationResult], folder: Path) -> None:
             Image.fromarray(result.explain().plot()).save(folder / f"explain_{number}.png")
 
 
-__all__ = ["PictureSettings", "merge", "segment_picture", "write_explanations", "write_results"]
+__all__ = ["PictureSettings", "merge", "number_through", "segment_picture", "write_explanations", "write_results"]

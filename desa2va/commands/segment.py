@@ -251,15 +251,13 @@ def print_results(results: list[SegmentationResult], requests: list[str]) -> Non
 
 def print_summaries(summaries: list[RequestSummary], requests: list[str], num_frames: int, pixels: int) -> None:
     """Print for each request about a video the answer, and each object on the frame where it is largest."""
-    first = 0
     for summary, request in zip(summaries, requests, strict=True):
         _print_answer(request, summary)
         for entry in summary.objects:
             best = entry.largest
             where = f"{entry.num_frames} of {num_frames} frames, at most "
             scores = (best.iou_score, best.object_score, entry.agreement)
-            _print_object(entry.object_id - first, best.area, pixels, best.box, scores, where)
-        first += len(summary.objects)
+            _print_object(entry.object_id, best.area, pixels, best.box, scores, where)
 
 
 def _print_answer(request: str, answer: SegmentationResult | RequestSummary) -> None:

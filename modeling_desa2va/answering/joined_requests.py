@@ -139,7 +139,7 @@ class JoinedRequests:
         batch = self.processor(videos=[source], text=answer.request, task=task, key_frames="first", num_key_frames=1)
         known = {0: _by_itself(self.current.features(first))}
         said = self.model.answer_key_frames(**batch, known=known, **generation)
-        (spoken,), labels = read_answers(said, [answer.request], self.processor, answer.number, self.next_id)
+        (spoken,), labels = read_answers(said, [(answer.request, task)], self.processor, answer.number, self.next_id)
         answer.take(spoken, first)
         self.next_id += len(labels)
         entry = _Joined(answer, labels)

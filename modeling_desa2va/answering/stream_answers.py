@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from desa2va.modeling_desa2va.outputs import KeyFrameAnswer
-from desa2va.processing.results import FORCED, FrameResult, ObjectLabel, highest
+from desa2va.processing.batch import WORD_TASKS
+from desa2va.processing.results import FORCED, FrameResult, ObjectLabel, highest, words_alone
 
 _REASONS = {
     "waiting": "the request is asked on the next frame",
@@ -27,7 +28,7 @@ class StreamAnswer:
     """What was said to one sentence, and what became of it so far.
 
     Attributes:
-        number: of the sentence, from 0. request: the sentence itself.
+        number: of the sentence, from 0. request: the sentence itself. task: how it is asked.
         text, raw_text, spans: the answer, see `ParsedAnswer`.
         objects: numbers of its objects in the stream. seen: statuses its objects had on the frames so far.
         forced: the model preferred not to mark anything; see `ObjectResult`.
@@ -43,6 +44,7 @@ class StreamAnswer:
 
     number: int
     request: str
+    task: str = "auto"
     text: str = ""
     raw_text: str = ""
     spans: list[tuple[int, int] | None] = field(default_factory=list)
@@ -67,6 +69,8 @@ class StreamAnswer:
     def reason(self) -> str:
         """See above."""
         reason = _REASONS[self.status]
+        if self.status == "no_seg_token" and self.task in WORD_TASKS:
+            reason = words_alone(self.task)
         if self.status == "no_target" and self.target_score is not None and self.target_score < self.target_threshold:
             reason = f"its target score {self.target_score:.3f} is below the threshold {self.target_threshold:.3f}"
         return "; ".join(part for part in (reason, FORCED if self.forced else "") if part)
@@ -84,13 +88,20 @@ class StreamAnswer:
 
 
 def read_answers(
-    answer: KeyFrameAnswer, requests: list[str], processor: Any, first_number: int = 0, first_object: int = 0
+    answer: KeyFrameAnswer,
+    requests: list[tuple[str, str]],
+    processor: Any,
+    first_number: int = 0,
+    first_object: int = 0,
 ) -> tuple[list[StreamAnswer], list[ObjectLabel]]:
-    """What was said to each request, and the labels of all objects, numbered from `first_number`, `first_object`."""
+    """What was said to each request, a sentence and its task, and the labels of all objects.
+
+    Both are numbered from `first_number` and `first_object`.
+    """
     parser = processor.answer_parser
     parsed = [parser.parse(row) for row in answer.sequences.tolist()]
     answers = [
-        StreamAnswer(number, request, said.text, said.raw_text, said.spans)
+        StreamAnswer(number, *request, said.text, said.raw_text, said.spans)
         for number, (request, said) in enumerate(zip(requests, parsed, strict=True), first_number)
     ]
     if answer.target_score is not None:

@@ -220,7 +220,7 @@ def plan_requests(
 
     Args:
         text: the new text of the user: one for all visuals, or a list. `None` when the histories end with it, or where
-            the tasks have words of their own (`WORDED_TASKS`).
+            the tasks have words of their own (`WORDED_TASKS`), with or without histories.
         dialogues: histories from `parse_messages`, or `None`.
         kinds: `"image"` or `"video"` for each visual of the batch. One is shared by all texts. Histories are about a
             visual where their messages hold it or mark its place; where none does, as texts are.
@@ -237,6 +237,8 @@ def plan_requests(
     if text is None and dialogues is None:
         return _worded_requests(tasks, kinds, gcg_instruction, marked)
     texts = [text] * (len(dialogues) if dialogues else max(1, len(kinds))) if isinstance(text, str) else text
+    if texts is not None and not isinstance(texts, Iterable):
+        raise TypeError(f"text must be a string or a list of strings, got {shown(texts)}")
     if texts is not None:
         dialogues = _append_texts(list(texts), dialogues)
     tasks = tasks * len(dialogues) if isinstance(task, str) else tasks
@@ -246,10 +248,15 @@ def plan_requests(
     for index, (dialogue, visual) in enumerate(zip(dialogues, _owners(dialogues, kinds), strict=True)):
         name = f"messages[{index}]" if text is None else f"text[{index}]"
         request = Request(list(dialogue.messages), visual, name, dialogue.ending, tasks[index])
-        _check_conversation(request)
         if request.task == "region" and visual >= 0 and not marked[visual]:
             raise ValueError(f"{name}: {_NO_REGION}")
-        if visual >= 0 and dialogue.ending == "answer":
+        worded = visual >= 0 and _is_worded(request)
+        if worded:
+            if request.task == "region" and marked[visual] > 1:
+                raise ValueError(f"{name}: {marked[visual]} regions are marked; say in words which of them is meant")
+            request.messages.append(("user", default_request(request.task, kinds[visual], gcg_instruction)))
+        _check_conversation(request)
+        if visual >= 0 and dialogue.ending == "answer" and not worded:
             request.messages[-1] = ("user", apply_task(request.text, request.task, gcg_instruction))
         requests.append(request)
     return requests
@@ -278,6 +285,12 @@ def _worded_requests(tasks: list[str], kinds: list[str], gcg_instruction: str, m
                 words = default_request(task, kind, gcg_instruction, number)
                 requests.append(Request([("user", words)], visual, f"task {task!r}", task=task))
     return requests
+
+
+def _is_worded(request: Request) -> bool:
+    """Whether a history ends with an answer and its task asks the next thing in words of its own."""
+    answered = bool(request.messages) and request.messages[-1][0] == "assistant"
+    return answered and request.ending == "answer" and request.task in WORDED_TASKS
 
 
 def _owners(dialogues: list[Dialogue], kinds: list[str]) -> list[int]:

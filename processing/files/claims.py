@@ -67,6 +67,17 @@ class Claim:
         self.release()
 
 
+def check_folder(path: Path) -> None:
+    """Whether the folder in which a file is to lie exists; the hidden name beside it would tell a user nothing.
+
+    Raises:
+        FileNotFoundError: it does not.
+    """
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{path} can not be written: the folder {folder} does not exist")
+
+
 def hidden_sibling(target: Path, purpose: str) -> Path:
     """A new name beside `target`, with its ending, so that writers that go by the ending still know it."""
     return target.with_name(f".{target.name}.{purpose}-{secrets.token_hex(4)}{target.suffix}")
@@ -116,4 +127,4 @@ def siblings(target: Path, purpose: str) -> Iterator[Path]:
     return target.parent.glob(f".{glob.escape(target.name)}.{purpose}-{'[0-9a-f]' * 8}{glob.escape(target.suffix)}")
 
 
-__all__ = ["Claim", "hidden_sibling", "make_file", "make_folder", "siblings", "signals_wait"]
+__all__ = ["Claim", "check_folder", "hidden_sibling", "make_file", "make_folder", "siblings", "signals_wait"]

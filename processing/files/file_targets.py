@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from .claims import Claim, hidden_sibling, make_file, siblings
+from .claims import Claim, check_folder, hidden_sibling, make_file, siblings
 
 
 def check_file_target(option: str, path: str | os.PathLike) -> None:
@@ -45,6 +45,7 @@ def write_file(path: str | os.PathLike, write: Callable[[Path], None], overwrite
 
     Raises:
         FileExistsError: `path` exists and `overwrite` is false; also where it has come into being meanwhile.
+        FileNotFoundError: its folder does not exist.
         ValueError: `path` is a device or a pipe.
     """
     path = Path(path)
@@ -52,6 +53,7 @@ def write_file(path: str | os.PathLike, write: Callable[[Path], None], overwrite
         raise FileExistsError(f"{path} exists; pass overwrite=True to replace it")
     if path.exists() and not path.is_file():
         raise ValueError(f"{path} is no file that could be replaced")
+    check_folder(path)
     target = Path(os.path.realpath(path))
     temporary, claim = hidden_sibling(target, "writing"), None
     try:

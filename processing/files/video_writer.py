@@ -16,7 +16,7 @@ from typing import Any
 import av
 import numpy as np
 
-from .claims import hidden_sibling, make_file
+from .claims import check_folder, hidden_sibling, make_file
 from .file_targets import move_file
 
 CODECS = ("libx264", "libopenh264", "mpeg4")
@@ -75,6 +75,7 @@ class VideoWriter:
 
     Raises:
         FileExistsError: the destination exists and `overwrite` is false.
+        FileNotFoundError: its folder does not exist.
         ValueError: `fps` is not positive.
     """
 
@@ -84,6 +85,7 @@ class VideoWriter:
         self._overwrite = overwrite
         if os.path.lexists(self.path) and not overwrite:
             raise FileExistsError(f"{self.path} exists; pass overwrite=True to replace it")
+        check_folder(self.path)
         self._temporary = hidden_sibling(self.path, "writing")
         self._claim = make_file(self._temporary)
         self._container = av.open(str(self._temporary), "w")

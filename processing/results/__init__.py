@@ -9,7 +9,7 @@ from .frame_records import FrameRecords, read_frame_results
 from .frame_results import FrameObject, FrameResult, ObjectLabel, frame_result
 from .result_building import build_results
 from .results import ObjectResult, SegmentationResult
-from .statuses import FORCED, highest, is_refused, object_status
+from .statuses import FORCED, highest, is_refused, object_status, words_alone
 
 __all__ = [
     "FORCED",
@@ -32,6 +32,7 @@ __all__ = [
     "object_status",
     "read_frame_results",
     "summarise",
+    "words_alone",
     "write_coco",
     "write_frame_png",
     "write_result",

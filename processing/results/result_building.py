@@ -21,16 +21,17 @@ from desa2va.processing.files import (
 )
 
 from .answer_text import AnswerParser, ParsedAnswer
-from .counts import count_remarks
 from .explanation import BranchLogits
 from .result_checks import refuse_nan
 from .results import ObjectResult, SegmentationResult
-from .statuses import answer_status, highest, is_refused, object_status
+from .statuses import answer_status, highest, is_refused, object_status, told_of_objects, words_alone
 
 _NO_VISUAL = "the request is about no picture or video; nothing can be marked"
 
 
-def build_results(outputs: Any, inputs: Any, parser: AnswerParser, options: MaskOptions) -> list[SegmentationResult]:
+def build_results(
+    outputs: Any, inputs: Any, parser: AnswerParser, options: MaskOptions, word_tasks: tuple[str, ...] = ()
+) -> list[SegmentationResult]:
     """Results of a batch.
 
     Args:
@@ -40,6 +41,7 @@ def build_results(outputs: Any, inputs: Any, parser: AnswerParser, options: Mask
         inputs: the `DeSa2VABatch` the outputs were generated from.
         parser: reads the answers.
         options: thresholds and what is done to the masks. Masks of single branches are thresholded only.
+        word_tasks: tasks whose answers mark nothing, which is then no fault of the model.
 
     Returns:
         One result per sequence.
@@ -70,14 +72,17 @@ def build_results(outputs: Any, inputs: Any, parser: AnswerParser, options: Mask
         entry.phrase = answer.phrase(entry.object_id)
         entry.span = answer.spans[entry.object_id] if entry.phrase is not None else None
         result.objects.append(entry)
-    for result, visual in zip(results, visual_of, strict=True):
+    task = inputs.get("task", "auto")
+    tasks = [task] * len(results) if isinstance(task, str) else task
+    for result, visual, task in zip(results, visual_of, tasks, strict=True):
         result.options = options
         if visual < 0:
             continue
-        statuses = [(entry.object_id, entry.status, entry.reason) for entry in result.objects]
-        result.status, reason = answer_status(statuses, sequences is not None)
-        remarks = count_remarks(result.text, result.objects) if result.objects else []
-        result.reason = "; ".join(part for part in (reason, *remarks) if part)
+        if result.objects:
+            result.status, result.reason = told_of_objects(result.text, result.objects)
+        else:
+            result.status, result.reason = answer_status([], sequences is not None)
+            result.reason = words_alone(task) if task in word_tasks else result.reason
     return results
 
 

@@ -34,7 +34,7 @@ from .exchange import class_names, mask_rings, write_yolo
 from .explanation import BranchLogits, Explanation, explain_objects
 from .frame_results import FrameObject, FrameResult
 from .result_checks import check_result
-from .statuses import frame_status, is_refused, presence_logit
+from .statuses import frame_status, is_refused, presence_logit, told_of_objects
 
 _UNSAVED = ("logits", "two_step", "branches")  # fields of an object
 
@@ -89,7 +89,13 @@ class ObjectResult:
     agreement: float | None = None
 
     def mask(self, t: int = 0) -> np.ndarray:
-        """Bool `(H_src, W_src)` of frame `t`."""
+        """Bool `(H_src, W_src)` of frame `t`.
+
+        Raises:
+            IndexError: there is no such frame.
+        """
+        if not -len(self.codes) <= t < len(self.codes):
+            raise IndexError(f"frame {t} does not exist; object {self.object_id} has {len(self.codes)} frames")
         return decode_mask(self.codes[t])
 
     @property
@@ -174,6 +180,13 @@ class SegmentationResult:
     def forced(self) -> bool:
         """Whether any object is there only because `task="segment"` forced it; see `ObjectResult`."""
         return any(entry.forced for entry in self.objects)
+
+    def number_from(self, first: int) -> None:
+        """Numbers the objects from `first` on, in `reason` too, where several answers share one count."""
+        for number, entry in enumerate(self.objects, first):
+            entry.object_id = number
+        if self.objects:
+            self.status, self.reason = told_of_objects(self.text, self.objects)
 
     def frame(self, t: int = 0) -> FrameResult:
         """Frame `t` by itself, as `model.stream` would have handed it over; without picture and logits.

@@ -7,11 +7,19 @@ section 6: a blank mask is never handed over without a word. `result_checks.STAT
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from desa2va.processing.files import MaskOptions
 
+from .counts import count_remarks
+
 FORCED = "the model would have marked nothing; task='segment' forced its [SEG] (seg_probability: how likely it was)"
+
+
+def words_alone(task: str) -> str:
+    """Why an answer marks nothing where the task allowed no `[SEG]`."""
+    return f"task={task!r} is answered in words alone and marks nothing"
 
 
 def answer_status(objects: list[tuple[int, str, str]], in_words: bool = True) -> tuple[str, str]:
@@ -29,6 +37,17 @@ def answer_status(objects: list[tuple[int, str, str]], in_words: bool = True) ->
     status = next((one for one in ("ok", "empty_mask") if one in statuses), "no_target")
     told = [(number, reason) for number, of_object, reason in objects if status != "ok" or of_object == "ok"]
     return status, "; ".join(f"object {number}: {reason}" for number, reason in told if reason)
+
+
+def told_of_objects(text: str, objects: Sequence[Any]) -> tuple[str, str]:
+    """Status and reason of an answer with objects, and what is to be told of the numbers in its text.
+
+    Args:
+        text: the answer without control tokens.
+        objects: its `ObjectResult`s, numbered.
+    """
+    status, reason = answer_status([(entry.object_id, entry.status, entry.reason) for entry in objects])
+    return status, "; ".join(part for part in (reason, *count_remarks(text, objects)) if part)
 
 
 def is_refused(target_score: float | None, options: MaskOptions) -> bool:
@@ -95,4 +114,14 @@ def presence_logit(score: float) -> float:
     return math.log(score / (1 - score)) if 0 < score < 1 else math.copysign(math.inf, score - 0.5)
 
 
-__all__ = ["FORCED", "answer_status", "frame_status", "highest", "is_refused", "object_status", "presence_logit"]
+__all__ = [
+    "FORCED",
+    "answer_status",
+    "frame_status",
+    "highest",
+    "is_refused",
+    "object_status",
+    "presence_logit",
+    "told_of_objects",
+    "words_alone",
+]

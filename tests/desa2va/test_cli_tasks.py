@@ -1,6 +1,7 @@
 """Every task of docs/tasks.md from the shell: what is marked, described, explained and asked back arrives."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -117,6 +118,22 @@ def test_a_forced_object_is_told_in_every_line_and_file(shell, picture, shipped)
     assert answer["forced"] == entry["forced"]
     assert ("forced its [SEG]" in printed[0]) == answer["forced"]
     assert ".." not in answer["answer"]
+
+
+def test_objects_have_one_number_in_what_is_printed_and_in_files(shell, picture, frames, tmp_path):
+    """Printed and in reasons each request counted from 0, in masks and JSON they were numbered through."""
+    for source, folder in ((picture, "one"), (frames, "many")):
+        code, printed, _ = shell("segment", source, "the red object", "the yellow star", "--out", folder)
+        assert code == 0
+        lines = [line for line in printed if line.startswith("  object ")]
+        answers = json.loads((tmp_path / folder / "answers.json").read_text())
+        assert [f"  object {number}:" for answer in answers for number in answer["objects"]] == [
+            line[: line.index(":") + 1] for line in lines
+        ]
+        assert len(lines) >= 2
+        for answer in answers:
+            named = [int(number) for number in re.findall(r"object (\d+):", answer["reason"])]
+            assert set(named) <= set(answer["objects"])
 
 
 def test_descriptions_of_pictures_and_regions(shell, picture, frames):

@@ -235,6 +235,44 @@ def test_numbers_go_on_and_are_not_used_twice(make_backbone):
     assert talk.results == [first, third]
 
 
+def test_the_reason_names_objects_by_the_numbers_they_have(make_backbone):
+    """The second answer's object was number 2, and its reason spoke of "object 0", which is one of the first."""
+    model, processor = make_backbone("internvl/qwen2")
+    with DeSa2VAConversation(model, processor, image=VISUALS["image"]) as talk:
+        talk.ask("find the red circle", logits_processor=[Says(processor)])
+        second = talk.ask("star", "segment", logits_processor=[Says(processor, "it is [SEG].")], max_new_tokens=20)
+        (found,) = second.objects
+        found.status, found.reason = "no_target", "absent"
+        second.number_from(2)
+        assert (found.object_id, second.status, second.reason) == (2, "no_target", "object 2: absent")
+        third = talk.ask("blue square", logits_processor=[Says(processor)])
+        for entry in third.objects:
+            assert f"object {entry.object_id}: {entry.reason}" in third.reason
+
+
+def test_a_turn_may_leave_the_words_to_its_task(make_backbone):
+    """`ask(task="caption")` was a TypeError, though the processor asks in words of its own; no later turn could."""
+    model, processor = make_backbone("internvl/qwen2")
+    with DeSa2VAConversation(model, processor, image=VISUALS["image"]) as talk:
+        for _ in range(2):
+            talk.ask(task="caption", max_new_tokens=2)
+        talk.ask(task="region", boxes=[2, 2, 20, 20], max_new_tokens=2)
+        said = [entry["content"] for entry in talk.messages if entry["role"] == "user"]
+        assert said[0][1]["text"] == said[1] == "Describe the image."
+        assert said[2] == "What is region 1?"
+        for task in ("auto", "segment", "chat"):
+            with pytest.raises(ValueError, match=f"nothing is asked in this turn with task='{task}'"):
+                talk.ask(task=task)
+        two = [[2, 2, 20, 20], [4, 4, 9, 9]]
+        with pytest.raises(ValueError, match="2 regions are marked"):
+            talk.ask(task="region", boxes=two)
+        assert len(talk.results) == 3
+    with DeSa2VAConversation(model, processor, image=VISUALS["image"]) as talk:
+        with pytest.raises(ValueError, match="a turn asks one thing, but 2 regions are marked"):
+            talk.ask(task="region", boxes=two)
+        assert talk.results == []
+
+
 @pytest.mark.parametrize("family", CACHED)
 def test_an_earlier_mask_is_marked_by_its_number(make_backbone, counted, spied, family):
     """Marked regions change the picture that the language model sees: what was read of the other one is void."""

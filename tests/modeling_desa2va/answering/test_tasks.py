@@ -44,6 +44,7 @@ def test_descriptions_never_hold_a_seg(pointer, processor, visual):
     for result in (caption, first, second, chat):
         assert result.objects == []
         assert result.status == "no_seg_token"
+        assert "is answered in words alone" in result.reason  # it said that the model had marked no object
     (grounded,) = ask(pair, options, **shown, task="gcg")
     assert len(grounded.objects) == 4
 

@@ -90,6 +90,20 @@ def test_requests_that_do_not_fit_are_errors(arguments, message):
 def test_text_of_another_type_is_a_type_error():
     with pytest.raises(TypeError, match=r"text\[1\] must be a string, got int"):
         plan_requests(["a", 5], None, TWO, "auto", "")
+    with pytest.raises(TypeError, match="text must be a string or a list of strings, got 5"):
+        plan_requests(5, None, TWO, "auto", "")
+
+
+def test_a_task_with_words_of_its_own_follows_a_history():
+    """A history that ended with an answer was refused, whatever the task could have asked by itself."""
+    history = [("user", "a"), ("assistant", "b")]
+    for task, said in (("caption", "Describe the image."), ("gcg", "with masks"), ("region", "What is region 1?")):
+        (request,) = plan_requests(None, [Dialogue(history)], ONE, task, "with masks", [1])
+        assert request.messages == [*history, ("user", said)]
+    with pytest.raises(ValueError, match="2 regions are marked"):
+        plan_requests(None, [Dialogue(history)], ONE, "region", "", [2])
+    with pytest.raises(ValueError, match="must alternate"):
+        plan_requests(None, [Dialogue(history)], ONE, "chat", "")
 
 
 def test_pictures_and_videos_of_every_form(tmp_path, picture):

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from desa2va.processing.files import check_file_target, write_file
+from desa2va.processing.files import VideoWriter, check_file_target, write_file
 from desa2va.processing.files.claims import hidden_sibling, make_file
 
 
@@ -32,6 +32,13 @@ def test_what_is_no_file_is_refused_before_the_work(make, error, word, tmp_path)
 def test_a_folder_that_is_not_there_is_told_before_the_work(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"--json .*nowhere does not exist"):
         check_file_target("--json", tmp_path / "nowhere" / "a.json")
+
+
+@pytest.mark.parametrize("write", [lambda path: write_file(path, fill), lambda path: VideoWriter(path, 5.0)])
+def test_a_missing_folder_is_named_and_not_the_hidden_file(write, tmp_path):
+    """The error spoke of `.x.mp4.writing-59126a81.mp4`, a name that no user ever gave."""
+    with pytest.raises(FileNotFoundError, match=r"nowhere.x\.mp4 can not be written: the folder .*nowhere does not"):
+        write(tmp_path / "nowhere" / "x.mp4")
 
 
 def test_a_folder_that_takes_nothing_is_told_before_the_work(tmp_path, monkeypatch):
