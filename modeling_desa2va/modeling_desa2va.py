@@ -330,6 +330,8 @@ class DeSa2VAModel(PredictForwardMixin, StreamingMixin, CudaGraphsMixin, DeSa2VA
         dense_masks: torch.Tensor | None,
     ) -> MaskPass:
         segmenter = self.segmenter
+        if dense_masks is not None:
+            dense_masks = segmenter.embed_masks(dense_masks, len(dense_masks))
         decoded: dict[str, MaskPrediction | None] = {"text": None}
         for name, decoder in (("text", segmenter.text_decoder), ("visual", segmenter.visual_decoder)):
             if prompts[name] is not None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import torch
 from torch import nn
 from transformers import Sam2VideoModel
-from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoMaskDecoder
 
 from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
 
+from .channel_norm import norm_all_places_at_once
 from .devices import bring_small_weights, execution_device
 from .image_encoder import read_only_what_counts
+from .mask_decoder import LeanMaskDecoder, draw_in_few_steps
 from .memory_attention import order_for_cpu
 from .outputs import ImageFeatures, MaskPrediction
 from .precision import Float32Module, in_autocast, without_autocast
@@ -34,10 +35,12 @@ class DeSa2VASegmenter(Float32Module):
         self.sam = Sam2VideoModel(config.sam_config)
         read_only_what_counts(self.sam.vision_encoder)
         order_for_cpu(self.sam.memory_attention)
+        draw_in_few_steps(self.sam.mask_decoder)
+        norm_all_places_at_once(self.sam)
         _fit_memory_width(self.sam)
         decoder_config = config.sam_config.mask_decoder_config
-        self.text_decoder = Sam2VideoMaskDecoder(decoder_config) if config.prompt_mode == "desa2va" else None
-        self.visual_decoder = Sam2VideoMaskDecoder(decoder_config)
+        self.text_decoder = LeanMaskDecoder(decoder_config) if config.prompt_mode == "desa2va" else None
+        self.visual_decoder = LeanMaskDecoder(decoder_config)
         self._kept_codes: tuple[torch.Tensor, int, torch.Tensor] | None = None
 
     def networks(self) -> dict[str, nn.Module]:
@@ -121,8 +124,14 @@ class DeSa2VASegmenter(Float32Module):
         dtype = encoder.shared_embedding.positional_embedding.dtype
         return encoder._embed_points(coordinates[:, None].to(dtype), labels[:, None].to(torch.int32), pad=True)[:, 0]
 
+    @in_autocast
     def embed_masks(self, masks: torch.Tensor | None, num_pairs: int) -> torch.Tensor:
-        """Dense prompt (P, C, g, g) of mask logits (P, h, w), or SAM-2's no-mask embedding."""
+        """Dense prompt (P, C, g, g) of mask logits (P, h, w), or SAM-2's no-mask embedding; what it is already stays.
+
+        It is the same for all decoders; who decodes with several makes it once.
+        """
+        if masks is not None and masks.ndim == 4:
+            return masks
         encoder = self.sam.prompt_encoder
         if masks is None:
             return encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(
@@ -179,7 +188,7 @@ class DeSa2VASegmenter(Float32Module):
             decoder: `self.sam.mask_decoder`, `self.text_decoder` or `self.visual_decoder`.
             features: encodings of F frames. frame_index: (P,) row of `features` for every pair.
             prompts: (P, K, C) language tokens, appended after SAM-2's own. dense_masks: (P, h, w) mask logits as
-                prompt.
+                prompt, or what `embed_masks` made of them.
             high: `high_levels` of this decoder and these frames, where they are at hand already.
             image_embeddings: (P, C, g, g) memory-conditioned features that replace the low level.
             points, boxes: see `embed_prompts`. multimask: three masks, the best by predicted IoU kept; the
@@ -202,17 +211,17 @@ class DeSa2VASegmenter(Float32Module):
         # Once per frame, then gathered per pair.
         levels = self.high_levels(decoder, features) if high is None else high
         if image_embeddings is None:
-            image_embeddings = _of_pairs(features.low, frame_index) + self.sam.no_memory_embedding.reshape(1, -1, 1, 1)
-        multimask = self.multimask_output if multimask is None else multimask
+            image_embeddings = _of_pairs(features.low + self.sam.no_memory_embedding.reshape(1, -1, 1, 1), frame_index)
         logits, iou, tokens, object_score = decoder(
             image_embeddings=image_embeddings,
             image_positional_embeddings=grid_codes,
             sparse_prompt_embeddings=sparse[:, None],
             dense_prompt_embeddings=self.embed_masks(dense_masks, num_pairs),
-            multimask_output=multimask,
+            multimask_output=self.multimask_output if multimask is None else multimask,
             high_resolution_features=[_of_pairs(level, frame_index) for level in levels],
+            best_only=True,
         )
-        best = _best_mask(logits[:, 0], iou[:, 0], tokens[:, 0], object_score[:, 0, 0])
+        best = MaskPrediction(logits[:, 0, 0], iou[:, 0, 0], object_score[:, 0, 0], tokens[:, 0, 0])
         if not self.training:
             best.logits, best.iou, best.object_score = best.logits.float(), best.iou.float(), best.object_score.float()
         return best
@@ -233,15 +242,6 @@ def _of_pairs(level: torch.Tensor, frame_index: torch.Tensor) -> torch.Tensor:
     if len(level) == 1:
         return level.expand(frame_index.shape[0], *level.shape[1:])
     return level[frame_index]
-
-
-def _best_mask(
-    logits: torch.Tensor, iou: torch.Tensor, tokens: torch.Tensor, object_score: torch.Tensor
-) -> MaskPrediction:
-    """Keeps, of m masks (P, m, h, w), the one with the highest predicted IoU, and its token."""
-    best = iou.argmax(dim=-1)
-    rows = torch.arange(iou.shape[0], device=iou.device)
-    return MaskPrediction(logits[rows, best], iou[rows, best], object_score, tokens[rows, best])
 
 
 def _fit_memory_width(sam: Sam2VideoModel) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from functools import cached_property
 
 import torch
 from transformers import Sam2VideoModel
@@ -89,13 +90,20 @@ class BatchedEncoder:
 
     def __init__(self, segmenter: DeSa2VASegmenter, batch_size: int | None = None, limit: int | None = None) -> None:
         self.segmenter = segmenter
-        if batch_size is None:
-            device = execution_device(segmenter.sam)
-            batch_size, free = MAX_BATCH.get(device.type, MAX_ACCELERATOR_BATCH), free_bytes(device)
-            batch_size = batch_size if limit is None else min(batch_size, limit)
-            if free is not None:
-                batch_size = min(batch_size, int(USABLE_SHARE * free) // bytes_per_frame(segmenter.sam))
-        self.batch_size = max(batch_size, 1)
+        self._limit = limit
+        if batch_size is not None:
+            self.batch_size = max(batch_size, 1)
+
+    @cached_property
+    def batch_size(self) -> int:
+        """Chosen when it is first needed: reading the system's memory takes longer than some stages of a picture."""
+        sam = self.segmenter.sam
+        device = execution_device(sam)
+        size = MAX_BATCH.get(device.type, MAX_ACCELERATOR_BATCH)
+        size = size if self._limit is None else min(size, self._limit)
+        if (free := free_bytes(device)) is not None:
+            size = min(size, int(USABLE_SHARE * free) // bytes_per_frame(sam))
+        return max(size, 1)
 
     def __call__(self, pixel_values: torch.Tensor) -> ImageFeatures:
         """Features of (F, 3, S, S) pixels on any device, F >= 1.
@@ -104,8 +112,8 @@ class BatchedEncoder:
         the allocator raises.
         """
         parts, start = [], 0
-        while start < len(pixel_values):
-            chunk = pixel_values[start : start + self.batch_size]
+        while (left := len(pixel_values) - start) > 0:
+            chunk = pixel_values[start : start + (self.batch_size if left > 1 else 1)]
             try:
                 parts.append(self.segmenter.encode_frames(chunk.to(execution_device(self.segmenter.sam))))
             except RuntimeError as error:

@@ -68,12 +68,12 @@ def encode_memory(
     Returns:
         (O, g*g, M) memory features.
     """
-    encoder, grid = sam.prompt_encoder, low.shape[-2:]
+    encoder = sam.prompt_encoder
     masks = resize_logits(mask_logits, sam.image_size)
     masks = resize_logits(masks, tuple(4 * side for side in encoder.mask_input_size), antialias=True)
     masks = (masks > 0).to(low.dtype) if binarize else masks.sigmoid().to(low.dtype)
     masks = masks * sam.config.sigmoid_scale_for_mem_enc + sam.config.sigmoid_bias_for_mem_enc
-    features, _ = sam.memory_encoder(low.expand(len(masks), -1, *grid), masks[:, None])
+    features, _ = sam.memory_encoder(low, masks[:, None])
     if sam.occlusion_spatial_embedding_parameter is not None:
         absent = (object_score <= 0).to(features.dtype)[:, None, None, None]
         features = features + absent * sam.occlusion_spatial_embedding_parameter[..., None, None]

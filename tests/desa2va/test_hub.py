@@ -210,4 +210,9 @@ def test_pipeline_of_a_folder_beside_the_package(saved_model, picture, tmp_path)
         max_new_tokens=2,
     )
     assert spread.model.hf_device_map == places
-    assert spread(str(picture), "the ring").to_dict() == plain.to_dict()
+    # Offloaded, SAM-2's networks take transformers' own steps, which are the same to rounding.
+    found, expected = (
+        json.loads(json.dumps(result.to_dict()), parse_float=lambda number: round(float(number), 4))
+        for result in (spread(str(picture), "the ring"), plain)
+    )
+    assert found == expected

@@ -106,15 +106,22 @@ def test_wrong_pixel_size_is_named(model):
 
 @torch.no_grad()
 def test_multimask_keeps_the_best_by_predicted_iou(model, pixels):
+    """Guards against the first mask, or another one's token and score, being taken for the best."""
     segmenter = model.segmenter
-    features, index = segmenter.encode_frames(pixels[:1]), torch.tensor([0])
-    decoder, prompt = segmenter.visual_decoder, torch.randn(1, 1, 64)
+    features, index = segmenter.encode_frames(pixels[:1]), torch.zeros(6, dtype=torch.long)
+    decoder, prompt = segmenter.visual_decoder, 3 * torch.randn(6, 1, 64)
     seen = {}
-    handle = decoder.register_forward_hook(lambda m, a, out: seen.update(masks=out[0], iou=out[1]))
-    best = segmenter.decode(decoder, features, index, prompt, multimask=True)
+    handle = decoder.register_forward_pre_hook(lambda _, args, given: seen.update(given), with_kwargs=True)
+    found = segmenter.decode(decoder, features, index, prompt, multimask=True)
     handle.remove()
-    assert seen["masks"].shape[2] == 3
-    torch.testing.assert_close(best.logits[0], seen["masks"][0, 0, seen["iou"][0, 0].argmax()])
+    seen.pop("best_only")
+    masks, iou, tokens, _ = decoder(**seen)
+    assert masks.shape[2] == 3
+    best = iou[:, 0].argmax(1)
+    for row, number in enumerate(best):
+        torch.testing.assert_close(found.logits[row], masks[row, 0, number], **TOLERANCE)
+        torch.testing.assert_close(found.iou[row], iou[row, 0, number], **TOLERANCE)
+        torch.testing.assert_close(found.tokens[row], tokens[row, 0, number], **TOLERANCE)
 
 
 def test_no_pairs_give_empty_predictions_with_a_gradient_of_zero(make_model, pixels):
