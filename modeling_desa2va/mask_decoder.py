@@ -77,7 +77,8 @@ class LeanMaskDecoder(Sam2VideoMaskDecoder):
             return False
         if torch.compiler.is_compiling() or torch.jit.is_tracing() or self.upscale_conv1.weight.is_meta:
             return False
-        return all(part.device.type == "cpu" and part.dtype == torch.float32 for part in given)
+        plain = all(part.device.type == "cpu" and part.dtype == torch.float32 for part in given)
+        return plain and all(_is_stock(module) for module in self.modules() if module is not self)
 
     def _tokens(self, sparse: torch.Tensor) -> torch.Tensor:
         """(P, T, C): object score, IoU and masks, then the prompts (P, K, C)."""
@@ -112,6 +113,12 @@ class LeanMaskDecoder(Sam2VideoMaskDecoder):
             masks, iou = (part[:, 0] for part in self._dynamic_multimask_via_stability(masks[:, None], iou[:, None]))
             tokens = tokens[:, :1]
         return masks, iou, tokens
+
+
+def _is_stock(module: nn.Module) -> bool:
+    """Whether a module's weights say all it does: an adapter around it would not be called, nor would its hooks."""
+    own = type(module).__module__.startswith(("torch.nn.", "transformers.models.sam2"))
+    return own and not module._forward_hooks and not module._forward_pre_hooks
 
 
 def _best(masks: torch.Tensor, iou: torch.Tensor, tokens: torch.Tensor, object_score: torch.Tensor) -> Decoded:

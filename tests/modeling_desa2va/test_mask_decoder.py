@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from peft import LoraConfig, inject_adapter_in_model
 from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoMaskDecoder
 
 from desa2va.configuration.presets import preset_config
@@ -136,3 +137,21 @@ def test_one_picture_is_worked_on_once_before_the_first_layer():
     shapes = [event.input_shapes for event in profile.events() if event.name == "aten::addmm"]
     assert shapes
     assert all(rows[1][0] <= 5 * (6 + PROMPTS) for rows in shapes)  # only tokens go through layers
+
+
+@torch.no_grad()
+def test_adapters_and_hooks_inside_are_heard():
+    """Guards against weights that are read past what was put around them: an adapter did nothing, and nobody told."""
+    for decoder in (adapted := pair()):
+        torch.manual_seed(2)
+        inject_adapter_in_model(LoraConfig(target_modules=["q_proj", "proj_out"], init_lora_weights=False), decoder)
+    plain, lean = adapted
+    inputs = given(2)
+    assert_near(lean(**inputs), plain(**inputs))
+    unchanged = pair()[0](**inputs)[0]
+    assert not torch.allclose(lean(**inputs)[0], unchanged, atol=1e-2)
+    called = []
+    _, lean = pair()
+    lean.transformer.layers[0].mlp.register_forward_hook(lambda *_: called.append(1))
+    lean(**inputs)
+    assert called

@@ -5,6 +5,7 @@ import glob
 import os
 import tempfile
 import threading
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -24,15 +25,17 @@ def tiny(shipped):
 
 @pytest.fixture(scope="module")
 def clip():
-    """Frames, and the masks (T, H, W) of two objects that are both visible on the first one."""
+    """Frames, and the masks (T, H, W) of two objects that are always visible and never close to each other."""
     dataset = RefShapes(
         "test", level="full", video_fraction=1.0, num_frames=LENGTH, length=20, kinds={"attribute": 1.0}
     )
     for sample in (dataset[index] for index in range(1, 20)):
         shapes = np.asarray(sample.scene["instance_map"])
         visible = [number for number in range(1, shapes.max() + 1) if (shapes == number).sum(axis=(1, 2)).min() > 60]
-        if len(visible) > 1:
-            return list(sample.frames), [shapes == number for number in visible[:2]]
+        for pair in combinations([shapes == number for number in visible], 2):
+            ways = [np.subtract(*(centre(mask[frame]) for mask in pair)) for frame in range(LENGTH)]
+            if np.linalg.norm(ways, axis=1).min() > 40:
+                return list(sample.frames), list(pair)
     raise AssertionError("no clip with two visible objects")
 
 
