@@ -183,4 +183,5 @@ def test_a_published_sa2va_answers_alike_with_little_memory(tmp_path, name):
     size = 2**20
     found, away = logits(device_map="auto", max_memory={"cpu": size}, offload_folder=tmp_path / "disk")
     assert away
-    torch.testing.assert_close(found, expected)
+    # What lies on the disk is drawn by transformers' own steps, the rest in fewer.
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-3 * float(expected.abs().max()))

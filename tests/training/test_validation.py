@@ -116,7 +116,7 @@ STAGE = {
         "language_model": "frozen",
         "weights": WEIGHTS,
         "max_steps": 2,
-        "learning_rate": 0.3,  # the second step is worse than the first
+        "learning_rate": 0.005,  # the second step is worse than the first
         "lr_scheduler_type": "constant",
         "per_device_train_batch_size": 2,
         "save_strategy": "steps",
