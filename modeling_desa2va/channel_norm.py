@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoLayerNorm
 
+from .devices import by_hand
+
 FEW_CHANNELS = 16
 
 
@@ -21,10 +23,7 @@ class FewChannelNorm(Sam2VideoLayerNorm):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """(O, C, H, W), normalised over C."""
-        plain = features.device.type == "cpu" and features.dtype == torch.float32 and not self.weight.is_meta
-        if not plain or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or not features.is_contiguous():
-            return super().forward(features)
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        if not (features.is_contiguous() and by_hand(self.weight, features)):
             return super().forward(features)
         channels = features.shape[1]
         centred = features - features.sum(1, keepdim=True).div_(channels)

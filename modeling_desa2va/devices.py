@@ -29,6 +29,20 @@ def execution_device(module: nn.Module) -> torch.device:
     raise ValueError(f"{type(module).__name__} has no weights, so it computes where its inputs are")
 
 
+def by_hand(weight: torch.Tensor, *given: torch.Tensor) -> bool:
+    """Whether steps for a CPU may stand in for those of a module that holds `weight`: in float32 without gradients,
+    on weights that are there, and neither compiled nor traced.
+
+    Args:
+        weight: one of the module's. given: what it works on.
+    """
+    if torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or weight.is_meta:
+        return False
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return False
+    return all(part.device.type == "cpu" and part.dtype == torch.float32 for part in given)
+
+
 def whole_state_dict(module: nn.Module) -> dict[str, torch.Tensor]:
     """`module.state_dict()`, also of weights that are offloaded just now; these come to the CPU's memory."""
     state = module.state_dict()
@@ -65,4 +79,4 @@ def bring_small_weights(module: nn.Module) -> None:
                 one.offload = False
 
 
-__all__ = ["bring_small_weights", "execution_device", "whole_state_dict"]
+__all__ = ["bring_small_weights", "by_hand", "execution_device", "whole_state_dict"]

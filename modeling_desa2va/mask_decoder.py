@@ -22,6 +22,8 @@ import torch.nn.functional as F
 from torch import nn
 from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoMaskDecoder
 
+from .devices import by_hand
+
 Decoded = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
@@ -74,12 +76,7 @@ class LeanMaskDecoder(Sam2VideoMaskDecoder):
 
     def _by_hand(self, *given: torch.Tensor) -> bool:
         """Whether the steps below may be taken."""
-        if self.training or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
-            return False
-        if torch.compiler.is_compiling() or torch.jit.is_tracing() or self.upscale_conv1.weight.is_meta:
-            return False
-        plain = all(part.device.type == "cpu" and part.dtype == torch.float32 for part in given)
-        return plain and _says_all(self)
+        return not self.training and by_hand(self.upscale_conv1.weight, *given) and _says_all(self)
 
     def _tokens(self, sparse: torch.Tensor) -> torch.Tensor:
         """(P, T, C): object score, IoU and masks, then the prompts (P, K, C)."""

@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from torch import nn
 from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoMemoryAttention
 
+from .devices import by_hand
+
 # Attention scores that are held at once (8 MB in float32), and the fewest places of the frame they are made for.
 SCORES_AT_ONCE = 1 << 21
 FEWEST_ROWS = 256
@@ -71,13 +73,9 @@ class LeanMemoryAttention(Sam2VideoMemoryAttention):
 
     def _by_hand(self, features: torch.Tensor, memory: torch.Tensor) -> bool:
         """Whether the steps below may be taken: they have no dropout, one head, and places of one size of picture."""
-        plain = all(part.device.type == "cpu" and part.dtype == torch.float32 for part in (features, memory))
-        if not plain or self.training or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
+        if self.training or not by_hand(self.layer_norm.weight, features, memory):
             return False
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():
-            return False
-        one_head = self.config.memory_attention_num_attention_heads == 1
-        return one_head and len(features) == len(self.position_ids) and not self.layer_norm.weight.is_meta
+        return self.config.memory_attention_num_attention_heads == 1 and len(features) == len(self.position_ids)
 
     def _look_back(
         self, seen: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, num_pointers: int
