@@ -29,7 +29,7 @@ from .refshapes_tasks import PICTURE_TASKS, VIDEO_TASKS
 from .report_file import write_report
 
 QUESTIONS = ("color", "count", "exist")
-MOST_QUESTIONS = 300
+MOST_QUESTIONS = 1000
 MOST_VIDEOS_TOGETHER = 8
 
 logger = logging.getLogger(__name__)
