@@ -56,9 +56,9 @@ def score_grounded(pairs: Iterable[Pair]) -> dict[str, Any]:
     for number, (sample, result) in enumerate(pairs):
         truth, masks = sample.conversations[0].turns[-1][1], _last_masks(sample)
         phrases = [part.split("</p>")[0] for part in truth.split("<p>")[1:]]
-        phrased: list[ObjectResult] = sorted(result.objects, key=lambda entry: entry.phrase is None)
+        phrased: list[ObjectResult] = sorted(result.objects, key=lambda entry: entry.span is None)
         predicted = [entry.masks for entry in phrased]
-        said = [entry.phrase for entry in phrased if entry.phrase is not None]
+        said = [entry.phrase for entry in phrased if entry.span is not None]
         grounded.add(number, (result.text, said, predicted), (truth, phrases, masks))
         pieces.add(predicted, masks)
         exact.append(_plain(result.raw_text) == _plain(truth))

@@ -1,9 +1,10 @@
 """Draws the pictures of docs/tasks.md from held-out scenes: `python examples/task_figures.py --out docs/images/tasks`.
 
-Every panel is the first scene of a fresh seed that carries its kind, as the model answers it: nothing is chosen.
+Every panel is the first scene of a fresh seed that carries its kind (or such a set): nothing is chosen by its answer.
 """
 
 import argparse
+from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +16,17 @@ from desa2va.processing.inputs import draw_regions
 from desa2va.training.data.refshapes import RefShapes
 
 
-def scene(kind: str, number: int = 0, video: bool = False):
-    """The frames and the only conversation of a held-out sample."""
-    options = {"level": "full", "conversations": 1, "kinds": {kind: 1.0}, "seed": 7, "video_fraction": float(video)}
-    sample = RefShapes("test", **options)[number]
-    return sample.frames, sample.conversations[0]
+def scene(kind: str, number: int = 0, members: int | None = None, video: bool = False):
+    """The frames and the only conversation of a held-out sample: of this number among those with so many objects."""
+    data = RefShapes("test", "full", conversations=1, kinds={kind: 1.0}, seed=7, video_fraction=float(video))
+    said = ((sample.frames, sample.conversations[0]) for sample in map(data.__getitem__, count()))
+    return next(islice((pair for pair in said if members in (None, len(pair[1].masks))), number, None))
 
 
-def asked(loaded, kind: str, task: str, number: int = 0) -> Image.Image:
+def asked(loaded, kind: str, task: str, number: int = 0, members: int | None = None) -> Image.Image:
     """One scene, its request and the answer below, its masks drawn; a marked region is outlined."""
     model, processor = loaded
-    (frame, *_), talk = scene(kind, number)
+    (frame, *_), talk = scene(kind, number, members)
     text = talk.turns[-1][0]
     inputs = processor(images=frame, text=None if task == "gcg" else text, task=task, masks=talk.regions)
     result = processor.post_process(model.generate(**inputs, max_new_tokens=64), inputs)[0]
@@ -85,7 +86,7 @@ def main(arguments: list[str] | None = None) -> None:
         "answers": [("qa_color", "chat"), ("qa_count", "chat"), ("qa_exist", "chat"), ("caption_plain", "caption")],
         "captions": [("caption", "gcg", number) for number in range(3)],
         "regions": [("region", "region", number) for number in range(3)],
-        "sets": [("set", "auto"), ("set", "auto", 1), ("example", "auto"), ("example", "auto", 1)],
+        "sets": [("set", "auto"), *(("set", "auto", number, 2) for number in range(3)), ("example", "auto", 0, 2)],
     }
     figures = {name: row([asked(loaded, *one) for one in panels]) for name, panels in rows.items()}
     figures |= {"video": watched(loaded, "motion"), "away": watched(loaded, "late")}

@@ -15,8 +15,15 @@ import numpy as np
 import torch
 
 from desa2va.configuration.integers import is_integer
-from desa2va.processing.batch import WORDED_TASKS
-from desa2va.processing.inputs import FrameSource, MemorySource, load_image, open_visual, shown
+from desa2va.processing.inputs import (
+    WORDED_TASKS,
+    FrameSource,
+    MemorySource,
+    load_image,
+    open_visual,
+    refuse_without_video,
+    shown,
+)
 from desa2va.processing.results import ObjectResult, SegmentationResult
 
 from .language import ReadTokens
@@ -59,7 +66,8 @@ class DeSa2VAConversation:
         source: the opened visual.
 
     Raises:
-        ValueError: not exactly one visual, one that can not be used, or a model in training mode.
+        ValueError: not exactly one visual, one that can not be used, key frames of a picture, or a model in training
+            mode.
     """
 
     def __init__(
@@ -77,6 +85,7 @@ class DeSa2VAConversation:
             raise ValueError("a conversation needs eval mode: call .eval() on the model first")
         self._model, self._processor = model, processor
         self._kind = "video" if image is None else "image"
+        refuse_without_video([self._kind], key_frames=key_frames, num_key_frames=num_key_frames)
         self.source: FrameSource = open_visual(video) if image is None else MemorySource([load_image(image)], "image")
         self._visual = {
             f"{self._kind}s": [self.source if image is None else self.source.read([0])[0]],

@@ -331,7 +331,7 @@ class DeSa2VAModel(PredictForwardMixin, StreamingMixin, CudaGraphsMixin, DeSa2VA
     ) -> MaskPass:
         segmenter = self.segmenter
         if dense_masks is not None:
-            dense_masks = segmenter.embed_masks(dense_masks, len(dense_masks))
+            dense_masks = segmenter.embed_masks(dense_masks, frame_index.shape[0])  # `len`: a constant in a graph
         decoded: dict[str, MaskPrediction | None] = {"text": None}
         for name, decoder in (("text", segmenter.text_decoder), ("visual", segmenter.visual_decoder)):
             if prompts[name] is not None:

@@ -8,6 +8,7 @@ every exported folder, where `custom_pipelines` of `config.json` names it. (Engi
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, fields
 from itertools import groupby
@@ -17,14 +18,14 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import Pipeline
 from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
 
-from desa2va.processing.batch import WORDED_TASKS
 from desa2va.processing.files import MaskOptions
-from desa2va.processing.inputs import open_visual, shown, visual_kind
+from desa2va.processing.inputs import WORDED_TASKS, open_visual, refuse_without_video, shown, visual_kind
 
 TASK = "referring-segmentation"
 MAX_NEW_TOKENS = 128
 _MARKS = ("points", "boxes", "masks")
-_PROCESSOR_OPTIONS = ("task", "key_frames", "num_key_frames", "chat_template", *_MARKS)
+_OF_VIDEOS = ("key_frames", "num_key_frames")
+_PROCESSOR_OPTIONS = ("task", *_OF_VIDEOS, "chat_template", *_MARKS)
 _MASK_OPTIONS = tuple(item.name for item in fields(MaskOptions))
 _KINDS = ("image", "video")  # and the keys under which a row holds one
 
@@ -52,7 +53,8 @@ class ReferringSegmentationPipeline(Pipeline):
     `SegmentationResult`, or a list where `text` is a list of requests. A list of inputs gives a list; a generator, a
     data set or a column gives an iterator, which reads as it goes.
 
-    Options, given here or at construction: `task` ("segment"), `key_frames`, `num_key_frames` as of the processor,
+    Options, given here or at construction: `task` ("segment"), `key_frames`, `num_key_frames` as of the processor, for
+    the videos among the inputs (where there is none one picture is refused, and many are warned about),
     whose `points`, `boxes` and `masks` mark objects in every input (columns of these names are never taken: they may
     be the truth). Where these or the task say what is wanted `text` may be left out. Further those of `MaskOptions`;
     `batch_size`, `num_workers`; anything else (`max_new_tokens`, `return_branches`, ...) goes to `generate`.
@@ -156,7 +158,8 @@ class ReferringSegmentationPipeline(Pipeline):
 
         def answer(kind: str, visuals: list[Any], text: list[str] | None) -> list[Any]:
             opened = visuals if kind == "image" else [open_visual(visual) for visual in visuals]
-            inputs = self.processor(**{f"{kind}s": opened}, text=text, **processing)
+            chosen = {name: value for name, value in processing.items() if kind == "video" or name not in _OF_VIDEOS}
+            inputs = self.processor(**{f"{kind}s": opened}, text=text, **chosen)
             return self.processor.post_process(self.model.generate(**inputs, **generation), inputs, **(masks or {}))
 
         def together(place: tuple[int, Asked]) -> tuple[str, bool, int | None]:
@@ -190,18 +193,31 @@ class ReferringSegmentationPipeline(Pipeline):
     ) -> Iterator[Any]:
         """The results, one after the other; inputs are read a batch at a time.
 
-        transformers' own pads tensors of single inputs to a batch, which the processor does better.
+        transformers' own pads tensors of single inputs to a batch, which the processor does better. At the end it
+        warns where options chose frames of videos and none came.
         """
         if isinstance(inputs, Sized):
             rows = PipelineDataset(inputs, self.preprocess, preprocess_params)
         else:  # of what can only be walked through, each worker would read everything
             rows, num_workers = PipelineIterator(inputs, self.preprocess, preprocess_params), 0
+        kinds: set[str] = set()
         for asked in DataLoader(rows, batch_size, num_workers=num_workers, collate_fn=list):
+            kinds |= {entry.kind for entry in asked}
             yield from self.postprocess(self.forward({"asked": asked}, **forward_params), **postprocess_params)
+        given = [f"{name}=" for name, value in _of_videos(forward_params).items() if value is not None]
+        if given and "video" not in kinds:
+            warnings.warn(f"{' and '.join(given)} changed nothing: no video came; leave them out", stacklevel=2)
 
     def run_single(self, inputs: Any, *params: dict[str, Any]) -> Any:
         """The result of one input."""
-        return next(self.get_iterator([inputs], 0, 1, *params))
+        asked = self.preprocess(inputs, **params[0])
+        refuse_without_video([asked.kind], **_of_videos(params[1]))
+        return next(self.get_iterator([asked], 0, 1, *params))
+
+
+def _of_videos(forward_params: dict[str, Any]) -> dict[str, Any]:
+    """The options about frames of videos."""
+    return {name: forward_params.get("processing", {}).get(name) for name in _OF_VIDEOS}
 
 
 class _Rows(Dataset):

@@ -20,7 +20,6 @@ from desa2va.flat_export import FlatExportMixin
 from .batch import (
     FRAME_LABELS,
     PLACEHOLDERS,
-    WORD_TASKS,
     BatchAssembler,
     BatchPlan,
     CallOptions,
@@ -37,15 +36,15 @@ from .batch import (
     plan_inference,
     plan_requests,
     prompts_of_visuals,
-    prompts_suffice,
     read_options,
     refuse_rendered,
     region_cells,
     rendered_dialogues,
     sa2va_sequence,
+    texts_of,
 )
 from .files import MaskOptions
-from .inputs import Dialogue, parse_messages, sam_prompts
+from .inputs import Dialogue, parse_messages, prompts_suffice, refuse_without_video, sam_prompts
 from .results import AnswerParser, SegmentationResult, build_results
 
 SEG = "[SEG]"
@@ -264,17 +263,17 @@ class DeSa2VAProcessor(ChatTemplateMixin, TrainingBatchMixin, FlatExportMixin, P
             points: `[(x, y), ...]` or `[(x, y, label), ...]` in source pixels (`parse_prompts`); with text or alone.
             boxes: `(x0, y0, x1, y1)` in source pixels.
             masks: bool `(H, W)` or `(O, H, W)` at source size.
-            key_frames: `"uniform"`, `"first"`, `"all"` or frame indices; the processor's own by default. (`"auto"` is
-                the model's choice: `model.stream`.)
-            num_key_frames: how many; the processor's own by default.
+            key_frames: of the videos: `"uniform"`, `"first"`, `"all"` or frame indices, or a list with one of these
+                for each visual; the processor's own by default. (`"auto"` is the model's choice: `model.stream`.)
+            num_key_frames: of the videos: how many; the processor's own by default.
             chat_template: to be used in place of the processor's own.
             options: arguments that processors of transformers take (`return_tensors="pt"`, `padding=True`, ...), as
                 far as they mean what is done anyway; see `read_options`.
 
         Returns:
-            The tensors of `BatchAssembler.assemble` with left padding; `visuals`, `task`, `texts` (the last user
-            texts); and with prompts the tensors of `sam_prompts` and `prompt_visual` long `(O,)`. With prompts alone
-            there are no token entries, and `sequence_visual` counts one request per visual.
+            The tensors of `BatchAssembler.assemble` with left padding; `visuals`, `task`, `texts` and `requests` (see
+            `DeSa2VABatch`); and with prompts the tensors of `sam_prompts` and `prompt_visual` long `(O,)`. With
+            prompts alone there are no token entries, and `sequence_visual` counts one request per visual.
 
         Raises:
             ValueError: anything that can not be meant; the message names the input.
@@ -286,12 +285,15 @@ class DeSa2VAProcessor(ChatTemplateMixin, TrainingBatchMixin, FlatExportMixin, P
         embedded = [dialogue.visual for dialogue in dialogues or () if dialogue.visual is not None]
         strategy = self.key_frames if key_frames is None else key_frames
         count = self.num_key_frames if num_key_frames is None else num_key_frames
-        visuals = describe_visuals(open_visuals(images, videos, embedded), strategy, count, self.sam_image_processor)
+        opened = open_visuals(images, videos, embedded)
+        kinds = [kind for kind, _ in opened]
+        refuse_without_video(kinds, key_frames=key_frames, num_key_frames=num_key_frames)
+        visuals = describe_visuals(opened, strategy, count, self.sam_image_processor)
         if self.mllm_type != "internvl":
             check_aspect_ratio(visuals)
         prompts = prompts_of_visuals(points, boxes, masks, visuals)
         prompts_alone = any(prompts) and text is None and dialogues is None and prompts_suffice(task)
-        kinds, marked = [info.kind for info in visuals], [len(entries) for entries in prompts]
+        marked = [len(entries) for entries in prompts]
         requests = [] if prompts_alone else plan_requests(text, dialogues, kinds, task, self.gcg_instruction, marked)
         if any(marked) and not prompts_alone and self.prompt_rule == "sa2va":
             raise ValueError(_NO_OUTLINES)
@@ -304,9 +306,9 @@ class DeSa2VAProcessor(ChatTemplateMixin, TrainingBatchMixin, FlatExportMixin, P
             batch["sequence_visual"] = torch.arange(len(visuals))
         if any(prompts):
             batch.update(self._prompt_tensors(prompts, visuals))
-        texts = [None] * len(visuals) if prompts_alone else [request.text for request in requests]
         tasks = task if isinstance(task, str) else [request.task for request in requests] or "auto"
-        return DeSa2VABatch({**batch, **self._stops(), "visuals": visuals, "task": tasks, "texts": texts})
+        batch |= {"visuals": visuals, "task": tasks, **texts_of(requests, len(visuals))}
+        return DeSa2VABatch({**batch, **self._stops()})
 
     def sa2va_inputs(
         self, image: Any, video: Any, text: str | None, past_text: str = "", mask_prompts: Any = None
@@ -342,7 +344,8 @@ class DeSa2VAProcessor(ChatTemplateMixin, TrainingBatchMixin, FlatExportMixin, P
         # Sa2VA's Qwen-VL models also look for [SEG] in the prompt.
         seg = torch.isin(batch["input_ids"], torch.tensor(self.seg_token_ids)).any()
         more = {"prompt_objects": True} if self.mllm_type != "internvl" and images and bool(seg) else {}
-        return DeSa2VABatch({**batch, **self._stops(), **more, "visuals": visuals, "task": "auto", "texts": [text]})
+        more |= {"visuals": visuals, "task": "auto", "texts": [text], "requests": [text]}
+        return DeSa2VABatch({**batch, **self._stops(), **more})
 
     @staticmethod
     def _options(options: dict[str, Any]) -> CallOptions:
@@ -376,9 +379,8 @@ class DeSa2VAProcessor(ChatTemplateMixin, TrainingBatchMixin, FlatExportMixin, P
         for index, request in enumerate(requests):
             request.visual = index % len(groups)
         plan = plan_inference(visuals, requests, [[] for _ in visuals], self.max_tiles)
-        asked = [request.text for request in requests]
         batch = self.assembler.assemble(plan, training=False)
-        return DeSa2VABatch({**batch, **self._stops(), "visuals": visuals, "task": tasks, "texts": asked})
+        return DeSa2VABatch({**batch, **self._stops(), "visuals": visuals, "task": tasks, **texts_of(requests)})
 
     def checks(self, visuals: list[Any], checks: list[Check]) -> tuple[dict[str, torch.Tensor], list[int], list[int]]:
         """Questions back about outlined regions: see `ask_back`."""
@@ -420,7 +422,7 @@ class DeSa2VAProcessor(ChatTemplateMixin, TrainingBatchMixin, FlatExportMixin, P
             ValueError: outputs of other inputs, or with NaN.
         """
         chosen = MaskOptions(mask_threshold, object_score_threshold, keep_logits=keep_logits, **options)
-        return build_results(outputs, inputs, self.answer_parser, chosen, WORD_TASKS)
+        return build_results(outputs, inputs, self.answer_parser, chosen)
 
 
 def _said(text: Any, messages: list[Any] | None) -> tuple[Any, list[Dialogue] | None]:

@@ -84,9 +84,9 @@ class Journal:
         self.done = known | _items_in_journals(folder)
         self._file = open(self._path, "ab")  # noqa: SIM115  (closed by `close`)
 
-    def write(self, item: str, kind: str, requests: list[str], results: list[Any]) -> None:
+    def write(self, item: str, kind: str, results: list[Any]) -> None:
         """One item that is done: a row per request."""
-        rows = [_row(item, kind, request, result) for request, result in zip(requests, results, strict=True)]
+        rows = [_row(item, kind, result) for result in results]
         line = json.dumps({"item": item, "rows": rows}).encode() + b"\n"
         self._file.write(line)
         self._file.flush()
@@ -156,11 +156,11 @@ def _whole_lines(path: Path) -> list[bytes]:
         return []
 
 
-def _row(item: str, kind: str, request: str, result: Any) -> dict[str, Any]:
+def _row(item: str, kind: str, result: Any) -> dict[str, Any]:
     plain = result.to_dict()
     objects = [{name: entry[name] for name in _FIELDS} for entry in plain["objects"]]
     row = {name: plain[name] for name in SCHEMA.names if name in plain and name != "objects"}
-    return {**row, "item": item, "kind": kind, "request": request, "num_objects": result.count, "objects": objects}
+    return {**row, "item": item, "kind": kind, "num_objects": result.count, "objects": objects}
 
 
 __all__ = ["SCHEMA", "Journal", "all_rows"]

@@ -208,9 +208,9 @@ class _Share:
         if not self.settings.table_only:
             place = self.out / "items" / os.path.normpath(opened.item.name)
             with output_folder(place, replace=True) as folder:
-                write_results(results, opened.requests, folder)
+                write_results(results, folder)
         # The line comes last: an item that has one is done.
-        self.journal.write(opened.item.name, opened.kind, opened.requests, results)
+        self.journal.write(opened.item.name, opened.kind, results)
         self.bar.update()
 
     def _failed(self, opened: _Opened, error: BaseException) -> None:

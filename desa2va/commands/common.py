@@ -37,11 +37,6 @@ class AskSettings:
     marks: dict[str, Any] = field(default_factory=dict)
 
 
-def request_names(requests: list[str], settings: AskSettings, processor: Any) -> list[str]:
-    """Return what files and lines call the requests, also where none is given in words."""
-    return requests or [processor.gcg_instruction if settings.task == "gcg" else "what is marked"]
-
-
 def add_command(subparsers: Any, name: str, summary: str, examples: str, **options: Any) -> argparse.ArgumentParser:
     """Add a subcommand whose help ends with examples.
 
@@ -131,6 +126,5 @@ __all__ = [
     "input_kind",
     "keep_finished",
     "load_model",
-    "request_names",
     "say_folder",
 ]

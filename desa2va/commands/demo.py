@@ -48,14 +48,14 @@ def run(args: argparse.Namespace) -> int:
             print(f"{file} ({prompts[name]['source']})")
             if name == "scene":
                 results = segment_picture(model, processor, source, requests)
-                write_results(results, requests, folder / name)
-                print_results(results, requests)
+                write_results(results, folder / name)
+                print_results(results)
             else:
                 # The language model sees the clip's first frame alone; SAM-2's memory carries its masks on.
                 settings = VideoSettings(key_frames="first", num_key_frames=1)
                 video = open_video(source)
                 summaries = segment_video(model, processor, video, requests, folder / name, settings)
-                print_summaries(summaries, requests, len(video), video.height * video.width)
+                print_summaries(summaries, len(video), video.height * video.width)
         question = prompts["scene"]["question"]
         with DeSa2VAConversation(model, processor, image=str(ASSETS / "demo" / "scene.png")) as talk:
             reply = talk.ask(question, "chat", max_new_tokens=128).text

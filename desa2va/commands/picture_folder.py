@@ -46,7 +46,7 @@ def segment_picture(
     options = {} if settings.options is None else vars(settings.options)
     results = processor.post_process(outputs, inputs, **options)
     number_through(results)
-    return results if requests else [_named(result) for result in results]
+    return results
 
 
 def number_through(results: list[SegmentationResult]) -> None:
@@ -57,42 +57,33 @@ def number_through(results: list[SegmentationResult]) -> None:
         count += len(result.objects)
 
 
-def _named(result: SegmentationResult) -> SegmentationResult:
-    """A result whose objects, where nothing was said, are named by the number of the region that marks them."""
-    if result.text:
-        return result
-    named = [replace(entry, phrase=entry.phrase or f"region {entry.object_id + 1}") for entry in result.objects]
-    return replace(result, objects=named)
-
-
-def merge(results: list[SegmentationResult], requests: list[str]) -> SegmentationResult:
-    """Return one result with the objects of all requests, numbered through and named by phrase or request."""
+def merge(results: list[SegmentationResult]) -> SegmentationResult:
+    """Return one result with the objects of all requests, numbered through."""
     objects = []
-    for result, request in zip(results, requests, strict=True):
+    for result in results:
         for entry in result.objects:
             span = entry.span if len(results) == 1 else None
-            objects.append(replace(entry, object_id=len(objects), phrase=entry.phrase or request, span=span))
+            objects.append(replace(entry, object_id=len(objects), span=span))
     first = next((result for result in results if result.status == "ok"), results[0])
-    texts = {name: "\n".join(getattr(result, name) for result in results) for name in ("text", "raw_text")}
+    texts = {name: "\n".join(getattr(result, name) for result in results) for name in ("text", "raw_text", "request")}
     score = first.target_score if len(results) == 1 else None  # one number for several requests tells nothing
     return replace(first, objects=objects, target_score=score, **texts)
 
 
-def write_results(results: list[SegmentationResult], requests: list[str], folder: Path) -> None:
+def write_results(results: list[SegmentationResult], folder: Path) -> None:
     """Write overlay, masks, COCO, result and answers about a picture or video into an existing folder.
 
     Args:
         results: One per request.
-        requests: The user's texts.
         folder: Target.
     """
     from .video_folder import write_answers
 
-    merged = merge(results, requests)
+    merged = merge(results)
     merged.save_png(folder / "masks")
     merged.to_coco(folder / "coco.json")
     merged.to_json(folder / "result.json")
-    write_answers(folder / "answers.json", requests, results)
+    write_answers(folder / "answers.json", results)
     merged.save_overlay(folder / ("overlay.png" if merged.num_frames == 1 else "overlay.mp4"))
 
 

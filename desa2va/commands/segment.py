@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from desa2va.argument_types import LARGEST, add_model_arguments, integer, named, unknown_name
 
-from .common import add_command, input_kind, keep_finished, load_model, request_names
+from .common import add_command, input_kind, keep_finished, load_model
 from .marks import NAMES, add_mark_arguments, given_marks
 from .segment_many import add_many_arguments, is_many, run_many
 
@@ -205,9 +205,8 @@ def run_video(args: argparse.Namespace, out: Path) -> None:
         video = open_video(args.input, args.max_frames)
         check_video_size(video.height, video.width, video.fps or DEFAULT_FPS)
         model, processor = load_model(args)
-        names = request_names(args.what, settings, processor)
         summaries = segment_video(model, processor, video, args.what, folder, settings)
-    print_summaries(summaries, names, len(video), video.height * video.width)
+    print_summaries(summaries, len(video), video.height * video.width)
 
 
 def run_picture(args: argparse.Namespace, out: Path) -> None:
@@ -219,7 +218,6 @@ def run_picture(args: argparse.Namespace, out: Path) -> None:
     settings = PictureSettings(**settings_of(args), explain=args.explain)
     with output_folder(out, args.replace, [args.input, args.model]) as folder:
         model, processor = load_model(args)
-        names = request_names(args.what, settings, processor)
         results = segment_picture(model, processor, args.input, args.what, settings)
         if args.explain:
             write_explanations(results, folder)
@@ -227,8 +225,8 @@ def run_picture(args: argparse.Namespace, out: Path) -> None:
             from desa2va.modeling_desa2va.answering import refine_result
 
             results = [refine_result(model, processor, result) for result in results]
-        write_results(results, names, folder)
-    print_results(results, names)
+        write_results(results, folder)
+    print_results(results)
 
 
 def open_video(source: str, max_frames: int | None = None) -> FirstFrames:
@@ -240,19 +238,19 @@ def open_video(source: str, max_frames: int | None = None) -> FirstFrames:
     return FirstFrames(open_visual(source, source), max_frames)
 
 
-def print_results(results: list[SegmentationResult], requests: list[str]) -> None:
+def print_results(results: list[SegmentationResult]) -> None:
     """Print for each request about a picture the answer, and for each object its size and scores."""
-    for result, request in zip(results, requests, strict=True):
-        _print_answer(request, result)
+    for result in results:
+        _print_answer(result)
         for entry in result.objects:
             scores = (entry.iou_scores[0], entry.object_scores[0], entry.agreement)
             _print_object(entry.object_id, entry.areas[0], result.height * result.width, entry.boxes[0], scores)
 
 
-def print_summaries(summaries: list[RequestSummary], requests: list[str], num_frames: int, pixels: int) -> None:
+def print_summaries(summaries: list[RequestSummary], num_frames: int, pixels: int) -> None:
     """Print for each request about a video the answer, and each object on the frame where it is largest."""
-    for summary, request in zip(summaries, requests, strict=True):
-        _print_answer(request, summary)
+    for summary in summaries:
+        _print_answer(summary)
         for entry in summary.objects:
             best = entry.largest
             where = f"{entry.num_frames} of {num_frames} frames, at most "
@@ -260,9 +258,9 @@ def print_summaries(summaries: list[RequestSummary], requests: list[str], num_fr
             _print_object(entry.object_id, best.area, pixels, best.box, scores, where)
 
 
-def _print_answer(request: str, answer: SegmentationResult | RequestSummary) -> None:
+def _print_answer(answer: SegmentationResult | RequestSummary) -> None:
     said = f" {answer.text} " if answer.text else ""
-    print(f"{request!r}:{said} [{answer.status}]" + (f" {answer.reason}" if answer.reason else ""))
+    print(f"{answer.request!r}:{said} [{answer.status}]" + (f" {answer.reason}" if answer.reason else ""))
 
 
 def _print_object(

@@ -72,6 +72,9 @@ def run_many(args: argparse.Namespace) -> int:
         f"{out}: {report['done']} of {report['items']} done, {report['failed']} failed, {report['left']} left; "
         f"{report['objects']} objects"
     )
+    if settings.video and "video" not in report["kinds"]:
+        given = " and ".join(f"--{name.replace('_', '-')}" for name in settings.video)
+        print(f"{given} changed nothing: no video is among them")
     for item, why in list(report["errors"].items())[:10]:
         print(f"  {item}: {why}")
     return 1 if report["errors"] else 0

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from .common import AskSettings, request_names
+from .common import AskSettings
 
 if TYPE_CHECKING:
     from desa2va.processing.inputs import FrameSource
@@ -57,12 +57,11 @@ def segment_video(
     from desa2va.processing.results import FrameRecords, GrowingOverlay, summarise, write_coco
 
     (folder / "masks").mkdir()
-    names = request_names(requests, settings, processor)
     follow = _follow if requests or settings.task == "gcg" else _follow_marks
     with FrameRecords(folder / "frames.jsonl") as records, GrowingOverlay(folder / "overlay.mp4", video) as overlay:
         answers = follow(model, processor, video, requests, _Frames(records, overlay), settings)
         summaries = summarise(records, answers)
-        write_answers(folder / "answers.json", names, summaries)
+        write_answers(folder / "answers.json", summaries)
         write_coco(records, folder / "coco.json")
         spans = answers[0].spans if len(answers) == 1 else ()
         _write_result(records, folder / "result.json", summaries, video, spans)
@@ -95,13 +94,11 @@ def _follow(
         verify=settings.verify,
         **settings.marks,
     )
-    names = request_names(requests, settings, processor)
     with stream, _frame_bar(video) as bar:
         for result in stream:
             if settings.refine_small:
                 result = refine_small_objects(model, processor, result)
-            named = [replace(entry, phrase=entry.phrase or names[entry.request]) for entry in result.objects]
-            written.add(replace(result, objects=named))
+            written.add(result)
             bar.update()
     return stream.answers
 
@@ -111,16 +108,17 @@ def _follow_marks(
 ) -> list[Any]:
     """`_follow` for marked objects without words, which SAM-2 follows from the frame on which they are marked."""
     from desa2va.modeling_desa2va.session import DeSa2VASession
+    from desa2va.processing.inputs import MARKED_REQUEST, region_phrase
     from desa2va.processing.results import ParsedAnswer
 
     with DeSa2VASession(model, processor, video, settings.options) as session, _frame_bar(video) as bar:
         marked = session.add(**settings.marks, frame=(settings.key_frames or [0])[0])
-        names = {number: f"region {place}" for place, number in enumerate(marked, 1)}
+        names = {number: region_phrase(place) for place, number in enumerate(marked, 1)}
         for result in session.propagate():
             named = [replace(entry, phrase=names[entry.object_id]) for entry in result.objects]
             written.add(replace(result, objects=named))
             bar.update()
-    return [ParsedAnswer()]
+    return [ParsedAnswer(request=MARKED_REQUEST)]
 
 
 def _frame_bar(video: FrameSource) -> tqdm:
@@ -157,22 +155,23 @@ def finished_frames(folder: Path) -> int:
     return lines.count(b"\n")
 
 
-def write_answers(path: Path, requests: list[str], summaries: list[Any]) -> None:
+def write_answers(path: Path, summaries: list[Any]) -> None:
     """Write for each request its answer, status, reason, whether it was forced, its target score where the model is
     calibrated, and its objects, counted through.
 
     Args:
         path: The file.
-        requests: The user's texts.
-        summaries: For each request anything with `text`, `status`, `reason`, `forced`, `target_score` and `objects`.
+        summaries: For each request anything with `request`, `text`, `status`, `reason`, `forced`, `target_score` and
+            `objects`.
     """
     answers, first = [], 0
-    for summary, request in zip(summaries, requests, strict=True):
+    for summary in summaries:
         numbers = list(range(first, first + len(summary.objects)))
         first += len(numbers)
-        answer = {"request": request, "answer": summary.text, "status": summary.status, "reason": summary.reason}
+        answer = {"request": summary.request, "answer": summary.text}
+        answer |= {name: getattr(summary, name) for name in ("status", "reason", "forced")}
         score = {} if summary.target_score is None else {"target_score": summary.target_score}
-        answers.append({**answer, "forced": summary.forced, **score, "objects": numbers})
+        answers.append({**answer, **score, "objects": numbers})
     path.write_text(json.dumps(answers, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -190,6 +189,7 @@ def _write_result(
     head = {
         "text": "\n".join(summary.text for summary in summaries),
         "raw_text": "\n".join(summary.raw_text for summary in summaries),
+        "request": "\n".join(summary.request for summary in summaries),
         "status": shown.status,
         "reason": shown.reason,
         "height": video.height,

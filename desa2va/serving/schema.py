@@ -130,6 +130,7 @@ class ObjectOut(BaseModel):
 class ResultOut(BaseModel):
     """The answer to one text; see `SegmentationResult`."""
 
+    request: str
     text: str
     raw_text: str
     status: str

@@ -33,7 +33,7 @@ class Click:
 
 @dataclass
 class Found:
-    """An object. `name`: its phrase, or the request. `masks`: bool [B, H, W]."""
+    """An object. `name`: its phrase. `masks`: bool [B, H, W]."""
 
     name: str
     masks: np.ndarray
@@ -78,12 +78,12 @@ def segment_pictures(
     for place, picture in enumerate(pictures_of(images)):
         inputs = processor(images=picture, text=requests, task="segment")
         results = processor.post_process(model.generate(**inputs, max_new_tokens=128), inputs)
-        for request, result in zip(requests, results, strict=True):
-            told.append(f"{place}: {request}: {result.text} [{result.status}] {result.reason}".strip())
+        for result in results:
+            told.append(f"{place}: {result.request}: {result.text} [{result.status}] {result.reason}".strip())
             for entry in result.objects:
                 masks = np.zeros(images.shape[:3], bool)
                 masks[place] = entry.mask()
-                found.append(Found(entry.phrase or request, masks))
+                found.append(Found(entry.phrase, masks))
         step()
     return found, "\n".join(told)
 

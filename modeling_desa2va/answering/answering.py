@@ -40,14 +40,15 @@ from desa2va.modeling_desa2va.tracking import (
     tracked_frame,
     walk_objects,
 )
-from desa2va.processing.batch import check_tasks
 from desa2va.processing.files import MaskOptions
+from desa2va.processing.inputs import check_tasks
 
 from .click_answers import PROMPT_INPUTS, follow_clicks
 from .target_scores import judge_targets
 from .verification import verify_masks
 
 # Of the answer on the key frames, what the output holds as it is.
+_TOLD = ("texts", "requests")  # of a batch: for people, not for a model
 _KEPT = ("sequences", "object_sequence", "seg_probability", "seg_forced", "scores", "logits")
 _KEPT += ("text_logits", "visual_logits", "fused_logits", "gates", "target_evidence", "target_score", "agreement")
 
@@ -98,7 +99,7 @@ class AnsweringMixin(LanguageAnswerMixin):
                 raise ValueError("verify=True asks whether a mask shows what was said; with clicks alone nothing was")
             clicks = {name: inputs.pop(name) for name in PROMPT_INPUTS if name in inputs}
             # Nothing is said, but a misspelt argument is none here either.
-            inputs = {name: value for name, value in inputs.items() if name not in ("texts", *VISION_INPUTS)}
+            inputs = {name: value for name, value in inputs.items() if name not in (*_TOLD, *VISION_INPUTS)}
             generation_settings(self.mllm, 0, inputs)
             output = follow_clicks(self.segmenter, clicks, sam_pixel_values, shown)
             output.mask_options = self.mask_options(strategy="consistent")
@@ -177,7 +178,7 @@ class AnsweringMixin(LanguageAnswerMixin):
                 raise ValueError("verify=True asks about the source picture; give the whole batch: generate(**inputs)")
             processor = self.find_processor() if processor is None else processor
             processor.checks(visuals, [])
-        inputs = {name: value for name, value in inputs.items() if name not in ("texts", *PROMPT_INPUTS)}
+        inputs = {name: value for name, value in inputs.items() if name not in (*_TOLD, *PROMPT_INPUTS)}
         visual_of = -torch.ones(len(input_ids)) if sam_pixel_values is None else sequence_visual
         spoken = self._answer(input_ids, attention_mask, visual_of >= 0, task, inputs)
         if not len(spoken.object_sequence):

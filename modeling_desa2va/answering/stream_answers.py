@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from desa2va.modeling_desa2va.outputs import KeyFrameAnswer
-from desa2va.processing.batch import WORD_TASKS
-from desa2va.processing.results import FORCED, FrameResult, ObjectLabel, highest, words_alone
+from desa2va.processing.inputs import WORD_TASKS
+from desa2va.processing.results import FORCED, FrameResult, ObjectLabel, ParsedAnswer, highest, words_alone
 
 _REASONS = {
     "waiting": "the request is asked on the next frame",
@@ -24,7 +24,7 @@ _REASONS = {
 
 
 @dataclass
-class StreamAnswer:
+class StreamAnswer(ParsedAnswer):
     """What was said to one sentence, and what became of it so far.
 
     Attributes:
@@ -42,12 +42,7 @@ class StreamAnswer:
         reason: why the status is not `"ok"`, and that the objects were forced; empty otherwise.
     """
 
-    number: int
-    request: str
-    task: str = "auto"
-    text: str = ""
-    raw_text: str = ""
-    spans: list[tuple[int, int] | None] = field(default_factory=list)
+    number: int = 0
     objects: list[int] = field(default_factory=list)
     seen: set[str] = field(default_factory=set, repr=False)
     forced: bool = False
@@ -99,11 +94,8 @@ def read_answers(
     Both are numbered from `first_number` and `first_object`.
     """
     parser = processor.answer_parser
-    parsed = [parser.parse(row) for row in answer.sequences.tolist()]
-    answers = [
-        StreamAnswer(number, *request, said.text, said.raw_text, said.spans)
-        for number, (request, said) in enumerate(zip(requests, parsed, strict=True), first_number)
-    ]
+    parsed = [parser.parse(row, *asked) for row, asked in zip(answer.sequences.tolist(), requests, strict=True)]
+    answers = [StreamAnswer(**vars(said), number=number) for number, said in enumerate(parsed, first_number)]
     if answer.target_score is not None:
         for said, score in zip(answers, answer.target_score.tolist(), strict=True):
             said.target_score = score
@@ -113,7 +105,7 @@ def read_answers(
     columns = *columns, [highest(values) for values in agreement]
     for number, (sequence, probability, forced, agreed) in enumerate(zip(*columns, strict=True), first_object):
         said = answers[sequence]
-        phrase = parsed[sequence].phrase(len(said.objects))
+        phrase = said.phrase(len(said.objects))
         labels.append(ObjectLabel(number, phrase, said.number, probability, forced, said.target_score, agreed))
         said.objects.append(number)
         said.forced |= forced

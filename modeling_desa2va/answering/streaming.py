@@ -91,7 +91,7 @@ class VideoStream:
         """
         job = self._job
         job.check_joining(text, task, {"max_new_tokens": max_new_tokens, **generation})
-        answer = StreamAnswer(len(self.answers), text, task, since=None)
+        answer = StreamAnswer(request=text, task=task, number=len(self.answers), since=None)
         self.answers.append(answer)
         job.requests.waiting.append((answer, task, {"max_new_tokens": max_new_tokens, **generation}))
         return answer
@@ -279,9 +279,8 @@ class StreamingMixin(AnsweringMixin):
             )
         answer = self.answer_key_frames(**batch, known=known, verify=verify, processor=processor, **generation)
         info = batch["visuals"][0]
-        asked = batch["texts"] if text is None else [text] if isinstance(text, str) else list(text)
-        tasks = [batch["task"]] * len(asked) if isinstance(batch["task"], str) else batch["task"]
-        answers, labels = read_answers(answer, list(zip(asked, tasks, strict=True)), processor)
+        tasks = [batch["task"]] * len(batch["texts"]) if isinstance(batch["task"], str) else batch["task"]
+        answers, labels = read_answers(answer, list(zip(batch["requests"], tasks, strict=True)), processor)
         live = not getattr(source, "ended", True)
         num_frames = None if live else info.num_frames
         # A camera's frame can not be read once more for a request that joins.

@@ -14,7 +14,7 @@ import torch
 from desa2va.modeling_desa2va.devices import execution_device
 from desa2va.modeling_desa2va.language import VISION_INPUTS, shared_images
 from desa2va.modeling_desa2va.outputs import KeyFrameAnswer
-from desa2va.processing.batch import Check, asked_phrase
+from desa2va.processing.batch import Check
 from desa2va.processing.files import resize_logits
 
 CHECK_BATCH = 32  # questions read at once, each with a picture of its own
@@ -53,7 +53,8 @@ def _checks(
     model: Any, processor: Any, answer: KeyFrameAnswer, visuals: list[Any], texts: list[str]
 ) -> tuple[list[tuple[int, int]], list[Check]]:
     """`(object, key frame's place)` and question of every mask that has a pixel and is judged present."""
-    parsed = [processor.answer_parser.parse(row) for row in answer.sequences.tolist()]
+    said = zip(answer.sequences.tolist(), texts, strict=True)
+    parsed = [processor.answer_parser.parse(*row) for row in said]
     owners = answer.object_sequence.tolist()
     options = model.mask_options()
     places, checks = [], []
@@ -61,7 +62,7 @@ def _checks(
         size = (visuals[visual].height, visuals[visual].width)
         for row, number in enumerate(found.objects):
             rank = owners[:number].count(owners[number])
-            phrase = parsed[owners[number]].phrase(rank) or asked_phrase(texts[owners[number]])
+            phrase = parsed[owners[number]].phrase(rank)
             for column, frame in enumerate(found.key_frames):
                 logits = found.masks.logits[row, column][None].float().cpu()
                 mask = (resize_logits(logits, size, options.two_step_resize)[0] > options.mask_threshold).numpy()

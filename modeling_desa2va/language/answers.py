@@ -14,7 +14,7 @@ from torch import nn
 
 from desa2va.modeling_desa2va.devices import execution_device
 from desa2va.modeling_desa2va.objects import find_objects
-from desa2va.processing.batch import check_tasks
+from desa2va.processing.inputs import check_tasks
 
 from .drafted import answer_drafted, takes_drafts
 from .generation import SegmentationTokenControl, StopAfterStates, StreamerUntilEnd, record_last_states

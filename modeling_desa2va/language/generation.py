@@ -17,7 +17,7 @@ from torch import nn
 from transformers import LogitsProcessor, StoppingCriteria
 from transformers.generation import BaseStreamer
 
-from desa2va.processing.batch import WORD_TASKS
+from desa2va.processing.inputs import WORD_TASKS
 
 from .hooks import hook_once
 

@@ -73,7 +73,7 @@ class DeSa2VASession:
             points: `(k, 2)` or `(k, 3)` with labels (1 on the object, 0 beside it) for one object, or a list of these.
             boxes: `(4,)` or `(O, 4)`, x0, y0, x1, y1; may accompany points. masks: `(H, W)` or `(O, H, W)`.
             frame: where points, boxes and masks are.
-            name: what results call the objects; with words, when omitted, the phrase of the answer, else the sentence.
+            name: what results call the objects; with words, when omitted, their phrase (`ObjectResult`).
             key_frames: with words: the frames the language model sees, as the processor takes them, or `"auto"`.
 
         Returns:
@@ -93,9 +93,7 @@ class DeSa2VASession:
             if found:
                 with core.edit():
                     self.last_answer.object_ids = [
-                        core.start(
-                            name or one.phrase or text, one.seg_probability, one.prompts, one.forced, one.denied
-                        )
+                        core.start(name or one.phrase, one.seg_probability, one.prompts, one.forced, one.denied)
                         for one in found
                     ]
             return list(self.last_answer.object_ids)

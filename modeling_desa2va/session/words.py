@@ -50,7 +50,7 @@ class FoundObject:
     """An object that a sentence found.
 
     Attributes:
-        phrase: what the answer calls it, where marked. seg_probability: of its `[SEG]`. forced: see
+        phrase: what it is called, see `ObjectResult`. seg_probability: of its `[SEG]`. forced: see
             `ObjectResult`.
         prompts: key frame -> the mask that conditions the tracker, and the language pass' own logits and scores (one
             pair), which are reported there. denied: key frame -> object score where that pass saw it absent.
@@ -83,7 +83,7 @@ def ask_for_objects(
         key_frames, known = choice.key_frames, choice.known
     batch = processor(videos=video, text=text, task="segment", key_frames=key_frames)
     answer = model.answer_key_frames(**batch, known=known, max_new_tokens=MAX_NEW_TOKENS)
-    parsed = processor.answer_parser.parse(answer.sequences[0].tolist())
+    parsed = processor.answer_parser.parse(answer.sequences[0].tolist(), text)
     seen = answer.visuals[0]
     features = _encodings(seen)
     reply = SessionAnswer(parsed.text, parsed.raw_text, "ok", forced=bool(answer.seg_forced.any()))
@@ -103,7 +103,7 @@ def ask_for_objects(
             found.append(FoundObject(phrase, probability, forced, prompts, _denied(seen, row, thresholds[1])))
         else:
             best = float(seen.masks.object_score[row].max())
-            missing.append((phrase or f"object {row}", best, best > thresholds[1]))
+            missing.append((phrase, best, best > thresholds[1]))
     if not seen.objects:
         reply.status, reply.reason = "no_seg_token", "the answer holds no [SEG]; the model marked no object"
     elif missing:

@@ -10,11 +10,10 @@ from .inference_plan import check_aspect_ratio, describe_visuals, plan_inference
 from .rendered_chat import refuse_rendered, rendered_dialogues
 from .sa2va_pixels import PIXEL_RULE
 from .sa2va_prompts import region_cells, sa2va_sequence
-from .tasks import TASKS, WORD_TASKS, WORDED_TASKS, apply_task, check_tasks, prompts_suffice
 from .training_batch import TrainingBatchMixin
 from .training_plan import plan_training
-from .user_request import DeSa2VABatch, VisualInfo, open_visuals, plan_requests
-from .verification import VERIFY_REQUEST, Check, answer_ids, ask_back, asked_phrase
+from .user_request import DeSa2VABatch, VisualInfo, open_visuals, plan_requests, texts_of
+from .verification import VERIFY_REQUEST, Check, answer_ids, ask_back
 
 __all__ = [
     "BatchAssembler",
@@ -27,18 +26,12 @@ __all__ = [
     "FRAME_LABELS",
     "PIXEL_RULE",
     "PLACEHOLDERS",
-    "TASKS",
     "TrainingBatchMixin",
     "VERIFY_REQUEST",
     "VisualInfo",
-    "WORDED_TASKS",
-    "WORD_TASKS",
     "answer_ids",
-    "apply_task",
     "ask_back",
-    "asked_phrase",
     "check_aspect_ratio",
-    "check_tasks",
     "default_labels",
     "describe_visuals",
     "open_visuals",
@@ -46,11 +39,11 @@ __all__ = [
     "plan_requests",
     "plan_training",
     "prompts_of_visuals",
-    "prompts_suffice",
     "read_options",
     "refuse_rendered",
     "rendered_dialogues",
     "region_cells",
     "sa2va_sequence",
     "sam_pixels",
+    "texts_of",
 ]

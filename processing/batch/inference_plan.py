@@ -41,7 +41,7 @@ def describe_visuals(
     visuals = []
     for (kind, source), choice in zip(opened, choices, strict=True):
         indices = [0]
-        if kind == "video":
+        if kind == "video" or nested:  # what is said of one picture has to be true of it
             strategy, explicit = (choice, None) if isinstance(choice, str) else ("uniform", choice)
             indices = key_frame_indices(strategy, len(source), num_key_frames, explicit)
         visuals.append(

@@ -20,10 +20,16 @@ from transformers import BatchFeature
 
 from desa2va.processing.inputs import (
     IMAGE_EXTENSIONS,
+    MARKED_REQUEST,
+    VISUAL_TASKS,
+    WORDED_TASKS,
     Dialogue,
     FrameSource,
     MemorySource,
     VisualPart,
+    apply_task,
+    check_tasks,
+    default_request,
     frame_seconds,
     is_picture,
     open_visual,
@@ -34,14 +40,15 @@ from desa2va.processing.inputs import (
 )
 
 from .image_rows import sam_pixels
-from .tasks import VISUAL_TASKS, WORDED_TASKS, apply_task, check_tasks, default_request
 
 _NOUNS = {"image": "picture", "video": "video"}
 _NO_REGION = "task='region' is about what points=, boxes= or masks= mark, but none is given for its picture or video"
 
 
 class DeSa2VABatch(BatchFeature):
-    """A dictionary of tensors, plus `visuals` (list of `VisualInfo`), `task` and `texts` (the last user texts)."""
+    """A dictionary of tensors, plus `visuals` (list of `VisualInfo`), `task`, `texts` (the last texts of the user, as
+    the language model reads them) and `requests` (the same as they were given).
+    """
 
 
 @dataclass
@@ -119,6 +126,7 @@ class Request:
         name: how errors call it.
         ending: see `Dialogue`.
         task: what is asked, one of `TASKS`.
+        given: the last text of the user before the task wrapped it.
     """
 
     messages: list[tuple[str, str]]
@@ -126,6 +134,7 @@ class Request:
     name: str = ""
     ending: str = "answer"
     task: str = "auto"
+    given: str = ""
 
     @property
     def text(self) -> str:
@@ -256,10 +265,18 @@ def plan_requests(
                 raise ValueError(f"{name}: {marked[visual]} regions are marked; say in words which of them is meant")
             request.messages.append(("user", default_request(request.task, kinds[visual], gcg_instruction)))
         _check_conversation(request)
+        request.given = request.text
         if visual >= 0 and dialogue.ending == "answer" and not worded:
             request.messages[-1] = ("user", apply_task(request.text, request.task, gcg_instruction))
         requests.append(request)
     return requests
+
+
+def texts_of(requests: list[Request], num_visuals: int = 0) -> dict[str, list[str | None]]:
+    """The entries `texts` and `requests` of `DeSa2VABatch`; without requests marks alone ask about each visual."""
+    if not requests:
+        return {"texts": [None] * num_visuals, "requests": [MARKED_REQUEST] * num_visuals}
+    return {"texts": [request.text for request in requests], "requests": [request.given for request in requests]}
 
 
 def _check_visuals(tasks: list[str], kinds: list[str]) -> None:
@@ -283,7 +300,7 @@ def _worded_requests(tasks: list[str], kinds: list[str], gcg_instruction: str, m
                 raise ValueError(_NO_REGION)
             for number in range(1, count + 1):
                 words = default_request(task, kind, gcg_instruction, number)
-                requests.append(Request([("user", words)], visual, f"task {task!r}", task=task))
+                requests.append(Request([("user", words)], visual, f"task {task!r}", task=task, given=words))
     return requests
 
 
@@ -352,4 +369,5 @@ __all__ = [
     "VisualInfo",
     "open_visuals",
     "plan_requests",
+    "texts_of",
 ]

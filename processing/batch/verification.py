@@ -7,7 +7,6 @@ with a picture of its own in which one region is outlined and the answer that wo
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,12 +20,6 @@ from .user_request import VisualInfo
 
 VERIFY_REQUEST = "Is region 1 {}?"
 AGREE, DISAGREE = ("yes", "Yes"), ("no", "No")
-_REQUEST = re.compile(
-    r"^(?:please\s+|(?:can|could|would|will)\s+you\s+(?:please\s+)?)*"
-    r"(?:(?:segment|find|show\s+me|show|mark|mask|highlight|outline|locate|detect|track|select)\s+"
-    r"|where\s+(?:is|are)\s+)",
-    re.IGNORECASE,
-)
 
 
 @dataclass
@@ -42,12 +35,6 @@ class Check:
     frame: int
     mask: np.ndarray
     phrase: str
-
-
-def asked_phrase(text: str) -> str:
-    """What a request asks for, without the words of asking: `"Please segment the red car."` -> `"the red car"`."""
-    phrase = _REQUEST.sub("", text.strip()).strip().rstrip(".?!\uff1f\u3002").strip()
-    return phrase or text.strip()
 
 
 def ask_back(
@@ -101,4 +88,4 @@ def answer_ids(encoder: Any) -> tuple[list[int], list[int]]:
     return sorted(agree), sorted(disagree)
 
 
-__all__ = ["VERIFY_REQUEST", "Check", "answer_ids", "ask_back", "asked_phrase"]
+__all__ = ["VERIFY_REQUEST", "Check", "answer_ids", "ask_back"]

@@ -7,6 +7,7 @@ to the language model and are decoded with the language prompts; the tracker cov
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from desa2va.configuration.integers import as_integer, is_integer
 
@@ -55,6 +56,18 @@ def key_frame_indices(strategy: str, num_frames: int, count: int, explicit: Sequ
     return [(2 * index * (num_frames - 1) + count - 1) // (2 * (count - 1)) for index in range(count)]
 
 
+def refuse_without_video(kinds: Sequence[str], **given: Any) -> None:
+    """Raises `ValueError` for options about the frames of videos where there is none.
+
+    Args:
+        kinds: `"image"` or `"video"` of each visual. given: the options by name, `None` where they are left out.
+    """
+    named = [f"{name}=" for name, value in given.items() if value is not None]
+    if named and "video" not in kinds:
+        there = "only pictures are" if kinds else "no picture or video is"
+        raise ValueError(f"{' and '.join(named)} choose frames of a video, but {there} given; leave them out")
+
+
 def _checked(indices: list[int], num_frames: int) -> list[int]:
     """Sorted explicit indices."""
     if not indices:
@@ -69,4 +82,4 @@ def _checked(indices: list[int], num_frames: int) -> list[int]:
     return sorted(indices)
 
 
-__all__ = ["STRATEGIES", "key_frame_indices"]
+__all__ = ["STRATEGIES", "key_frame_indices", "refuse_without_video"]

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from desa2va.processing.inputs import asked_phrase
+
 # Between a phrase and a further [SEG] that belongs to it as well: "<p> two dogs </p> [SEG], [SEG] and [SEG]".
 _LIST_GLUE = re.compile(r"[\s,]*(and)?[\s,]*")
 _CLOSING_PUNCTUATION = tuple(".,;:!?)")
@@ -21,22 +23,29 @@ _SENTENCE_END = tuple(".!?")
 
 @dataclass
 class ParsedAnswer:
-    """An answer in readable form.
+    """An answer in readable form, and what it answers.
 
     Attributes:
         text: without control tokens.
         raw_text: with `[SEG]`, `<p>` and `</p>`, without the others.
         spans: for each object `(start, end)` of its phrase in `text`, or `None`.
+        request, task: what was asked, and how.
     """
 
     text: str = ""
     raw_text: str = ""
     spans: list[tuple[int, int] | None] = field(default_factory=list)
+    request: str = ""
+    task: str = "auto"
+
+    def span(self, index: int) -> tuple[int, int] | None:
+        """The place of an object's phrase in `text`, `None` where the answer marks none."""
+        return self.spans[index] if index < len(self.spans) else None
 
     def phrase(self, index: int) -> str | None:
-        """The phrase of an object, `None` where the answer marks none."""
-        span = self.spans[index] if index < len(self.spans) else None
-        return None if span is None else self.text[span[0] : span[1]]
+        """What an object is called: its phrase in the answer, else what was asked for; `None` without either."""
+        span = self.span(index)
+        return (asked_phrase(self.request, self.task) or None) if span is None else self.text[span[0] : span[1]]
 
 
 class AnswerParser:
@@ -57,9 +66,9 @@ class AnswerParser:
         self._close = vocabulary.get("</p>")
         self._controls = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
 
-    def parse(self, ids: Sequence[int]) -> ParsedAnswer:
-        """Parses the ids of one answer; everything from the end token on is ignored."""
-        answer = ParsedAnswer()
+    def parse(self, ids: Sequence[int], request: str = "", task: str = "auto") -> ParsedAnswer:
+        """Parses the ids of one answer to a request; everything from the end token on is ignored."""
+        answer = ParsedAnswer(request=request, task=task)
         start: int | None = None
         span: tuple[int, int] | None = None
         num_seg = 0

@@ -17,7 +17,7 @@ from desa2va.processing.inputs import FrameSource
 from .answer_text import ParsedAnswer
 from .frame_results import FrameObject, FrameResult
 from .results import ObjectResult, SegmentationResult
-from .statuses import answer_status, object_status, presence_logit
+from .statuses import object_status, presence_logit, told_of_answer
 
 
 def collect_frames(
@@ -29,7 +29,7 @@ def collect_frames(
 
     Args:
         frames: every frame of the video once, in any order.
-        answers: what was said to each request; anything with `text`, `raw_text` and `spans`.
+        answers: what was said to each request.
         video: the frames themselves, for name, frame rate and overlays.
 
     Returns:
@@ -46,9 +46,9 @@ def collect_frames(
         mine = [_object_of_frames(rows[key], video, options) for key in sorted(rows) if key[0] == request]
         for place, entry in enumerate(mine):
             entry.object_id = place if len(answers) > 1 else entry.object_id
-            entry.span = answer.spans[place] if place < len(answer.spans) else None
-        statuses = [(entry.object_id, entry.status, entry.reason) for entry in mine]
-        result = SegmentationResult(answer.text, answer.raw_text, mine, *answer_status(statuses))
+            entry.span = answer.span(place)
+        told = told_of_answer(answer.text, mine, answer.task)
+        result = SegmentationResult(answer.text, answer.raw_text, mine, *told, request=answer.request)
         result.height, result.width, result.num_frames = video.height, video.width, len(video)
         result.fps, result.name, result.source, result.options = video.fps, video.name, video, options
         result.target_score = getattr(answer, "target_score", None)

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TextIO
 
 import numpy as np
@@ -29,7 +30,7 @@ from desa2va.processing.inputs import FrameSource
 from .answer_text import ParsedAnswer
 from .frame_records import FrameRecords, ObjectSummary
 from .frame_results import FrameObject, FrameResult
-from .statuses import answer_status
+from .statuses import told_of_answer
 
 
 @dataclass
@@ -40,8 +41,9 @@ class RequestSummary:
         text: the answer without control tokens.
         raw_text: with them.
         status: `"ok"` if any object has a mask, else why not; as in `SegmentationResult`.
-        reason: why the status is not `"ok"`, and which objects were forced.
+        reason: as in `SegmentationResult`.
         objects: its objects over all frames.
+        request: what was asked, as it was given.
     """
 
     text: str
@@ -49,6 +51,7 @@ class RequestSummary:
     status: str
     reason: str
     objects: list[ObjectSummary]
+    request: str = ""
 
     @property
     def forced(self) -> bool:
@@ -66,13 +69,18 @@ def summarise(records: FrameRecords, answers: Sequence[ParsedAnswer]) -> list[Re
 
     Args:
         records: the frames.
-        answers: one per request; anything with `text` and `raw_text`.
+        answers: one per request.
     """
     summaries = []
     for request, answer in enumerate(answers):
         mine = [entry for _, entry in sorted(records.objects.items()) if entry.request == request]
-        statuses = [(entry.object_id, *entry.status(records.options)) for entry in mine]
-        summaries.append(RequestSummary(answer.text, answer.raw_text, *answer_status(statuses), mine))
+        objects = [
+            SimpleNamespace(object_id=entry.object_id, status=status, reason=reason, span=answer.span(place))
+            for place, entry in enumerate(mine)
+            for status, reason in [entry.status(records.options)]
+        ]
+        told = told_of_answer(answer.text, objects, answer.task)
+        summaries.append(RequestSummary(answer.text, answer.raw_text, *told, mine, answer.request))
     return summaries
 
 

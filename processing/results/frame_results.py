@@ -44,7 +44,7 @@ class ObjectLabel:
 
     Attributes:
         object_id: its number, the same on every frame.
-        phrase: what the answer calls it, where marked.
+        phrase: what it is called, see `ObjectResult`.
         request: number of the request (sentence) it answers.
         seg_probability: probability the language model gave to its `[SEG]`, in [0, 1]; 1 without language.
         forced: the model preferred another token; see `ObjectResult`.

@@ -19,19 +19,18 @@ from desa2va.processing.files import (
     mask_area,
     mask_iou,
 )
+from desa2va.processing.inputs import region_phrase
 
 from .answer_text import AnswerParser, ParsedAnswer
 from .explanation import BranchLogits
 from .result_checks import refuse_nan
 from .results import ObjectResult, SegmentationResult
-from .statuses import answer_status, highest, is_refused, object_status, told_of_objects, words_alone
+from .statuses import highest, is_refused, object_status, told_of_answer
 
 _NO_VISUAL = "the request is about no picture or video; nothing can be marked"
 
 
-def build_results(
-    outputs: Any, inputs: Any, parser: AnswerParser, options: MaskOptions, word_tasks: tuple[str, ...] = ()
-) -> list[SegmentationResult]:
+def build_results(outputs: Any, inputs: Any, parser: AnswerParser, options: MaskOptions) -> list[SegmentationResult]:
     """Results of a batch.
 
     Args:
@@ -41,7 +40,6 @@ def build_results(
         inputs: the `DeSa2VABatch` the outputs were generated from.
         parser: reads the answers.
         options: thresholds and what is done to the masks. Masks of single branches are thresholded only.
-        word_tasks: tasks whose answers mark nothing, which is then no fault of the model.
 
     Returns:
         One result per sequence.
@@ -51,15 +49,20 @@ def build_results(
     """
     options = options.completed(getattr(outputs, "mask_options", None))
     visual_of = torch.as_tensor(inputs["sequence_visual"]).tolist()
-    sequences = getattr(outputs, "sequences", None)
+    task, requests = inputs.get("task", "auto"), inputs.get("requests") or [""] * len(visual_of)
+    tasks = [task] * len(visual_of) if isinstance(task, str) else task
+    sequences, in_words = getattr(outputs, "sequences", None), "input_ids" in inputs
     answers = [ParsedAnswer() for _ in visual_of]
     if sequences is not None:
         if len(sequences) != len(visual_of):
             raise ValueError(f"outputs hold {len(sequences)} sequences, inputs {len(visual_of)}")
-        answers = [parser.parse([int(index) for index in row]) for row in sequences]
+        answers = [
+            parser.parse([int(index) for index in row], request, task)
+            for row, request, task in zip(sequences, requests, tasks, strict=True)
+        ]
     results = [
-        _empty_result(answer, inputs["visuals"][visual] if visual >= 0 else None)
-        for answer, visual in zip(answers, visual_of, strict=True)
+        _empty_result(answer, request, inputs["visuals"][visual] if visual >= 0 else None)
+        for answer, request, visual in zip(answers, requests, visual_of, strict=True)
     ]
     owners = torch.as_tensor(outputs.object_sequence).tolist()
     shown = [inputs["visuals"][visual_of[sequence]] for sequence in owners]
@@ -69,25 +72,19 @@ def build_results(
         entry = _object_result(outputs, index, shown[index], codes[index], options, scores[sequence])
         result, answer = results[sequence], answers[sequence]
         entry.object_id = len(result.objects)
-        entry.phrase = answer.phrase(entry.object_id)
-        entry.span = answer.spans[entry.object_id] if entry.phrase is not None else None
+        entry.phrase, entry.span = answer.phrase(entry.object_id), answer.span(entry.object_id)
+        if not in_words:
+            entry.phrase = region_phrase(entry.object_id + 1)
         result.objects.append(entry)
-    task = inputs.get("task", "auto")
-    tasks = [task] * len(results) if isinstance(task, str) else task
     for result, visual, task in zip(results, visual_of, tasks, strict=True):
         result.options = options
-        if visual < 0:
-            continue
-        if result.objects:
-            result.status, result.reason = told_of_objects(result.text, result.objects)
-        else:
-            result.status, result.reason = answer_status([], sequences is not None)
-            result.reason = words_alone(task) if task in word_tasks else result.reason
+        if visual >= 0:
+            result.status, result.reason = told_of_answer(result.text, result.objects, task, in_words)
     return results
 
 
-def _empty_result(answer: ParsedAnswer, info: Any) -> SegmentationResult:
-    result = SegmentationResult(answer.text, answer.raw_text, [], "no_visual", _NO_VISUAL)
+def _empty_result(answer: ParsedAnswer, request: str, info: Any) -> SegmentationResult:
+    result = SegmentationResult(answer.text, answer.raw_text, [], "no_visual", _NO_VISUAL, request=request)
     if info is not None:
         result.height, result.width, result.num_frames = info.height, info.width, info.num_frames
         result.fps, result.source, result.name = info.fps, info.source, info.source.name

@@ -34,7 +34,7 @@ from .exchange import class_names, mask_rings, write_yolo
 from .explanation import BranchLogits, Explanation, explain_objects
 from .frame_results import FrameObject, FrameResult
 from .result_checks import check_result
-from .statuses import frame_status, is_refused, presence_logit, told_of_objects
+from .statuses import frame_status, is_refused, presence_logit, told_of_answer
 
 _UNSAVED = ("logits", "two_step", "branches")  # fields of an object
 
@@ -48,8 +48,9 @@ class ObjectResult:
         status: `"ok"`: a pixel on some frame; `"no_target"`: none, and its object score says absent on every frame;
             `"empty_mask"`: none, though it is judged present somewhere.
         reason: why the status is not `"ok"`, and `FORCED` where `forced`; empty otherwise.
-        phrase: what the answer calls it, where marked.
-        span: `(start, end)` of the phrase in the text of the answer.
+        phrase: what it is called: by the answer, where that marks a phrase, else by what was asked for ("the red
+            circle"; "region 1" where it was marked without words); `None` where nothing was named.
+        span: `(start, end)` of the phrase in the text of the answer; `None` where the answer marks none.
         seg_probability: probability the language model gave to its `[SEG]`, in [0, 1].
         codes: for each frame the mask as COCO run-length code at source resolution.
         iou_scores: for each frame the predicted IoU of the mask, in [0, 1]; where the object is absent, of the mask
@@ -155,6 +156,7 @@ class SegmentationResult:
         options: complete; the thresholds and rules by which logits became masks.
         target_score: probability in [0, 1] that the request has a target, 0 where nothing was marked; below
             `options.target_threshold` the status is `"no_target"`. `None` of a model that was not calibrated.
+        request: what was asked, as it was given, or the words of the task; `""` in files of before it was kept.
     """
 
     text: str
@@ -170,6 +172,7 @@ class SegmentationResult:
     source: Any = field(default=None, repr=False)
     options: MaskOptions = field(default_factory=lambda: MaskOptions().completed())
     target_score: float | None = None
+    request: str = ""
 
     @property
     def count(self) -> int:
@@ -186,7 +189,7 @@ class SegmentationResult:
         for number, entry in enumerate(self.objects, first):
             entry.object_id = number
         if self.objects:
-            self.status, self.reason = told_of_objects(self.text, self.objects)
+            self.status, self.reason = told_of_answer(self.text, self.objects)
 
     def frame(self, t: int = 0) -> FrameResult:
         """Frame `t` by itself, as `model.stream` would have handed it over; without picture and logits.

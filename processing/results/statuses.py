@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from desa2va.processing.files import MaskOptions
+from desa2va.processing.inputs import WORD_TASKS
 
 from .counts import count_remarks
 
@@ -22,32 +23,25 @@ def words_alone(task: str) -> str:
     return f"task={task!r} is answered in words alone and marks nothing"
 
 
-def answer_status(objects: list[tuple[int, str, str]], in_words: bool = True) -> tuple[str, str]:
-    """Status and reason of an answer.
+def told_of_answer(text: str, objects: Sequence[Any], task: str = "auto", in_words: bool = True) -> tuple[str, str]:
+    """Status and reason of an answer about a picture or video, and what is to be told of the numbers in its text.
 
     Args:
-        objects: number, status and reason of each of its objects.
+        text: the answer without control tokens.
+        objects: its objects, numbered: `object_id`, `status`, `reason` and `span` of each.
+        task: how it was asked.
         in_words: false where prompts alone were given.
     """
     if not objects and not in_words:
         return "no_seg_token", "no point, box or mask marks an object here"
     if not objects:
-        return "no_seg_token", "the answer holds no [SEG]; the model marked no object"
-    statuses = [status for _, status, _ in objects]
+        silent = "the answer holds no [SEG]; the model marked no object"
+        return "no_seg_token", words_alone(task) if task in WORD_TASKS else silent
+    statuses = [entry.status for entry in objects]
     status = next((one for one in ("ok", "empty_mask") if one in statuses), "no_target")
-    told = [(number, reason) for number, of_object, reason in objects if status != "ok" or of_object == "ok"]
-    return status, "; ".join(f"object {number}: {reason}" for number, reason in told if reason)
-
-
-def told_of_objects(text: str, objects: Sequence[Any]) -> tuple[str, str]:
-    """Status and reason of an answer with objects, and what is to be told of the numbers in its text.
-
-    Args:
-        text: the answer without control tokens.
-        objects: its `ObjectResult`s, numbered.
-    """
-    status, reason = answer_status([(entry.object_id, entry.status, entry.reason) for entry in objects])
-    return status, "; ".join(part for part in (reason, *count_remarks(text, objects)) if part)
+    told = [entry for entry in objects if entry.reason and (status != "ok" or entry.status == "ok")]
+    reasons = [f"object {entry.object_id}: {entry.reason}" for entry in told]
+    return status, "; ".join([*reasons, *count_remarks(text, objects)])
 
 
 def is_refused(target_score: float | None, options: MaskOptions) -> bool:
@@ -116,12 +110,11 @@ def presence_logit(score: float) -> float:
 
 __all__ = [
     "FORCED",
-    "answer_status",
     "frame_status",
     "highest",
     "is_refused",
     "object_status",
     "presence_logit",
-    "told_of_objects",
+    "told_of_answer",
     "words_alone",
 ]

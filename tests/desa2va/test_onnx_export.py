@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from desa2va.onnx_export import check_parity, export_onnx
+from desa2va.onnx_export import _Decoder, _Encoder, check_parity, export_onnx
 from desa2va.processing.files import mask_iou
 
 REASON = "the extra `onnx` is not installed"
@@ -19,6 +19,23 @@ def graphs(make_model, processor, tmp_path_factory):
         pytest.importorskip(name, reason=REASON)
     model = make_model(num_reprompts=0)
     return model, export_onnx(model, processor, tmp_path_factory.mktemp("onnx") / "graphs")
+
+
+def test_a_decoder_that_is_prompted_again_is_traced_for_any_number_of_objects(make_model):
+    """A length that was read once was a constant of the graph, and one object could not be drawn; needs no onnx."""
+    model = make_model(num_reprompts=1)
+    side, width = model.segmenter.sam.image_size, model.segmenter.sam.config.prompt_encoder_config.hidden_size
+    objects = torch.export.Dim("objects")
+    with torch.no_grad():
+        levels = _Encoder(model)(torch.randn(1, 3, side, side))
+        shapes = (None, None, None, ({0: objects}, {0: objects}))
+        given = (*levels, torch.randn(2, width), torch.randn(2, width))
+        traced = torch.export.export(_Decoder(model).eval(), given, dynamic_shapes=shapes, strict=False).module()
+        model.segmenter._kept_codes = None  # what tracing left there has no values
+        for count in (1, 3):
+            prompts = torch.randn(2, count, width)
+            for seen, wanted in zip(traced(*levels, *prompts), _Decoder(model)(*levels, *prompts), strict=True):
+                torch.testing.assert_close(seen, wanted, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.slow

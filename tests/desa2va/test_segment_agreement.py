@@ -66,8 +66,6 @@ def test_every_way_gives_the_same_numbers(make_model, processor, folder, monkeyp
     assert stream.to_dict() == whole.to_dict()
     out = commanded(model, processor, path, monkeypatch)
     read = SegmentationResult.from_json(out / "result.json")
-    for entry in whole.objects:
-        entry.phrase = entry.phrase or REQUEST
     assert {**read.to_dict(), "name": ""} == {**whole.to_dict(), "name": ""}
     check_files(out, whole)
     check_session(model, processor, path, whole)
@@ -82,7 +80,9 @@ def check_files(out, whole):
     assert [{**entry, "id": 0} for entry in sorted(coco["annotations"], key=key)] == [
         {**entry, "id": 0} for entry in sorted(expected["annotations"], key=key)
     ]
+    assert [category["name"] for category in coco["categories"]] == [REQUEST]
     answer = json.loads((out / "answers.json").read_text())[0]
+    assert answer["request"] == whole.request == REQUEST
     assert (answer["status"], answer["reason"], answer["forced"]) == (whole.status, whole.reason, whole.forced)
     (entry,) = whole.objects
     frames = {result.frame: result for result in read_frame_results(out / "frames.jsonl")}
@@ -109,12 +109,8 @@ def check_session(model, processor, path, whole):
         result = session.results()
     (ours,), (theirs,) = result.objects, whole.objects
     assert (result.status, result.reason, result.options) == (whole.status, whole.reason, whole.options)
-    assert (ours.codes, ours.status, ours.reason, ours.forced) == (
-        theirs.codes,
-        theirs.status,
-        theirs.reason,
-        theirs.forced,
-    )
+    for name in ("codes", "status", "reason", "forced", "phrase"):
+        assert getattr(ours, name) == getattr(theirs, name)
     assert ours.seg_probability == pytest.approx(theirs.seg_probability)
     assert ours.iou_scores == pytest.approx(theirs.iou_scores, abs=1e-6)
     assert ours.object_scores == pytest.approx(theirs.object_scores, abs=1e-6)

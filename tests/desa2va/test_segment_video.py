@@ -13,6 +13,7 @@ from desa2va.commands.frames import FirstFrames
 from desa2va.processing.files.mask_cleanup import MaskOptions
 from desa2va.processing.files.mask_codec import encode_mask
 from desa2va.processing.inputs.video_io import open_visual
+from desa2va.processing.results.answer_text import ParsedAnswer
 from desa2va.processing.results.frame_records import FrameRecords, read_frame_results
 from desa2va.processing.results.frame_results import FrameObject, FrameResult
 from desa2va.processing.results.results import SegmentationResult
@@ -22,7 +23,7 @@ class Stream:
     """Frames in walking order: forwards from the second, then back; `error` is raised in place of frame 3."""
 
     def __init__(self, video, requests, error):
-        self.answers = [SimpleNamespace(text=f"{request}: it is.", raw_text="[SEG]", spans=[]) for request in requests]
+        self.answers = [ParsedAnswer(f"{request}: it is.", "[SEG]", request=request) for request in requests]
         self.frames = self.walk(video, error)
         self.closed = False
 
@@ -33,8 +34,8 @@ class Stream:
             mask = np.zeros((video.height, video.width), dtype=bool)
             mask[4:20, 4 + number : 20 + number] = True
             here = [
-                FrameObject(0, encode_mask(mask), 0.9, 0.8),
-                FrameObject(1, encode_mask(~mask), 0.5, 0.7, request=1),
+                FrameObject(0, encode_mask(mask), 0.9, 0.8, phrase=self.answers[0].phrase(0)),
+                FrameObject(1, encode_mask(~mask), 0.5, 0.7, phrase=self.answers[1].phrase(0), request=1),
             ]
             yield FrameResult(number, float(number), video.height, video.width, here)
 

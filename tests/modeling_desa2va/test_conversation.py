@@ -387,6 +387,8 @@ def test_a_conversation_is_about_one_visual(make_backbone):
     for wrong in ({}, {"image": VISUALS["image"], "video": VISUALS["video"]}):
         with pytest.raises(ValueError, match="one picture or one video"):
             DeSa2VAConversation(model, processor, **wrong)
+    with pytest.raises(ValueError, match="num_key_frames= choose frames of a video"):
+        DeSa2VAConversation(model, processor, image=VISUALS["image"], num_key_frames=2)
     model.train()
     try:
         with pytest.raises(ValueError, match="eval mode"):

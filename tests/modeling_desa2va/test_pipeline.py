@@ -200,6 +200,15 @@ def test_what_can_not_be_meant_is_named(pipe, inputs, text, kind, message):
         pipe(inputs, text)
 
 
+def test_frames_are_chosen_of_videos_alone(pipe):
+    """Of pictures alone the choice was ignored without a word; of many inputs it is for the videos among them."""
+    image, other = pictures(2)
+    with pytest.raises(ValueError, match="key_frames= choose frames of a video, but only pictures are given"):
+        pipe(image, "the ring", key_frames="first")
+    with pytest.warns(UserWarning, match="num_key_frames= changed nothing: no video came"):
+        assert len(pipe([image, other], text="the ring", num_key_frames=2)) == 2
+
+
 def test_a_model_brings_its_own_processor_or_is_refused(make_model, processor):
     model = make_model()
     with pytest.raises(ValueError, match="needs the model's processor"):

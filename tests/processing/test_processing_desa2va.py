@@ -374,3 +374,15 @@ def test_a_single_key_frame_reads_like_a_picture(tiny):
     assert (
         tiny(videos=[frames], text="the red circle", num_key_frames=2)["input_ids"].shape > picture["input_ids"].shape
     )
+
+
+@pytest.mark.parametrize("given", [{"key_frames": "first"}, {"num_key_frames": 3}, {"key_frames": [0]}])
+def test_frames_are_chosen_of_videos_alone(tiny, picture, given):
+    """Of pictures alone the choice was ignored without a word; beside a video it is the video's."""
+    name = next(iter(given))
+    with pytest.raises(ValueError, match=f"{name}= choose frames of a video, but only pictures are given"):
+        tiny(images=[picture, picture], text="it", **given)
+    with pytest.raises(ValueError, match=f"{name}= choose frames of a video, but no picture or video is given"):
+        tiny(text="it", **given)
+    batch = tiny(images=picture, videos=[[picture] * 3], text="it", **given)
+    assert [info.kind for info in batch["visuals"]] == ["image", "video"]

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from desa2va.processing.batch import TASKS
+from desa2va.processing.inputs import TASKS
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
 CLIP = np.stack([PICTURE] * 3)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from desa2va.processing.batch import apply_task
+from desa2va.processing.inputs import apply_task
 
 SINGLE_ANSWER = "Sure, it is [SEG]."
 _ARTICLE = re.compile(r"^(the|a|an)\s+", re.IGNORECASE)

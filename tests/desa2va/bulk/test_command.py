@@ -24,8 +24,10 @@ def folder(scenes, tmp_path, monkeypatch):
 def test_a_folder_of_pictures_is_many_only_when_asked(folder, capsys):
     """Without --each it is a video, as it always was."""
     words = ["segment", "photos", "the ring", "--device", "cpu", "--max-new-tokens", "8", "--out"]
-    assert main([*words, "each", "--each", "--table-only", "--batch", "4"]) == 0
-    assert "each: 3 of 3 done, 0 failed, 0 left" in capsys.readouterr().out
+    assert main([*words, "each", "--each", "--table-only", "--batch", "4", "--num-key-frames", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "each: 3 of 3 done, 0 failed, 0 left" in said
+    assert "--num-key-frames changed nothing: no video is among them" in said
     assert json.loads((folder / "each" / "report.json").read_text())["kinds"] == {"image": 3}
     assert main([*words, "video"]) == 0
     assert (folder / "video" / "overlay.mp4").is_file()

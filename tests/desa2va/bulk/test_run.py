@@ -162,13 +162,13 @@ def test_a_cut_line_is_cut_off(tmp_path):
     """A kill in the middle of a write leaves half a line, which no reader may take for a result."""
     journal = Journal(tmp_path, 0)
     result = SegmentationResult("it is", "it is", [], "no_seg_token", "none", 2, 2, 1)
-    journal.write("one", "image", ["x"], [result])
+    journal.write("one", "image", [result])
     journal._file.write(b'{"item": "two", "ro')
     journal._file.close()
     journal._claim.release()
     again = Journal(tmp_path, 0)
     assert again.done == {"one"}
-    again.write("two", "image", ["x"], [result])
+    again.write("two", "image", [result])
     again.close()
     assert [row["item"] for row in rows_of(tmp_path)] == ["one", "two"]
 
@@ -178,7 +178,7 @@ def test_the_table_is_cut_into_files_and_read_by_datasets(tmp_path, monkeypatch)
     monkeypatch.setattr("desa2va.bulk.journal.ITEMS_PER_FILE", 2)
     journal = Journal(tmp_path, 3)
     for number in range(5):
-        journal.write(f"{number}", "image", ["x"], [SegmentationResult("", "", [], "ok", "", 2, 2, 1)])
+        journal.write(f"{number}", "image", [SegmentationResult("", "", [], "ok", "", 2, 2, 1)])
     journal.close()
     files = sorted(path.name for path in (tmp_path / "table").iterdir())
     assert files == [f"part-00003-{number:05d}.parquet" for number in range(3)]

@@ -56,8 +56,8 @@ def test_pictures_and_their_files(spoken, processor, tmp_path, capsys):
     check(result.objects[0], forced)
     result.to_json(tmp_path / "result.json")
     check(SegmentationResult.from_json(tmp_path / "result.json").objects[0], forced)
-    check(merge([result, result], ["one", "two"]).objects[1], forced)
-    print_results([result], ["the star"])
+    check(merge([result, result]).objects[1], forced)
+    print_results([result])
     assert (FORCED in capsys.readouterr().out) is forced
 
 

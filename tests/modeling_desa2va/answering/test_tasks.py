@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import LogitsProcessor, TextIteratorStreamer
 
-from desa2va.processing.batch import TASKS
+from desa2va.processing.inputs import TASKS
 from desa2va.training.data.refshapes.dataset import RefShapes
 
 SEG = 6

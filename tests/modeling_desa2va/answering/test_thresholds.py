@@ -12,6 +12,7 @@ from desa2va.modeling_desa2va.session.session import DeSa2VASession
 from desa2va.processing.files.mask_cleanup import MaskOptions
 from desa2va.processing.files.mask_codec import encode_mask
 from desa2va.processing.inputs.video_io import open_visual
+from desa2va.processing.results.answer_text import ParsedAnswer
 from desa2va.processing.results.frame_collection import collect_frames
 from desa2va.processing.results.frame_export import summarise, write_coco, write_result
 from desa2va.processing.results.frame_records import FrameRecords
@@ -131,7 +132,8 @@ def test_files_name_the_thresholds_and_agree(doubting, processor, tmp_path):
         for frame in frames:
             records.append(frame)
         said = streamed(doubting(**LOW), processor)[0]
-        summaries = summarise(records, said)
+        answers = [ParsedAnswer(result.text, request=result.request) for result in said]
+        summaries = summarise(records, answers)
         names = ("text", "raw_text", "status", "reason", "height", "width", "num_frames")
         head = {name: getattr(said[0], name) for name in names}
         write_result(records, tmp_path / "result.json", head)

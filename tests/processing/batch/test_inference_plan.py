@@ -30,6 +30,8 @@ def test_key_frames_per_visual(opened):
     assert chosen(["first", "first"], 2) == [[0], [0, 1]]
     with pytest.raises(ValueError, match="3 entries for 2 visuals"):
         chosen([[0], [1], [2]])
+    with pytest.raises(ValueError, match="key_frames holds 7; frames of this video are 0 to 0"):
+        chosen([[7], [7]])
 
 
 def test_prompts_are_drawn_for_the_language_model_only(opened):

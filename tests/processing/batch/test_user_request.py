@@ -139,3 +139,52 @@ def test_unusable_visuals_are_named(picture):
         open_visuals(None, None, [VisualPart("image", picture, "messages[0][0]"), place])
     with pytest.raises(ValueError, match="both inside messages"):
         open_visuals(picture, None, [VisualPart("image", picture, "messages[0][0]")])
+
+
+def asked(*arguments):
+    return [(request.text, request.visual, request.task) for request in plan_requests(*arguments)]
+
+
+def test_a_task_with_words_of_its_own_needs_no_text():
+    """Guards a video that is described as a picture, and marked regions of which the first alone is described."""
+    kinds = ["image", "video"]
+    assert asked(None, None, kinds, "caption", "") == [
+        ("Describe the image.", 0, "caption"),
+        ("Describe the video.", 1, "caption"),
+    ]
+    assert asked(None, None, ["image"], "gcg", "With masks.") == [("With masks.", 0, "gcg")]
+    assert asked(None, None, kinds, "region", "", [2, 1]) == [
+        ("What is region 1?", 0, "region"),
+        ("What is region 2?", 0, "region"),
+        ("What is region 1?", 1, "region"),
+    ]
+    assert asked(None, None, ["image"], ["caption", "gcg"], "M.") == [
+        ("Describe the image.", 0, "caption"),
+        ("M.", 0, "gcg"),
+    ]
+
+
+def test_every_request_of_a_batch_may_have_a_task_of_its_own():
+    texts, tasks = ["the dog", "the dog", "Look."], ["segment", "chat", "gcg"]
+    assert asked(texts, None, ["image"], tasks, "M.") == [
+        ("Please segment the dog.", 0, "segment"),
+        ("the dog", 0, "chat"),
+        ("Look. M.", 0, "gcg"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((["a", "b"], None, ["image"], ["chat"], ""), "1 tasks but 2 requests"),
+        (("a", None, ["image"], ["chat", "paint"], ""), "task='paint' is unknown; choose one of auto, segment, chat"),
+        (("a", None, ["image"], [], ""), "task is an empty list"),
+        (("a", None, [], "caption", ""), "task='caption' describes what is in a picture or video, but none is given"),
+        ((None, None, ["image"], "region", "", [0]), "task='region' is about what points=, boxes= or masks= mark"),
+        (("What?", None, ["image"], "region", "", [0]), r"text\[0\]: task='region' is about what points="),
+        ((None, None, ["image"], ["caption", "chat"], ""), "nothing is asked with task='chat'"),
+    ],
+)
+def test_tasks_that_can_not_be_are_errors(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        plan_requests(*arguments)

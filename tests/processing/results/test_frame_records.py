@@ -76,6 +76,28 @@ def test_summaries_say_what_became_of_each_request(records):
     )
 
 
+def test_summaries_give_the_reasons_of_whole_results(records, clip):
+    """Answers in words were told as a failure, and numbers that the masks contradict were not told at all."""
+    answers = [
+        ParsedAnswer("There are two circles.", request="all circles"),
+        ParsedAnswer("red", request="What color is it?", task="chat"),
+        ParsedAnswer("No.", request="the ring"),
+    ]
+    kept = [replace(result, objects=[one for one in result.objects if not one.request]) for result in records]
+    path = records.path.with_name("kept.jsonl")
+    with FrameRecords(path) as again:
+        for result in kept:
+            again.append(result)
+        summaries = summarise(again, answers)
+    for found in (summaries, collect_frames(kept, answers, clip)):
+        assert [entry.request for entry in found] == ["all circles", "What color is it?", "the ring"]
+        assert [entry.reason for entry in found] == [
+            "the text says 'There are two', but the masks are 1",
+            "task='chat' is answered in words alone and marks nothing",
+            "the answer holds no [SEG]; the model marked no object",
+        ]
+
+
 @pytest.mark.parametrize("partial", [False, True])
 def test_a_failing_write_leaves_whole_lines(records, monkeypatch, partial):
     """On a full disk half a line would make the whole file unreadable."""

@@ -120,7 +120,10 @@ def test_collected_frames_equal_post_processing(tiny, picture, options):
         )
         for t in (1, 2, 0)
     ]
-    said = [ParsedAnswer(result.text, result.raw_text, [entry.span for entry in result.objects]) for result in whole]
+    said = [
+        ParsedAnswer(result.text, result.raw_text, [entry.span for entry in result.objects], result.request)
+        for result in whole
+    ]
     collected = collect_frames(made, said, batch["visuals"][0].source)
     assert [result.to_dict() for result in collected] == [result.to_dict() for result in whole]
     torch.testing.assert_close(collected[0].objects[1].logits, whole[0].objects[1].logits, rtol=0, atol=0)

@@ -177,12 +177,47 @@ def test_files_that_hold_no_result_are_named(tmp_path, text):
         SegmentationResult.from_json(tmp_path / "none.json")
 
 
+def test_what_was_asked_for_names_objects_without_a_phrase(tiny, picture, tmp_path):
+    """A plain answer marks no phrase, and every format of Python's called its objects `object`."""
+    batch = tiny(images=picture, text=["Please find the red circle.", "the ring"], task="segment")
+    outputs = outputs_for(
+        tiny,
+        ["Sure, it is [SEG].", "<p> a ring </p> [SEG]."],
+        [0, 1],
+        [blob(slice(0, 4), slice(0, 8)), blob(slice(0, 8), slice(0, 4))],
+        [[1.0], [1.0]],
+    )
+    plain, marked = tiny.post_process(outputs, batch)
+    assert [plain.request, marked.request] == ["Please find the red circle.", "the ring"]
+    assert (plain.objects[0].phrase, plain.objects[0].span) == ("the red circle", None)
+    assert (marked.objects[0].phrase, marked.objects[0].span) == ("a ring", (0, 6))
+    plain.save_yolo(tmp_path / "yolo")
+    assert "the red circle" in (tmp_path / "yolo" / "data.yaml").read_text()
+    assert [entry["name"] for entry in plain.to_coco()["categories"]] == ["the red circle"]
+    (region,) = plain.to_label_studio()[0]["predictions"][0]["result"]
+    assert region["value"]["brushlabels"] == ["the red circle"]
+    plain.to_json(tmp_path / "result.json")
+    assert SegmentationResult.from_json(tmp_path / "result.json").to_dict() == plain.to_dict()
+    older = {name: value for name, value in plain.to_dict().items() if name != "request"}
+    older["objects"][0]["phrase"] = None
+    read = SegmentationResult.from_dict(older)
+    assert (read.request, read.objects[0].phrase) == ("", None)
+
+
+def test_a_description_that_marks_without_a_phrase_is_not_named_by_its_instruction(tiny, picture):
+    batch = tiny(images=picture, task="gcg")
+    outputs = outputs_for(tiny, ["[SEG]"], [0], [blob(slice(0, 4), slice(0, 8))], [[1.0]])
+    (result,) = tiny.post_process(outputs, batch)
+    assert (result.request, result.objects[0].phrase) == (tiny.gcg_instruction, None)
+
+
 def test_prompts_alone_have_results_without_text(tiny, picture):
     batch = tiny(images=[picture, picture], boxes=[[1, 1, 9, 9], None])
     outputs = outputs_for(tiny, ["[SEG]"], [0], [blob(slice(0, 4), slice(0, 8))], [[1.0]])
-    outputs.sequences = None
+    outputs.sequences = torch.zeros(2, 0, dtype=torch.long)  # as `generate` gives them
     result, unmarked = tiny.post_process(outputs, batch)
-    assert (result.status, result.text, result.objects[0].phrase) == ("ok", "", None)
+    assert (result.status, result.text, result.objects[0].phrase) == ("ok", "", "region 1")
+    assert result.request == "what is marked"
     assert unmarked.reason == "no point, box or mask marks an object here"
 
 

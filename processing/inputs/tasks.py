@@ -1,7 +1,8 @@
 """What can be asked of the model, and the words in which it is asked.
 
 In: a task and the words of a user. Out: the text the language model reads, which is the default request of the task
-where the user said nothing, and whether its answer may hold a `[SEG]` (paper section 3.1: one interface for all).
+where the user said nothing, whether its answer may hold a `[SEG]`, and what objects are called that an answer gives no
+phrase (paper section 3.1: one interface for all).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from desa2va.processing.inputs import shown
+from .given_sources import shown
 
 TASKS = ("auto", "segment", "chat", "caption", "gcg", "region")
 WORDED_TASKS = ("caption", "gcg", "region")  # asked in words of their own where the user gives none
@@ -18,6 +19,7 @@ PROMPT_TASKS = ("auto", "segment")  # what points, boxes and masks may be given 
 VISUAL_TASKS = ("segment", "caption", "gcg", "region")
 CAPTION_REQUESTS = {"image": "Describe the image.", "video": "Describe the video."}
 REGION_REQUEST = "What is region {}?"
+MARKED_REQUEST = "what is marked"  # how a request is called that consists of points, boxes or masks alone
 
 # A text that begins with one of these (after "please", "can you", ...) is a request; any other is a bare phrase.
 # fmt: off
@@ -29,6 +31,12 @@ _REQUEST_OPENERS = frozenset((
     "provide", "respond", "generate",
 ))
 # fmt: on
+_ASKING = re.compile(
+    r"^(?:please\s+|(?:can|could|would|will)\s+you\s+(?:please\s+)?)*"
+    r"(?:(?:segment|find|show\s+me|show|mark|mask|highlight|outline|locate|detect|track|select)\s+"
+    r"|where\s+(?:is|are)\s+)",
+    re.IGNORECASE,
+)
 
 
 def check_tasks(task: str | Sequence[str]) -> list[str]:
@@ -91,15 +99,34 @@ def apply_task(text: str, task: str, gcg_instruction: str) -> str:
     return f"Please segment {phrase}."
 
 
+def asked_phrase(text: str, task: str = "auto") -> str:
+    """What a request asks for, without the words of asking: `"Please segment the red car."` -> `"the red car"`.
+
+    Empty with `"gcg"`: who asks for a description names no object.
+    """
+    if task == "gcg":
+        return ""
+    phrase = _ASKING.sub("", text.strip()).strip().rstrip(".?!\uff1f\u3002").strip()
+    return phrase or text.strip()
+
+
+def region_phrase(number: int) -> str:
+    """What an object is called that was marked without words; regions are counted from 1."""
+    return f"region {number}"
+
+
 __all__ = [
     "CAPTION_REQUESTS",
+    "MARKED_REQUEST",
     "REGION_REQUEST",
     "TASKS",
     "VISUAL_TASKS",
     "WORDED_TASKS",
     "WORD_TASKS",
     "apply_task",
+    "asked_phrase",
     "check_tasks",
     "default_request",
     "prompts_suffice",
+    "region_phrase",
 ]
