@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,10 +22,11 @@ from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 from desa2va.training.data.collator import Collator
 from desa2va.training.data.refshapes import RefShapes
 
-from . import many_sentences, transformers_session
+from . import many_sentences, sam2_package, transformers_session
 from .data_pipeline import data_wait, sized_objective, sized_processor, stepper
 from .machine import Rates, measure_rates, processor_seconds
 from .memory_growth import measure_growth
+from .parts import SkippedPartError
 from .random_models import random_model
 from .scenarios import clip, pictures, request
 from .stages import file_rows, network_rows, watched
@@ -170,11 +172,17 @@ def peer(settings: Settings) -> Rows:
 
 
 def session(settings: Settings) -> Rows:
-    """Transformers' own session over ours, one object, the same weights (`benchmarks.transformers_session`)."""
+    """Transformers' own session, and the package sam2 where installed, over ours: one object, the same weights
+    (`benchmarks.transformers_session`, `benchmarks.sam2_package`).
+    """
+    pieces, rows = min(2, settings.repeats), {}
     config = transformers_session.hiera_tiny_config(settings.side)
-    found = transformers_session.compare(config, 1, min(2, settings.repeats))
-    name = f"transformers' session, {settings.side} px, 1 object"
-    return {name: row(statistics.median(found["ratios"]), "times")}
+    found = {"transformers' session": transformers_session.compare(config, 1, pieces)}
+    with suppress(SkippedPartError):
+        found["the package sam2"] = sam2_package.compare(settings.side, 1, pieces)
+    for side, figures in found.items():
+        rows[f"{side}, {settings.side} px, 1 object"] = row(statistics.median(figures["ratios"]), "times")
+    return rows
 
 
 def sentences(settings: Settings) -> Rows:

@@ -81,8 +81,8 @@ class FrameSteps:
     def prompt_masks(self, features: ImageFeatures, rows: torch.Tensor, masks: torch.Tensor) -> Observation:
         """Starts objects from masks (n, H, W) in {0, 1} that are taken as true; an empty one says "absent".
 
-        SAM-2 decodes them once more only to get the pointers. A configuration without multimask outputs has trained
-        one mask token only, so that one gives the pointer there.
+        SAM-2 decodes them once more only to get the pointers: the token of the single mask gives them, as where SAM-2
+        was trained (transformers' port takes that of the best of three masks).
         """
         sam, dtype = self.sam, features.low.dtype
         masks = binary_masks(masks.to(features.low.device), sam.image_size)
@@ -94,7 +94,7 @@ class FrameSteps:
             rows,
             dense_masks=resize_logits(dense, sam.prompt_encoder.mask_input_size, antialias=True),
             image_embeddings=features.low[rows],
-            multimask=sam.config.multimask_output_in_sam,
+            multimask=False,
         )
         score = PROMPT_SCALE * masks.flatten(1).amax(1) + PROMPT_BIAS
         # SAM-2 believes its own score and the mask: the pointer says "present" only where both do.

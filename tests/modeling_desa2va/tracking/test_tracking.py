@@ -152,7 +152,12 @@ def prompt_of(kind, number, frame, row):
 
 
 def session_track(sam, frames, inputs, start, reverse_only=False):
-    """One object in transformers' session: (T, h, w) logits and (T,) scores; a later visit of a frame overrides."""
+    """One object in transformers' session: (T, h, w) logits and (T,) scores; a later visit of a frame overrides.
+
+    A given mask's pointer comes from the single mask's token, as SAM-2's authors have it; transformers, which says
+    nothing there, falls into a default that takes the best of three.
+    """
+    sam._single_frame_forward = functools.partial(type(sam)._single_frame_forward, sam, multimask_output=False)
     session = Sam2VideoInferenceSession(video=frames, video_height=SIZE, video_width=SIZE, dtype=torch.float32)
     number = session.obj_id_to_idx(1)
     for frame, (kind, value) in inputs.items():
