@@ -17,7 +17,7 @@ from transformers.models.sam2.modeling_sam2 import (
     eager_attention_forward,
 )
 
-KEPT_CODES = 3  # levels of the pyramid
+KEPT_CODES = 4  # levels of SAM-2's pyramid: with fewer, each would push out another before it is asked for again
 
 
 class ReadAttention(Sam2MultiScaleAttention):

@@ -14,7 +14,6 @@ No copy of a weight is kept, so none can be out of date.
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import torch
@@ -22,7 +21,7 @@ import torch.nn.functional as F
 from torch import nn
 from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoMaskDecoder
 
-from .devices import by_hand
+from .devices import by_hand, says_all
 
 Decoded = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
@@ -76,7 +75,7 @@ class LeanMaskDecoder(Sam2VideoMaskDecoder):
 
     def _by_hand(self, *given: torch.Tensor) -> bool:
         """Whether the steps below may be taken."""
-        return not self.training and by_hand(self.upscale_conv1.weight, *given) and _says_all(self)
+        return not self.training and by_hand(self.upscale_conv1.weight, *given) and says_all(self)
 
     def _tokens(self, sparse: torch.Tensor) -> torch.Tensor:
         """(P, T, C): object score, IoU and masks, then the prompts (P, K, C)."""
@@ -111,26 +110,6 @@ class LeanMaskDecoder(Sam2VideoMaskDecoder):
             masks, iou = (part[:, 0] for part in self._dynamic_multimask_via_stability(masks[:, None], iou[:, None]))
             tokens = tokens[:, :1]
         return masks, iou, tokens
-
-
-def _says_all(network: nn.Module) -> bool:
-    """Whether the weights inside say all that is done: an adapter around them would not be called, nor would hooks.
-
-    Asked before every call, hence without `modules()`, which takes four times as long.
-    """
-    left = list(network._modules.values())
-    while left:
-        module = left.pop()
-        wrapped = module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module)  # accelerate sets it
-        if wrapped or not _is_stock(type(module)):
-            return False
-        left += module._modules.values()
-    return True
-
-
-@cache
-def _is_stock(kind: type[nn.Module]) -> bool:
-    return kind.__module__.startswith(("torch.nn.", "transformers."))
 
 
 def _best(masks: torch.Tensor, iou: torch.Tensor, tokens: torch.Tensor, object_score: torch.Tensor) -> Decoded:

@@ -14,6 +14,7 @@ from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
 
 from .channel_norm import norm_all_places_at_once
 from .devices import bring_small_weights, execution_device
+from .hiera import order_by_windows
 from .image_encoder import read_only_what_counts
 from .mask_decoder import LeanMaskDecoder, draw_in_few_steps
 from .memory_attention import order_for_cpu
@@ -34,6 +35,7 @@ class DeSa2VASegmenter(Float32Module):
         self.multimask_output = config.multimask_output
         self.sam = Sam2VideoModel(config.sam_config)
         read_only_what_counts(self.sam.vision_encoder)
+        order_by_windows(self.sam.vision_encoder)
         order_for_cpu(self.sam.memory_attention)
         draw_in_few_steps(self.sam.mask_decoder)
         norm_all_places_at_once(self.sam)

@@ -8,7 +8,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import AutoModel
 
 from desa2va.configuration.presets import preset_config
-from desa2va.modeling_desa2va.image_encoder import KeptSineCodes, ReadAttention, read_only_what_counts
+from desa2va.modeling_desa2va.image_encoder import KEPT_CODES, KeptSineCodes, ReadAttention, read_only_what_counts
 
 OUTPUTS = "fpn_hidden_states", "fpn_position_encoding"
 
@@ -87,7 +87,8 @@ def test_codes_are_kept_by_size_device_and_dtype():
     assert codes(*codes_of(torch.float64)).dtype == torch.float64
     assert codes(*codes_of(device="meta")).is_meta
     assert not codes(*codes_of()).is_meta
-    assert len(codes.kept) == 3
+    assert codes(*codes_of(side=7)).shape == (1, 8, 7, 7)
+    assert len(codes.kept) == KEPT_CODES
     assert not KeptSineCodes(4, normalize=True).kept
 
 
