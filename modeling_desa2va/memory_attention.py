@@ -81,15 +81,16 @@ class LeanMemoryAttention(Sam2VideoMemoryAttention):
         self, seen: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, num_pointers: int
     ) -> torch.Tensor:
         """All that follows on the first look at the frame: `seen` (1 or n, g*g, C), memories (n, L, M) twice."""
+        rows = _rows_at_once(seen.shape[1], *values.shape[:2])
+        scores = values.new_empty(len(values), rows, values.shape[1])
         for number, layer in enumerate(self.layers):
             if number:
                 seen = seen + self._look_around(layer, seen)
             attention = layer.cross_attn_image
             query = self._turned(attention.q_proj(layer.layer_norm2(seen))) * attention.scaling
             key = self._turned(attention.k_proj(keys), num_pointers).transpose(1, 2)
-            rows = _rows_at_once(query.shape[1], *values.shape[:2])
             pieces = zip(seen.split(rows, dim=1), query.split(rows, dim=1), strict=True)
-            seen = torch.cat([_finish_layer(layer, *piece, key, values) for piece in pieces], dim=1)
+            seen = torch.cat([_finish_layer(layer, *piece, key, values, scores) for piece in pieces], dim=1)
         return self.layer_norm(seen)
 
     def _look_around(self, layer: nn.Module, seen: torch.Tensor) -> torch.Tensor:
@@ -129,14 +130,22 @@ def _rows_at_once(places: int, objects: int, length: int) -> int:
 
 
 def _finish_layer(
-    layer: nn.Module, seen: torch.Tensor, query: torch.Tensor, key: torch.Tensor, values: torch.Tensor
+    layer: nn.Module,
+    seen: torch.Tensor,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    values: torch.Tensor,
+    scores: torch.Tensor,
 ) -> torch.Tensor:
     """The rest of a layer for some places, none of which looks at another: `seen` and `query` (1 or n, r, C), `key`
-    (n, C, L), `values` (n, L, M) to (n, r, C).
+    (n, C, L), `values` (n, L, M) to (n, r, C). `scores` (n, r or more, L) is memory that may be written over.
     """
-    read = (query @ key).softmax(dim=-1) @ values
+    scores = torch.matmul(query, key, out=scores[:, : query.shape[1]])
+    read = torch.softmax(scores, dim=-1, out=scores) @ values
     seen = seen + layer.cross_attn_image.o_proj(layer.cross_attn_image.v_proj(read))
-    return seen + layer.linear2(layer.activation(layer.linear1(layer.layer_norm3(seen))))
+    wide = layer.linear1(layer.layer_norm3(seen))
+    wide = wide.relu_() if type(layer.activation) is nn.ReLU else layer.activation(wide)
+    return seen + layer.linear2(wide)
 
 
 def order_for_cpu(attention: nn.Module) -> None:
