@@ -60,7 +60,7 @@ class LeanHiera(Sam2HieraDetModel):
     def _by_hand(self, pixels: torch.Tensor) -> bool:
         """Whether the steps below may be taken."""
         usual = self.blocks[0].window_size > 0 and all(map(_pools_within_windows, self.blocks))
-        return usual and by_hand(self.pos_embed, pixels) and says_all(self, ReadAttention)
+        return usual and by_hand(self.pos_embed, self.pos_embed, pixels) and says_all(self, ReadAttention)
 
     def _embedded(self, pixels: torch.Tensor) -> torch.Tensor:
         """Patches with the codes of their places, (B, H, W, C).
@@ -72,7 +72,7 @@ class LeanHiera(Sam2HieraDetModel):
         coarse, window = (codes[0].permute(1, 2, 0) for codes in (self.pos_embed, self.pos_embed_window))
         across = _bicubic(coarse.shape[1], width, coarse) @ coarse
         tiled = window.repeat(1, width // window.shape[1], 1)
-        down = torch.eye(len(window)).repeat(height // len(window), 1)
+        down = _unit(len(window), coarse).repeat(height // len(window), 1)
         down = torch.cat([_bicubic(len(coarse), height, coarse), down], dim=1)
         table = torch.cat([across, tiled]).flatten(1)
         for rows in grid.flatten(2):
@@ -80,9 +80,13 @@ class LeanHiera(Sam2HieraDetModel):
         return grid
 
 
+def _unit(length: int, like: torch.Tensor) -> torch.Tensor:
+    return torch.eye(length, dtype=like.dtype, device=like.device)
+
+
 def _bicubic(length: int, wanted: int, like: torch.Tensor) -> torch.Tensor:
     """(wanted, length): what a resize makes of each of `length` numbers."""
-    unit = torch.eye(length, dtype=like.dtype)
+    unit = _unit(length, like)
     return F.interpolate(unit[None, :, :, None], size=(wanted, 1), mode="bicubic")[0, :, :, 0].t()
 
 

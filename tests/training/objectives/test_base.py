@@ -130,7 +130,9 @@ def test_a_picture_without_visible_objects_trains_the_segmenter(make_model, proc
     ],
 )
 def test_forgotten_activations_change_no_gradient(make_model, processor, batch, tmp_path, phase, language_model, mode):
-    """`activation_checkpointing` raised an AttributeError on the objective."""
+    """`activation_checkpointing` raised an AttributeError on the objective. To rounding: transformers then listens to
+    the image encoder's patches, so a frozen encoder takes transformers' steps.
+    """
     found = []
     for forget in (False, True):
         objective = objective_of(make_model, processor, tmp_path, phase, language_model, prompt_mode=mode)
@@ -146,7 +148,7 @@ def test_forgotten_activations_change_no_gradient(make_model, processor, batch, 
             assert found[1][name] is None, name
         else:
             torch.testing.assert_close(
-                found[1][name], gradient, rtol=1e-5, atol=1e-7, msg=lambda m, n=name: f"{n}: {m}"
+                found[1][name], gradient, rtol=1e-4, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}"
             )
 
 
