@@ -74,7 +74,7 @@ class DeSa2VASegmenter(Float32Module):
             pixel_values: (F, 3, S, S) normalised pixels. batch_size: frames per call; all at once when omitted.
 
         Returns:
-            Features of the F frames, differentiable.
+            Features of the F frames, differentiable where pixels or a weight of the encoder want gradients.
         """
         size = self.sam.image_size
         if tuple(pixel_values.shape[-2:]) != (size, size):
@@ -83,13 +83,19 @@ class DeSa2VASegmenter(Float32Module):
 
         def encode(pixels: torch.Tensor) -> list[torch.Tensor]:
             chunks = pixels.split(batch_size or max(len(pixels), 1))
-            encoded = [self.sam.vision_encoder(chunk.to(dtype), return_dict=True) for chunk in chunks]
+            with torch.set_grad_enabled(self._wants_gradients(pixels)):
+                encoded = [self.sam.vision_encoder(chunk.to(dtype), return_dict=True) for chunk in chunks]
             parts = zip(*(out.fpn_hidden_states for out in encoded), strict=True)
             levels = [torch.cat(part) if len(part) > 1 else part[0] for part in parts]
             return [*levels, encoded[0].fpn_position_encoding[-1][:1].expand_as(levels[-1])]
 
         *levels, position = encode_remembered("sam2", pixel_values, encode)
         return ImageFeatures(*levels, position=position[:1])
+
+    def _wants_gradients(self, pixels: torch.Tensor) -> bool:
+        """Whether anything learns through the image encoder: frozen, it takes the steps it takes in inference."""
+        weights = self.sam.vision_encoder.parameters()
+        return torch.is_grad_enabled() and any(part.requires_grad for part in (pixels, *weights))
 
     def embed_prompts(
         self,

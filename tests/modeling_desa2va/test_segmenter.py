@@ -99,6 +99,27 @@ def test_encoding_in_pieces_is_the_same(model, pixels):
     torch.testing.assert_close(whole.high0, pieces.high0, **TOLERANCE)
 
 
+@pytest.mark.parametrize("learns", ["nothing", "a norm", "the pixels"])
+def test_a_frozen_encoder_encodes_in_a_training_as_in_inference(make_model, pixels, learns):
+    """Bit for bit, so that features made before a training are those of its steps; what learns gets its gradient."""
+    segmenter = make_model().segmenter
+    encoder = segmenter.sam.vision_encoder.requires_grad_(False)
+    given = pixels.clone().requires_grad_(learns == "the pixels")
+    norm = encoder.backbone.blocks[0].layer_norm1.requires_grad_(learns == "a norm")
+    found = segmenter.encode_frames(given)
+    with torch.no_grad():
+        expected = segmenter.encode_frames(given)
+    assert found.low.requires_grad == (learns != "nothing")
+    if learns == "nothing":
+        assert all(torch.equal(found[name], expected[name]) for name in ("high0", "high1", "low"))
+        segmenter.high_levels(segmenter.sam.mask_decoder, found)[0].sum().backward()
+        assert segmenter.sam.mask_decoder.conv_s0.weight.grad.abs().sum() > 0
+        return
+    torch.testing.assert_close(found.low, expected.low)
+    found.low.square().sum().backward()
+    assert (given.grad if learns == "the pixels" else norm.weight.grad).abs().sum() > 0
+
+
 def test_wrong_pixel_size_is_named(model):
     with pytest.raises(ValueError, match="128x128"):
         model.segmenter.encode_frames(torch.zeros(1, 3, 64, 64))
