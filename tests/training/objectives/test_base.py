@@ -130,12 +130,16 @@ def test_a_picture_without_visible_objects_trains_the_segmenter(make_model, proc
     ],
 )
 def test_forgotten_activations_change_no_gradient(make_model, processor, batch, tmp_path, phase, language_model, mode):
-    """`activation_checkpointing` raised an AttributeError on the objective. To rounding: transformers then listens to
-    the image encoder's patches, so a frozen encoder takes transformers' steps.
+    """`activation_checkpointing` raised an AttributeError on the objective.
+
+    transformers listens to the image encoder's patches then, so a frozen encoder takes transformers' steps; here
+    somebody listens without it too.
     """
     found = []
     for forget in (False, True):
         objective = objective_of(make_model, processor, tmp_path, phase, language_model, prompt_mode=mode)
+        patches = objective.model.segmenter.sam.vision_encoder.backbone.patch_embed
+        patches.register_forward_hook(lambda *given: None)
         if forget:
             # The newest name where the model has it: the trainer of either version calls one of the two.
             name = "activation" if hasattr(objective.model, "activation_checkpointing_enable") else "gradient"
@@ -148,7 +152,7 @@ def test_forgotten_activations_change_no_gradient(make_model, processor, batch, 
             assert found[1][name] is None, name
         else:
             torch.testing.assert_close(
-                found[1][name], gradient, rtol=1e-4, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}"
+                found[1][name], gradient, rtol=1e-5, atol=1e-7, msg=lambda m, n=name: f"{n}: {m}"
             )
 
 
