@@ -74,8 +74,13 @@ def a_step(objective, batch):
 @pytest.mark.parametrize("language_model", ["full", "lora"])
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_losses_and_gradients_stay_and_memory_falls(make_backbone, backbone, language_model, mode, kind, tmp_path):
-    """A layer that is run again outside of its context (hooks, shared pictures) would compute something else."""
+    """A layer that is run again outside of its context (hooks, shared pictures) would compute something else.
+
+    transformers listens to the image encoder's patches then, so a frozen encoder takes transformers' steps; here
+    somebody listens without it too.
+    """
     model, processor = make_backbone(backbone, prompt_mode=mode)
+    model.segmenter.sam.vision_encoder.backbone.patch_embed.register_forward_hook(lambda *given: None)
     objective = objective_of(model, processor, language_model, tmp_path)
     batch = processor.collate(samples(kind))
     terms, gradients, kept = a_step(objective, batch)
