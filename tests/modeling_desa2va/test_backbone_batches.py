@@ -57,7 +57,7 @@ def test_a_row_of_a_mixed_batch_is_what_it_is_alone(opened, backbone):
         read = model(**batch).logits
     said = model.generate(**batch, max_new_tokens=6, output_logits=True)
     for number, row in enumerate(rows):
-        single = processor(messages=[row], **options)
+        single = processor(messages=[row], **(options if number == 0 else {}))  # the clip alone has key frames
         kept = batch["attention_mask"][number].bool()
         assert batch["input_ids"][number][kept].tolist() == single["input_ids"][0].tolist()
         with torch.no_grad():
