@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from transformers import StaticCache
 
 CLOSE = {"rtol": 0, "atol": 1e-4}
 QWEN = ["qwen2_5_vl", "qwen3_vl", "qwen3_5"]
@@ -210,3 +211,25 @@ def test_every_choice_of_frames_is_another_input(opened, backbone):
             states.append(model(**batch).logits[0, -1])
     for number, state in enumerate(states):
         assert all((state - other).abs().max() > 1e-3 for other in states[:number])
+
+
+@pytest.mark.parametrize("backbone", FAMILIES)
+def test_a_cache_of_fixed_size_says_the_same(opened, backbone, monkeypatch):
+    """What a compiled step of a GPU needs; a mask or positions made for a growing cache would count places that are
+    still empty.
+    """
+    model, processor = opened(backbone)
+    batch, made, begin = processor(messages=conversations(), num_key_frames=3), [], StaticCache.__init__
+
+    def counted(cache, *arguments, **options):
+        made.append(cache)
+        begin(cache, *arguments, **options)
+
+    monkeypatch.setattr(StaticCache, "__init__", counted)
+    options = {"max_new_tokens": 6, "output_logits": True}
+    grown = model.generate(**batch, **options)
+    assert not made
+    fixed = model.generate(**batch, **options, cache_implementation="static")
+    assert made
+    assert grown.sequences.tolist() == fixed.sequences.tolist()
+    torch.testing.assert_close(torch.stack(fixed.logits), torch.stack(grown.logits), **CLOSE)
