@@ -1,8 +1,8 @@
 """Our tracker beside the package `sam2`: `python -m benchmarks.sam2_package [--json FILE]`.
 
-The code of SAM-2's authors, for a machine that has it (the index's package is a third party's copy; nothing here needs
-it otherwise). Both sides have the same weights
-(random, SAM 2.1 tiny's dimensions); cases, turns and what is counted are those of `benchmarks.transformers_session`.
+The code of SAM-2's authors, for a machine that has it (the index's package is a third party's copy; nothing else here
+needs it). Both sides have the same weights (random, SAM 2.1 tiny's dimensions); cases, turns and what is counted are
+those of `benchmarks.transformers_session`.
 The package's optional post-processing, which its default switches on for a stability rule of the mask decoder and for
 holes (a CUDA kernel), is on as far as a tracker of ours has it: the rule.
 """
@@ -19,8 +19,6 @@ import torch
 from torch import nn
 from transformers import Sam2VideoModel
 
-from desa2va.configuration.configuration_desa2va import DeSa2VAConfig
-from desa2va.configuration.presets import tiny_config
 from desa2va.modeling_desa2va.conversion.loading import arrange, load_complete
 from desa2va.modeling_desa2va.conversion.names import sam_places
 from desa2va.modeling_desa2va.conversion.tensors import module_tensors
@@ -28,7 +26,15 @@ from desa2va.modeling_desa2va.modeling_desa2va import DeSa2VAModel
 
 from .parts import SkippedPartError
 from .random_models import PRESENT, box_masks, noise_clip
-from .transformers_session import FILLED, LOOK_AHEAD, hiera_tiny_config, our_walk, run_cases, side_by_side
+from .transformers_session import (
+    FILLED,
+    LOOK_AHEAD,
+    hiera_tiny_config,
+    model_around,
+    our_walk,
+    run_cases,
+    side_by_side,
+)
 
 DIMENSIONS = "configs/sam2.1/sam2.1_hiera_t.yaml"
 
@@ -58,8 +64,7 @@ def with_its_weights(predictor: Any, side: int) -> DeSa2VAModel:
     """Our model around the predictor's weights."""
     state = arrange(module_tensors(predictor), sam_places)
     sam = load_complete(Sam2VideoModel, "sam2", hiera_tiny_config(side), state)
-    config = DeSa2VAConfig(mllm_config=tiny_config().mllm_config, sam_config=sam.config, seg_token_ids=[6])
-    model = DeSa2VAModel(config).eval()
+    model = model_around(sam.config)
     model.segmenter.sam.load_state_dict(sam.state_dict())
     return model
 

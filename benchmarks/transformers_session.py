@@ -49,11 +49,16 @@ def hiera_tiny_config(side: int) -> Sam2VideoConfig:
     )
 
 
+def model_around(config: Sam2VideoConfig) -> DeSa2VAModel:
+    """Ours with such a SAM-2 beside the tiny preset's language model, which is not used."""
+    small = tiny_config().mllm_config
+    return DeSa2VAModel(DeSa2VAConfig(mllm_config=small, sam_config=config, seg_token_ids=[6])).eval()
+
+
 def both_models(config: Sam2VideoConfig) -> tuple[DeSa2VAModel, Sam2VideoModel]:
     """Ours and transformers', with the same random weights; every object is present on every frame."""
     torch.manual_seed(0)
-    small = tiny_config().mllm_config
-    ours = DeSa2VAModel(DeSa2VAConfig(mllm_config=small, sam_config=config, seg_token_ids=[6])).eval()
+    ours = model_around(config)
     fan_in(ours)
     ours.segmenter.sam.mask_decoder.pred_obj_score_head.proj_out.bias.data.fill_(PRESENT)
     theirs = Sam2VideoModel(config).eval()
@@ -99,10 +104,11 @@ def side_by_side(
         shown, seconds = {}, {}
         for name, walk in walks.items():
             start = time.process_time()
-            shown[name] = torch.stack([next(walk) for _ in range(length)]) > 0
+            shown[name] = [next(walk) for _ in range(length)]
             seconds[name] = (time.process_time() - start) / length
         if length > 1:
-            agreement.append(float((shown["ours"] == shown["theirs"]).float().mean()))
+            above = {name: torch.stack(logits) > 0 for name, logits in shown.items()}
+            agreement.append(float((above["ours"] == above["theirs"]).float().mean()))
             for name, value in seconds.items():
                 taken[name].append(value)
     return {

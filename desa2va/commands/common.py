@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, count
 from pathlib import Path
@@ -35,6 +35,12 @@ class AskSettings:
     refine_small: bool = False
     verify: bool = False
     marks: dict[str, Any] = field(default_factory=dict)
+
+
+def joined_texts(answers: Sequence[Any]) -> dict[str, str]:
+    """Return what one result says of several requests: `text`, `raw_text` and `request`, a line for each."""
+    names = ("text", "raw_text", "request")
+    return {name: "\n".join(getattr(answer, name) for answer in answers) for name in names}
 
 
 def add_command(subparsers: Any, name: str, summary: str, examples: str, **options: Any) -> argparse.ArgumentParser:
@@ -124,6 +130,7 @@ __all__ = [
     "VIDEO_SUFFIXES",
     "add_command",
     "input_kind",
+    "joined_texts",
     "keep_finished",
     "load_model",
     "say_folder",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .common import AskSettings
+from .common import AskSettings, joined_texts
 
 if TYPE_CHECKING:
     from desa2va.processing.results import SegmentationResult
@@ -65,9 +65,8 @@ def merge(results: list[SegmentationResult]) -> SegmentationResult:
             span = entry.span if len(results) == 1 else None
             objects.append(replace(entry, object_id=len(objects), span=span))
     first = next((result for result in results if result.status == "ok"), results[0])
-    texts = {name: "\n".join(getattr(result, name) for result in results) for name in ("text", "raw_text", "request")}
     score = first.target_score if len(results) == 1 else None  # one number for several requests tells nothing
-    return replace(first, objects=objects, target_score=score, **texts)
+    return replace(first, objects=objects, target_score=score, **joined_texts(results))
 
 
 def write_results(results: list[SegmentationResult], folder: Path) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from .common import AskSettings
+from .common import AskSettings, joined_texts
 
 if TYPE_CHECKING:
     from desa2va.processing.inputs import FrameSource
@@ -187,9 +187,7 @@ def _write_result(
 
     shown = next((summary for summary in summaries if summary.status == "ok"), summaries[0])
     head = {
-        "text": "\n".join(summary.text for summary in summaries),
-        "raw_text": "\n".join(summary.raw_text for summary in summaries),
-        "request": "\n".join(summary.request for summary in summaries),
+        **joined_texts(summaries),
         "status": shown.status,
         "reason": shown.reason,
         "height": video.height,

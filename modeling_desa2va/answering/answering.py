@@ -41,14 +41,14 @@ from desa2va.modeling_desa2va.tracking import (
     walk_objects,
 )
 from desa2va.processing.files import MaskOptions
-from desa2va.processing.inputs import check_tasks
+from desa2va.processing.inputs import task_of_each
 
 from .click_answers import PROMPT_INPUTS, follow_clicks
 from .target_scores import judge_targets
 from .verification import verify_masks
 
-# Of the answer on the key frames, what the output holds as it is.
 _TOLD = ("texts", "requests")  # of a batch: for people, not for a model
+# Of the answer on the key frames, what the output holds as it is.
 _KEPT = ("sequences", "object_sequence", "seg_probability", "seg_forced", "scores", "logits")
 _KEPT += ("text_logits", "visual_logits", "fused_logits", "gates", "target_evidence", "target_score", "agreement")
 
@@ -263,9 +263,7 @@ class AnsweringMixin(LanguageAnswerMixin):
         return (MaskOptions() if options is None else options).completed(configured)
 
     def _check_mode(self, task: str | list[str], count: int) -> None:
-        tasks = check_tasks(task)
-        if not isinstance(task, str) and len(tasks) != count:
-            raise ValueError(f"{len(tasks)} tasks but {count} sequences; give one task for all, or one for each")
+        task_of_each(task, count, "sequences")
         if self.training:
             raise ValueError("generate needs eval mode: call .eval() on the model first")
 

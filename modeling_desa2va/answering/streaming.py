@@ -28,7 +28,7 @@ from desa2va.modeling_desa2va.tracking import (
     frame_reader,
 )
 from desa2va.processing.files import MaskOptions
-from desa2va.processing.inputs import FrameSource, LiveSource, is_live, open_visual, shown
+from desa2va.processing.inputs import FrameSource, LiveSource, is_live, open_visual, shown, task_of_each
 from desa2va.processing.processing_desa2va import DeSa2VAProcessor
 from desa2va.processing.results import FrameResult, ObjectLabel, frame_result
 
@@ -279,7 +279,7 @@ class StreamingMixin(AnsweringMixin):
             )
         answer = self.answer_key_frames(**batch, known=known, verify=verify, processor=processor, **generation)
         info = batch["visuals"][0]
-        tasks = [batch["task"]] * len(batch["texts"]) if isinstance(batch["task"], str) else batch["task"]
+        tasks = task_of_each(batch["task"], len(batch["texts"]))
         answers, labels = read_answers(answer, list(zip(batch["requests"], tasks, strict=True)), processor)
         live = not getattr(source, "ended", True)
         num_frames = None if live else info.num_frames

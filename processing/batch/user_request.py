@@ -37,6 +37,7 @@ from desa2va.processing.inputs import (
     prefetch,
     shown,
     shown_source,
+    task_of_each,
 )
 
 from .image_rows import sam_pixels
@@ -250,9 +251,7 @@ def plan_requests(
         raise TypeError(f"text must be a string or a list of strings, got {shown(texts)}")
     if texts is not None:
         dialogues = _append_texts(list(texts), dialogues)
-    tasks = tasks * len(dialogues) if isinstance(task, str) else tasks
-    if len(tasks) != len(dialogues):
-        raise ValueError(f"{len(tasks)} tasks but {len(dialogues)} requests; give one task for all, or one for each")
+    tasks = task_of_each(task, len(dialogues))
     requests = []
     for index, (dialogue, visual) in enumerate(zip(dialogues, _owners(dialogues, kinds), strict=True)):
         name = f"messages[{index}]" if text is None else f"text[{index}]"

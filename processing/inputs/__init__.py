@@ -20,6 +20,7 @@ from .tasks import (
     default_request,
     prompts_suffice,
     region_phrase,
+    task_of_each,
 )
 from .video_io import MemorySource, is_live, open_visual
 from .visual_kind import visual_kind
@@ -64,5 +65,6 @@ __all__ = [
     "sam_prompts",
     "shown",
     "shown_source",
+    "task_of_each",
     "visual_kind",
 ]

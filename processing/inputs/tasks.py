@@ -54,6 +54,23 @@ def check_tasks(task: str | Sequence[str]) -> list[str]:
     return tasks
 
 
+def task_of_each(task: str | Sequence[str], count: int, noun: str = "requests") -> list[str]:
+    """The task of each of `count` requests: one for all, or as many as there are.
+
+    Args:
+        task: one or a list. count: of requests. noun: what an error calls them.
+
+    Raises:
+        ValueError: an unknown task, or another number of them.
+    """
+    tasks = check_tasks(task)
+    if isinstance(task, str):
+        return tasks * count
+    if len(tasks) != count:
+        raise ValueError(f"{len(tasks)} tasks but {count} {noun}; give one task for all, or one for each")
+    return tasks
+
+
 def prompts_suffice(task: str | Sequence[str]) -> bool:
     """Whether points, boxes or masks alone say what is wanted; otherwise the task asks in words of its own.
 
@@ -129,4 +146,5 @@ __all__ = [
     "default_request",
     "prompts_suffice",
     "region_phrase",
+    "task_of_each",
 ]

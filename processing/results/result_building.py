@@ -19,7 +19,7 @@ from desa2va.processing.files import (
     mask_area,
     mask_iou,
 )
-from desa2va.processing.inputs import region_phrase
+from desa2va.processing.inputs import region_phrase, task_of_each
 
 from .answer_text import AnswerParser, ParsedAnswer
 from .explanation import BranchLogits
@@ -49,8 +49,8 @@ def build_results(outputs: Any, inputs: Any, parser: AnswerParser, options: Mask
     """
     options = options.completed(getattr(outputs, "mask_options", None))
     visual_of = torch.as_tensor(inputs["sequence_visual"]).tolist()
-    task, requests = inputs.get("task", "auto"), inputs.get("requests") or [""] * len(visual_of)
-    tasks = [task] * len(visual_of) if isinstance(task, str) else task
+    tasks = task_of_each(inputs.get("task", "auto"), len(visual_of))
+    requests = inputs.get("requests") or [""] * len(visual_of)
     sequences, in_words = getattr(outputs, "sequences", None), "input_ids" in inputs
     answers = [ParsedAnswer() for _ in visual_of]
     if sequences is not None:

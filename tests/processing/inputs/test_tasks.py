@@ -1,6 +1,6 @@
 import pytest
 
-from desa2va.processing.inputs import apply_task, asked_phrase, check_tasks
+from desa2va.processing.inputs import apply_task, asked_phrase, check_tasks, task_of_each
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,11 @@ def test_what_was_asked_for(text, phrase):
 def test_who_asks_for_a_description_names_no_object():
     """Guards objects called "Please describe the image with masks"."""
     assert asked_phrase("What is it?", "gcg") == ""
+
+
+def test_each_request_has_its_task():
+    assert task_of_each("chat", 3) == ["chat"] * 3
+    assert task_of_each("chat", 0) == []
+    assert task_of_each(("chat", "gcg"), 2) == ["chat", "gcg"]
+    with pytest.raises(ValueError, match="1 tasks but 2 sequences; give one task for all, or one for each"):
+        task_of_each(["chat"], 2, "sequences")
