@@ -11,7 +11,10 @@ import numpy as np
 
 from .schedule import Grid
 from .scoring import unpack
-from .statistics import Counts, difference, holm
+from .statistics import Counts, difference, holm, mean_difference
+
+# Whose mean says whether an arm is more robust (docs/decoupling.md, H5; the paper's figure 4).
+HARDER = ("negation", "look_alike", "noise", "dark", "occlusion")
 
 
 def summarise_contrasts(grid: Grid) -> dict[str, Any]:
@@ -20,7 +23,7 @@ def summarise_contrasts(grid: Grid) -> dict[str, Any]:
     Returns:
         `comparisons`: how many figures the table holds. `family`: how many of them Holm's correction takes together:
         the contrasts on one set. `rows`: per contrast `arm`, `against`, `title`, and `sets`: name -> what `difference`
-        returns, with `holm`.
+        returns, with `holm`; `mean_of_harder` is that of the sets `HARDER`, where all were scored.
     """
     plan = grid.plan
     results = {
@@ -32,8 +35,11 @@ def summarise_contrasts(grid: Grid) -> dict[str, Any]:
             seeds = sorted(results[name].keys() & results[other].keys())
             if not seeds:
                 continue
-            pair = [[results[arm][seed]["report"]["sets"] for seed in seeds] for arm in (name, other)]
-            sets = {key: difference(*(_counts(reports, key) for reports in pair)) for key in pair[0][0]}
+            own, against = ([results[arm][seed]["report"]["sets"] for seed in seeds] for arm in (name, other))
+            counts = {key: (_counts(own, key), _counts(against, key)) for key in own[0]}
+            sets = {key: difference(*both) for key, both in counts.items()}
+            if counts.keys() >= set(HARDER):
+                sets["mean_of_harder"] = mean_difference([counts[key] for key in HARDER])
             title = f"{plan.arms[name].title} − {plan.arms[other].title}"
             rows.append({"arm": name, "against": other, "title": title, "sets": sets})
     names = list(rows[0]["sets"]) if rows else []

@@ -7,6 +7,7 @@ and the p-values of a family corrected for its size. (The paper prints single ru
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +41,9 @@ class Counts:
         return _ratio(self.intersections.sum(axis=1), self.unions.sum(axis=1))
 
 
+Pair = tuple[Counts, Counts]
+
+
 def difference(own: Counts, other: Counts, draws: int = 2000, seed: int = 0) -> dict[str, float | int | None]:
     """By how much `own` is better, and how sure that is.
 
@@ -59,24 +63,40 @@ def difference(own: Counts, other: Counts, draws: int = 2000, seed: int = 0) -> 
     Raises:
         ValueError: other seeds or scenes.
     """
-    if own.unions.shape != other.unions.shape:
-        raise ValueError(f"arms have {own.unions.shape} and {other.unions.shape} seeds by scenes: not paired")
-    gaps = own.ciou() - other.ciou()
-    low, high = _interval(own, other, float(gaps.mean()), draws, seed)
+    return mean_difference([(own, other)], draws, seed)
+
+
+def mean_difference(pairs: Sequence[Pair], draws: int = 2000, seed: int = 0) -> dict[str, float | int | None]:
+    """The same of the mean over several sets of scenes.
+
+    A draw takes the scenes of the same numbers from every set: sets may be one set of scenes in several states.
+
+    Args:
+        pairs: per set both arms; the same seeds, and as many scenes, in all.
+
+    Raises:
+        ValueError: other seeds or scenes, or no set.
+    """
+    shapes = sorted({counts.unions.shape for pair in pairs for counts in pair})
+    if len(shapes) != 1:
+        raise ValueError(f"arms and sets have {shapes} seeds by scenes: not paired")
+    gaps = np.mean([own.ciou() - other.ciou() for own, other in pairs], axis=0)
+    low, high = _interval(pairs, gaps, draws, seed)
     t, p = paired_t(gaps)
     return {"mean": float(gaps.mean()), "low": low, "high": high, "t": t, "p": p, "n": len(gaps)}
 
 
-def _interval(own: Counts, other: Counts, mean: float, draws: int, seed: int) -> tuple[float, float]:
-    num_seeds, num_scenes = own.unions.shape
+def _interval(pairs: Sequence[Pair], gaps: np.ndarray, draws: int, seed: int) -> tuple[float, float]:
+    num_seeds, num_scenes = pairs[0][0].unions.shape
     generator = np.random.default_rng(seed)
     times = generator.multinomial(num_scenes, np.full(num_scenes, 1 / num_scenes), size=draws).T.astype(float)
     by_scenes = np.zeros(draws)
-    for counts, sign in ((own, 1), (other, -1)):
-        by_scenes += sign * _ratio(counts.intersections @ times, counts.unions @ times).mean(axis=0)
-    gaps = own.ciou() - other.ciou()
+    for pair in pairs:
+        for counts, sign in zip(pair, (1, -1), strict=True):
+            drawn = _ratio(counts.intersections @ times, counts.unions @ times).mean(axis=0)
+            by_scenes += sign * drawn / len(pairs)
     by_seeds = gaps[generator.integers(num_seeds, size=(draws, num_seeds))].mean(axis=1)
-    means = by_scenes + _stretch(num_seeds) * (by_seeds - mean)
+    means = by_scenes + _stretch(num_seeds) * (by_seeds - gaps.mean())
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
@@ -123,4 +143,4 @@ def _ratio(intersections: np.ndarray, unions: np.ndarray) -> np.ndarray:
     return np.where(unions > 0, intersections / np.maximum(unions, 1), 1.0)
 
 
-__all__ = ["LEVEL", "Counts", "difference", "holm", "paired_t"]
+__all__ = ["LEVEL", "Counts", "difference", "holm", "mean_difference", "paired_t"]

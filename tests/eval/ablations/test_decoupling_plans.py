@@ -7,7 +7,7 @@ import yaml
 
 from desa2va.eval.ablations import schedule
 from desa2va.eval.ablations.ablate import report
-from desa2va.eval.ablations.contrasts import contrasts_markdown, summarise_contrasts
+from desa2va.eval.ablations.contrasts import HARDER, contrasts_markdown, summarise_contrasts
 from desa2va.eval.ablations.plan import packaged_plans, read_plan
 from desa2va.eval.ablations.runs import RESULT_FILE
 from desa2va.eval.ablations.schedule import Grid, prepare_starts, run_grids
@@ -106,7 +106,7 @@ def trained(monkeypatch):
         run.place.mkdir(parents=True)
         steps, cost = run.config["training"]["max_steps"], 2.0 if run.config["model"]["fusion"] == "gate" else 1.0
         counts = [[round(1000 * score_of(run))] * 3, [1000] * 3]
-        sets = {name: {"ciou": score_of(run), "counts": pack(counts)} for name in ("in_distribution", "dark")}
+        sets = {name: {"ciou": score_of(run), "counts": pack(counts)} for name in ("in_distribution", *HARDER)}
         provenance = {"steps": steps, "cpu_seconds": steps * cost, "warnings": []}
         content = {"report": {"sets": sets}, "curves": [], "provenance": provenance}
         (run.place / RESULT_FILE).write_text(json.dumps(content))
@@ -168,12 +168,13 @@ def test_contrasts_are_paired_and_corrected(grid, trained):
     """a - b is .10, .11, .12; with equal time b has the same scores here, so both contrasts are one figure."""
     run_grids([grid])
     summary = summarise_contrasts(grid)
-    assert (summary["family"], summary["comparisons"]) == (2, 4)
+    assert (summary["family"], summary["comparisons"]) == (2, 14)  # six sets and the mean of five
     first = summary["rows"][0]["sets"]["dark"]
     assert first["mean"] == pytest.approx(0.11)
     assert first["holm"] == pytest.approx(2 * first["p"])
+    assert summary["rows"][0]["sets"]["mean_of_harder"]["mean"] == pytest.approx(0.11)
     assert "+11.0 [" in contrasts_markdown(summary)
-    assert "4 comparisons" in contrasts_markdown(summary)
+    assert "14 comparisons" in contrasts_markdown(summary)
 
 
 def test_a_report_holds_contrasts_rates_and_their_picture(grid, trained):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from desa2va.eval.ablations.statistics import Counts, difference, holm, paired_t
+from desa2va.eval.ablations.statistics import Counts, difference, holm, mean_difference, paired_t
 
 
 def simulate(generator, true_gap, seeds=5, scenes=100, seed_sd=0.02):
@@ -48,6 +48,33 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
         found = difference(*simulate(generator, 0.05), draws=500)
         held += found["low"] < 0.05 < found["high"]
     assert 0.92 < held / 400 < 0.99
+
+
+def test_the_mean_over_sets_by_hand():
+    """Of gaps .11 (.10, .12) and -.01 (.01, -.03) by seed: .055 and .045; t = .05 / .005."""
+    unions = np.full((2, 1), 100)
+    first, second = ([[60], [62]], [[50], [50]]), ([[51], [47]], [[50], [50]])
+    pairs = [tuple(Counts(np.array(arm), unions) for arm in arms) for arms in (first, second)]
+    found = mean_difference(pairs)
+    assert found["mean"] == pytest.approx(0.05)
+    assert found["t"] == pytest.approx(10.0)
+    with pytest.raises(ValueError, match="not paired"):
+        mean_difference([pairs[0], (Counts(np.ones((2, 3)), np.ones((2, 3))),) * 2])
+    with pytest.raises(ValueError, match="not paired"):
+        mean_difference([])
+
+
+def test_one_set_in_two_states_is_drawn_once():
+    """The same scenes twice say no more than once; other scenes do."""
+    generator = np.random.default_rng(4)
+    own, other = simulate(generator, 0.1, seeds=1, scenes=200)
+    widths = []
+    for second in ((own, other), simulate(generator, 0.1, seeds=1, scenes=200)):
+        found = mean_difference([(own, other), tuple(second)])
+        widths.append(found["high"] - found["low"])
+    once = difference(own, other)
+    assert widths[0] == pytest.approx(once["high"] - once["low"])
+    assert widths[1] == pytest.approx(widths[0] / 2**0.5, rel=0.15)
 
 
 def test_an_effect_of_scenes_does_not_average_out_over_seeds():
