@@ -156,12 +156,13 @@ def read_plan(name: str) -> Plan:
 def _with_base(path: Path, content: dict[str, Any]) -> dict[str, Any]:
     """A plan that changes another: `base` names that one, `only` the arms that are kept of it.
 
-    Contrasts between arms that are not kept go with them.
+    Contrasts between arms that are not kept go with them, and so does what is set to null.
     """
     base, only = content.pop("base", None), content.pop("only", None)
     if base is None:
         return content
     merged = merge_configs(check_mapping(read_yaml(PLAN_FOLDER / f"{base}.yaml"), base), content)
+    merged = {key: value for key, value in merged.items() if value is not None}
     if only is None:
         return merged
     if missing := [name for name in only if name not in merged["arms"]]:

@@ -1,6 +1,7 @@
 """The bench of decoupling: fair arms, rates chosen for each, starts that differ, contrasts that add up."""
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
@@ -16,6 +17,7 @@ from desa2va.training.arguments import DeSa2VATrainingArguments
 from desa2va.training.phases import free_parameters, trainable_prefixes
 from desa2va.training.recipe_file import read_config
 
+DOCS = Path(__file__).resolve().parents[3] / "docs"
 PLANS = [name for name in packaged_plans() if name.startswith("decoupling")]
 
 
@@ -52,10 +54,23 @@ def test_what_is_tested_as_never_seen_was_kept_from_every_stage_that_talks(name)
     assert not any(set(label.split()) & set(plan.scoring()["unasked"]) for label in held_out)
 
 
+@pytest.mark.parametrize("name", ["decoupling_data5", "decoupling_data10"])
+def test_fewer_pictures_are_learned_at_the_rates_that_were_chosen_with_all(name):
+    kept = json.loads((DOCS / "decoupling" / "rates.json").read_text())
+    base, derived = read_plan("decoupling"), read_plan(name)
+    assert derived.rates is None
+    for arm in derived.arms:
+        factor = kept[f"decoupling/{arm}/3"]["factor"]
+        for rate in ("learning_rate", "muon_learning_rate"):
+            chosen = factor * base.stage(base.arms[arm], 0)["training"][rate]
+            assert derived.stage(derived.arms[arm], 0)["training"][rate] == pytest.approx(chosen)
+
+
 def test_a_plan_that_changes_another_keeps_the_arms_it_names():
     base, derived = read_plan("decoupling"), read_plan("decoupling_data5")
     assert set(derived.arms) < set(base.arms)
-    assert derived.stage(derived.arms["all"], 0)["data"]["options"].pop("pool") == 800
+    stage = derived.stage(derived.arms["all"], 0)
+    assert stage["data"]["options"]["pool"] == 0.05 * stage["training"]["max_steps"] * 4  # pictures of four requests
     assert derived.arms["all"].settings == base.arms["all"].settings
     assert {other for others in derived.contrasts.values() for other in others} <= set(derived.arms)
 
