@@ -13,6 +13,8 @@ from .schedule import Grid
 from .scoring import unpack
 from .statistics import Counts, difference, holm, mean_difference
 
+# Holm's p below which a difference is shown; cIoU within which an interval excludes one that matters.
+SIGNIFICANT, NEGLIGIBLE = 0.05, 0.015
 # Whose mean says whether an arm is more robust (docs/decoupling.md, H5; the paper's figure 4).
 HARDER = ("negation", "look_alike", "noise", "dark", "occlusion")
 
@@ -23,7 +25,7 @@ def summarise_contrasts(grid: Grid) -> dict[str, Any]:
     Returns:
         `comparisons`: how many figures the table holds. `family`: how many of them Holm's correction takes together:
         the contrasts on one set. `rows`: per contrast `arm`, `against`, `title`, and `sets`: name -> what `difference`
-        returns, with `holm`; `mean_of_harder` is that of the sets `HARDER`, where all were scored.
+        returns, with `holm` and `verdict`; `mean_of_harder` is that of the sets `HARDER`, where all were scored.
     """
     plan = grid.plan
     results = {
@@ -46,7 +48,15 @@ def summarise_contrasts(grid: Grid) -> dict[str, Any]:
     for key in names:
         for row, p in zip(rows, holm([row["sets"][key]["p"] for row in rows]), strict=True):
             row["sets"][key]["holm"] = p
+            row["sets"][key]["verdict"] = verdict(row["sets"][key])
     return {"comparisons": len(rows) * len(names), "family": len(rows), "rows": rows}
+
+
+def verdict(found: dict[str, Any]) -> str:
+    """`shown` where Holm's p is below .05, else `excluded` where the interval lies within 1.5 points, else `open`."""
+    if found["holm"] is not None and found["holm"] < SIGNIFICANT:
+        return "shown"
+    return "excluded" if max(-found["low"], found["high"]) <= NEGLIGIBLE else "open"
 
 
 def _counts(reports: list[dict[str, Any]], name: str) -> Counts:
@@ -64,7 +74,7 @@ def contrasts_markdown(summary: dict[str, Any]) -> str:
         "|---|---|" + "---|" * len(names),
     ]
     for row in summary["rows"]:
-        cells = [_cell(row["sets"][name]) for name in names]
+        cells = [cell(row["sets"][name]) for name in names]
         lines.append(f"| {row['title']} | {row['sets'][names[0]]['n']} | {' | '.join(cells)} |")
     lines.append("")
     lines.append(
@@ -74,7 +84,8 @@ def contrasts_markdown(summary: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _cell(found: dict[str, Any]) -> str:
+def cell(found: dict[str, Any]) -> str:
+    """A difference in points, its interval and both p."""
     interval = f"{100 * found['mean']:+.1f} [{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]"
     return interval if found["p"] is None else f"{interval} {_p(found['p'])} / {_p(found['holm'])}"
 
@@ -83,4 +94,4 @@ def _p(value: float) -> str:
     return "<.001" if value < 0.001 else f"{value:.3f}".lstrip("0")
 
 
-__all__ = ["contrasts_markdown", "summarise_contrasts"]
+__all__ = ["HARDER", "cell", "contrasts_markdown", "summarise_contrasts", "verdict"]

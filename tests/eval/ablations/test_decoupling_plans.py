@@ -8,7 +8,7 @@ import yaml
 
 from desa2va.eval.ablations import schedule
 from desa2va.eval.ablations.ablate import report
-from desa2va.eval.ablations.contrasts import HARDER, contrasts_markdown, summarise_contrasts
+from desa2va.eval.ablations.contrasts import HARDER, contrasts_markdown, summarise_contrasts, verdict
 from desa2va.eval.ablations.plan import packaged_plans, read_plan
 from desa2va.eval.ablations.runs import RESULT_FILE
 from desa2va.eval.ablations.schedule import Grid, prepare_starts, run_grids
@@ -190,6 +190,21 @@ def test_contrasts_are_paired_and_corrected(grid, trained):
     assert summary["rows"][0]["sets"]["mean_of_harder"]["mean"] == pytest.approx(0.11)
     assert "+11.0 [" in contrasts_markdown(summary)
     assert "14 comparisons" in contrasts_markdown(summary)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "holm", "wanted"),
+    [
+        (0.002, 0.030, 0.04, "shown"),
+        (-0.030, -0.002, 0.04, "shown"),
+        (-0.015, 0.015, 0.06, "excluded"),
+        (-0.016, 0.010, 0.06, "open"),
+        (0.001, 0.010, None, "excluded"),
+        (0.002, 0.040, 0.06, "open"),
+    ],
+)
+def test_the_verdict_is_the_rule_that_was_written_before(low, high, holm, wanted):
+    assert verdict({"low": low, "high": high, "holm": holm}) == wanted
 
 
 def test_a_report_holds_contrasts_rates_and_their_picture(grid, trained):

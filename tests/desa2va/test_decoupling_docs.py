@@ -1,0 +1,91 @@
+"""docs/decoupling.md says what its runs say: tables, verdicts, and which runs are kept."""
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from desa2va.eval.ablations.contrasts import cell, contrasts_markdown, summarise_contrasts
+from desa2va.eval.ablations.plan import read_plan
+from desa2va.eval.ablations.rates import scaled
+from desa2va.eval.ablations.schedule import Grid
+from desa2va.eval.ablations.table import markdown, rates_markdown, summarise
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+METHOD_VERSION = 3  # of the terms in the runs behind the page
+MAIN = "decoupling"
+PUBLISHED = sorted(path.stem for path in (DOCS / "decoupling").glob("*.png") if not path.stem.endswith("_contrasts"))
+LEFT_OUT = (0.25, 2.0)  # factors that some arms tried and the others were spared, as the page says
+HYPOTHESES = {
+    "H1": ("all", "two_decoders", "in_distribution"),
+    "H2": ("all", "two_decoders_time", "in_distribution"),
+    "H3": ("all", "two_decoders", "held_out"),
+    "H4": ("all", "two_decoders", "unasked"),
+    "H5": ("all", "two_decoders", "mean_of_harder"),
+    "H6": ("pretrained", "two_decoders", "in_distribution"),
+    "H7": ("club", "pretrained", "in_distribution"),
+    "H8": ("game", "pretrained", "in_distribution"),
+    "H9": ("orthogonality", "pretrained", "in_distribution"),
+    "H10": ("two_decoders", "baseline_wide", "in_distribution"),
+}
+
+
+def published(name):
+    return Grid(read_plan(name), DOCS / "decoupling", Path("unused"), method_version=METHOD_VERSION)
+
+
+@cache
+def contrasts(name):
+    return summarise_contrasts(published(name))
+
+
+@cache
+def page():
+    return (DOCS / "decoupling.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_tables_of_the_page_are_what_the_runs_say(name):
+    grid = published(name)
+    assert markdown(summarise(grid)) in page()
+    assert contrasts_markdown(contrasts(name)) in page()
+    if grid.plan.rates:
+        assert rates_markdown(grid) in page()
+    for picture in (name, f"{name}_contrasts"):
+        assert f"decoupling/{picture}.png" in page()
+
+
+@pytest.mark.parametrize("hypothesis", HYPOTHESES)
+def test_every_hypothesis_has_the_verdict_of_the_rule(hypothesis):
+    arm, against, scores = HYPOTHESES[hypothesis]
+    row = next(row for row in contrasts(MAIN)["rows"] if (row["arm"], row["against"]) == (arm, against))
+    found = row["sets"][scores]
+    assert found["n"] == 5
+    assert f"| {hypothesis} | `{arm}` - `{against}` | {cell(found)} | {found['verdict']} |" in page()
+
+
+def test_no_run_is_kept_that_the_page_does_not_use():
+    wanted = set()
+    for name in PUBLISHED:
+        grid = published(name)
+        for arm in grid.plan.arms.values():
+            runs = [*grid.finished(arm).values(), *grid.rate_runs(arm).values()]
+            if grid.plan.rates and not arm.equal_time:
+                at_one = grid.rate_runs(arm)[1.0]
+                runs += [grid._make_run(scaled(at_one.config, factor), at_one.scoring) for factor in LEFT_OUT]
+            wanted |= {run.place.name for run in runs if run.finished}
+    assert {path.parent.name for path in (DOCS / "decoupling" / "runs").glob("*/result.json")} == wanted
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_arms_of_a_seed_are_of_one_kind(name):
+    """One start checkpoint for a stage, one version of terms and packages for all arms."""
+    grid = published(name)
+    starts, versions = {}, {}
+    for arm in grid.plan.arms.values():
+        for seed, run in grid.finished(arm).items():
+            facts = run.result()["provenance"]
+            starts.setdefault((seed % 2, grid.plan.start(arm)), set()).add(facts["start_sha256"])
+            versions.setdefault(seed, set()).add(str(facts["versions"]))
+    assert all(len(hashes) == 1 for hashes in starts.values()), starts
+    assert all(len(kinds) == 1 for kinds in versions.values()), versions
