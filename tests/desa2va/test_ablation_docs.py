@@ -35,7 +35,7 @@ def test_runs_of_earlier_terms_are_not_taken_for_finished(name):
 
 
 def test_the_quoted_differences_are_those_of_the_runs():
-    """README and page quote seeds one by one; a mean with its error hid that they do not agree."""
+    """The page quotes seeds one by one; a mean with its error hid that they do not agree."""
     grid = published("baseline")
     arms = ("desa2va_untaught", "sa2va_untaught_time", "two_decoders", "sa2va_untaught")
     scores = [
@@ -47,11 +47,9 @@ def test_the_quoted_differences_are_those_of_the_runs():
     t = statistics.mean(gaps) / (statistics.stdev(gaps) / len(gaps) ** 0.5)
     quoted = "{}, {} and {}".format(*map(shown, gaps))
     pairs = [f"{shown(scores[0])} / {shown(scores[1])}" for scores in (bare, decoupled)]
-    for page in (DOCS / "ablations.md", DOCS.parent / "README.md"):
-        text = " ".join(page.read_text(encoding="utf-8").split())
-        for words in (quoted, f"t = {t:.2f}", *pairs):
-            assert words in text, (page.name, words)
-    assert f"{shown(baseline[0])} / {shown(baseline[1])}" in (DOCS / "ablations.md").read_text(encoding="utf-8")
+    text = " ".join((DOCS / "ablations.md").read_text(encoding="utf-8").split())
+    for words in (quoted, f"t = {t:.2f}", *pairs, f"{shown(baseline[0])} / {shown(baseline[1])}"):
+        assert words in text, words
 
 
 def shown(value):

@@ -64,6 +64,38 @@ def test_every_hypothesis_has_the_verdict_of_the_rule(hypothesis):
     assert f"| {hypothesis} | `{arm}` - `{against}` | {cell(found)} | {found['verdict']} |" in page()
 
 
+def test_what_is_quoted_is_what_was_measured():
+    """The short answer, its ten lines and README, in the words they use."""
+    rows = {(row["arm"], row["against"]): row["sets"] for row in contrasts(MAIN)["rows"]}
+    summary = {row["name"]: row["values"] for row in summarise(published(MAIN))["rows"]}
+
+    def points(arm, against, name="in_distribution"):
+        found = rows[arm, against][name]
+        return "{:+.1f} [{:+.1f}, {:+.1f}]".format(*(100 * found[key] for key in ("mean", "low", "high")))
+
+    def mean(arm, metric="sets.in_distribution.ciou"):
+        return f"{summary[arm][metric]['mean']:.3f}".removeprefix("0")
+
+    readme = " ".join((DOCS.parent / "README.md").read_text(encoding="utf-8").split())
+    both = [mean("all"), mean("two_decoders"), points("all", "two_decoders").replace(" [", " points [")]
+    for words in (*both, points("all", "two_decoders_time")):
+        assert words in readme, words
+    ten_lines = page()[page().index("## Answer") : page().index("### The hypotheses")]
+    quoted = [points("all", "two_decoders", name) for name in ("in_distribution", "held_out", "mean_of_harder")]
+    quoted += [points("all", "two_decoders_time"), points("orthogonality", "pretrained")]
+    quoted += [points("two_decoders", "baseline_wide"), points("two_decoders", "baseline")]
+    quoted += [f"{mean('all')}, two decoders and a gate without any of it {mean('two_decoders')}", mean("baseline")]
+    for words in quoted:
+        assert words in ten_lines, words
+    scores = [summary[arm]["sets.in_distribution.ciou"]["by_seed"] for arm in ("all", "two_decoders")]
+    gaps = [scores[0][seed] - scores[1][seed] for seed in scores[0]]
+    assert len(gaps) == 5
+    assert max(gaps) < 0
+    shown = [found for sets in rows.values() for found in sets.values() if found["verdict"] == "shown"]
+    assert f"six of {contrasts(MAIN)['comparisons']} differences" in ten_lines
+    assert len(shown) == 6
+
+
 def test_no_run_is_kept_that_the_page_does_not_use():
     wanted = set()
     for name in PUBLISHED:
