@@ -87,6 +87,12 @@ def test_what_is_quoted_is_what_was_measured():
     quoted += [f"{mean('all')}, two decoders and a gate without any of it {mean('two_decoders')}", mean("baseline")]
     for words in quoted:
         assert words in ten_lines, words
+    few = {(row["arm"], row["against"]): row["sets"] for row in contrasts("decoupling_data5")["rows"]}
+    for pair in (("pretrained", "two_decoders"), ("all", "two_decoders"), ("all", "pretrained")):
+        found = few[pair]["in_distribution"]
+        assert found["n"] == 5
+        words = "{:+.1f} [{:+.1f}, {:+.1f}]".format(*(100 * found[key] for key in ("mean", "low", "high")))
+        assert words in ten_lines, pair
     scores = [summary[arm]["sets.in_distribution.ciou"]["by_seed"] for arm in ("all", "two_decoders")]
     gaps = [scores[0][seed] - scores[1][seed] for seed in scores[0]]
     assert len(gaps) == 5
