@@ -98,4 +98,4 @@ def test_the_second_question_encodes_nothing_and_has_the_same_masks(question, mo
     assert cache.encoded == made
     assert torch.equal(plain.sequences, again.sequences)
     for one, other in zip(plain.track_logits, again.track_logits, strict=True):
-        assert torch.equal(one, other)
+        torch.testing.assert_close(one, other)  # to the bit on some processors, to 1e-5 on others
