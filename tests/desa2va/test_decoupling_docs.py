@@ -69,9 +69,10 @@ def test_what_is_quoted_is_what_was_measured():
     rows = {(row["arm"], row["against"]): row["sets"] for row in contrasts(MAIN)["rows"]}
     summary = {row["name"]: row["values"] for row in summarise(published(MAIN))["rows"]}
 
-    def points(arm, against, name="in_distribution"):
-        found = rows[arm, against][name]
-        return "{:+.1f} [{:+.1f}, {:+.1f}]".format(*(100 * found[key] for key in ("mean", "low", "high")))
+    def points(arm, against, name="in_distribution", of=rows):
+        return "{:+.1f} [{:+.1f}, {:+.1f}]".format(
+            *(100 * of[arm, against][name][key] for key in ("mean", "low", "high"))
+        )
 
     def mean(arm, metric="sets.in_distribution.ciou"):
         return f"{summary[arm][metric]['mean']:.3f}".removeprefix("0")
@@ -89,10 +90,8 @@ def test_what_is_quoted_is_what_was_measured():
         assert words in ten_lines, words
     few = {(row["arm"], row["against"]): row["sets"] for row in contrasts("decoupling_data5")["rows"]}
     for pair in (("pretrained", "two_decoders"), ("all", "two_decoders"), ("all", "pretrained")):
-        found = few[pair]["in_distribution"]
-        assert found["n"] == 5
-        words = "{:+.1f} [{:+.1f}, {:+.1f}]".format(*(100 * found[key] for key in ("mean", "low", "high")))
-        assert words in ten_lines, pair
+        assert few[pair]["in_distribution"]["n"] == 5
+        assert points(*pair, of=few) in ten_lines, pair
     scores = [summary[arm]["sets.in_distribution.ciou"]["by_seed"] for arm in ("all", "two_decoders")]
     gaps = [scores[0][seed] - scores[1][seed] for seed in scores[0]]
     assert len(gaps) == 5
