@@ -107,11 +107,13 @@ def encode_remembered(
     if cache is None or not len(pixels):
         return encode(pixels)
 
+    # Slices and `cat` keep the memory format, where indices and `stack` do not: in another one convolutions round
+    # otherwise, and the same picture would have other masks the second time.
     def make(places: list[int]) -> list[list[torch.Tensor]]:
         made = encode(pixels[places])
-        return [[part[row] for part in made] for row in range(len(places))]
+        return [[part[row : row + 1] for part in made] for row in range(len(places))]
 
-    return [torch.stack(parts) for parts in zip(*cache.encode([kind] * len(pixels), pixels, make), strict=True)]
+    return [torch.cat(parts) for parts in zip(*cache.encode([kind] * len(pixels), pixels, make), strict=True)]
 
 
 def _digest(row: torch.Tensor) -> bytes:

@@ -81,6 +81,19 @@ def test_a_kept_row_does_not_hold_its_batch():
     assert row.untyped_storage().nbytes() == row.nbytes == kept.nbytes
 
 
+@pytest.mark.parametrize("rows", [1, 3])
+def test_rows_lie_in_memory_as_the_encoder_laid_them(rows):
+    """In another order of the same numbers, convolutions round otherwise: masks were 1e-5 off on some processors."""
+    cache, pixels = EncodingCache(), torch.rand(rows, 4, 3, 5)
+
+    def encode(pixels):
+        return [pixels.contiguous(memory_format=torch.channels_last), pixels.contiguous()]
+
+    for _ in range(2):
+        made = through(cache, "a", pixels, encode)
+        assert [part.stride() for part in made] == [part.stride() for part in encode(pixels)]
+
+
 @pytest.mark.parametrize("question", ["the red circle", "the blue square"])
 def test_the_second_question_encodes_nothing_and_has_the_same_masks(question, model, processor, scenes, monkeypatch):
     """The point of it: both encoders rest, and what comes out is what a call without a cache gives."""
@@ -98,4 +111,4 @@ def test_the_second_question_encodes_nothing_and_has_the_same_masks(question, mo
     assert cache.encoded == made
     assert torch.equal(plain.sequences, again.sequences)
     for one, other in zip(plain.track_logits, again.track_logits, strict=True):
-        torch.testing.assert_close(one, other)  # to the bit on some processors, to 1e-5 on others
+        assert torch.equal(one, other)
