@@ -44,6 +44,26 @@ def page():
     return (DOCS / "decoupling.md").read_text(encoding="utf-8")
 
 
+def in_points(found):
+    return "{:+.1f} [{:+.1f}, {:+.1f}]".format(*(100 * found[key] for key in ("mean", "low", "high")))
+
+
+def in_short(number):
+    return f"{number:.3f}".removeprefix("0")
+
+
+def ciou(name, arm):
+    return next(
+        row["values"]["sets.in_distribution.ciou"] for row in summarise(published(name))["rows"] if row["name"] == arm
+    )
+
+
+def below_under_every_seed(name):
+    """Whether the method is below its control with each of five seeds."""
+    method, control = (ciou(name, arm)["by_seed"] for arm in ("all", "two_decoders"))
+    return len(method) == 5 and all(method[seed] < control[seed] for seed in method)
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_tables_of_the_page_are_what_the_runs_say(name):
     grid = published(name)
@@ -67,15 +87,12 @@ def test_every_hypothesis_has_the_verdict_of_the_rule(hypothesis):
 def test_what_is_quoted_is_what_was_measured():
     """The short answer, its ten lines and README, in the words they use."""
     rows = {(row["arm"], row["against"]): row["sets"] for row in contrasts(MAIN)["rows"]}
-    summary = {row["name"]: row["values"] for row in summarise(published(MAIN))["rows"]}
 
     def points(arm, against, name="in_distribution", of=rows):
-        return "{:+.1f} [{:+.1f}, {:+.1f}]".format(
-            *(100 * of[arm, against][name][key] for key in ("mean", "low", "high"))
-        )
+        return in_points(of[arm, against][name])
 
-    def mean(arm, metric="sets.in_distribution.ciou"):
-        return f"{summary[arm][metric]['mean']:.3f}".removeprefix("0")
+    def mean(arm):
+        return in_short(ciou(MAIN, arm)["mean"])
 
     readme = " ".join((DOCS.parent / "README.md").read_text(encoding="utf-8").split())
     both = [mean("all"), mean("two_decoders"), points("all", "two_decoders").replace(" [", " points [")]
@@ -92,13 +109,26 @@ def test_what_is_quoted_is_what_was_measured():
     for pair in (("pretrained", "two_decoders"), ("all", "two_decoders"), ("all", "pretrained")):
         assert few[pair]["in_distribution"]["n"] == 5
         assert points(*pair, of=few) in ten_lines, pair
-    scores = [summary[arm]["sets.in_distribution.ciou"]["by_seed"] for arm in ("all", "two_decoders")]
-    gaps = [scores[0][seed] - scores[1][seed] for seed in scores[0]]
-    assert len(gaps) == 5
-    assert max(gaps) < 0
+    assert below_under_every_seed(MAIN)
     shown = [found for sets in rows.values() for found in sets.values() if found["verdict"] == "shown"]
     assert f"six of {contrasts(MAIN)['comparisons']} differences" in ten_lines
     assert len(shown) == 6
+
+
+@pytest.mark.parametrize("name", ["decoupling_wide", "decoupling_lora"])
+def test_what_is_quoted_of_wider_prompts_and_of_lora(name):
+    """By the page and by README, with the verdict of the rule."""
+    (row,) = contrasts(name)["rows"]
+    found = row["sets"]["in_distribution"]
+    assert (row["arm"], row["against"], found["n"]) == ("all", "two_decoders", 5)
+    points = in_points(found)
+    short = page()[: page().index("## Why")]
+    ten_lines = page()[page().index("## Answer") : page().index("### The hypotheses")]
+    assert f"{points}, {found['verdict']})" in short
+    method, control = (in_short(ciou(name, arm)["mean"]) for arm in ("all", "two_decoders"))
+    assert f"{method} and {control}, {points} (p {in_short(found['p'])}, {found['verdict']}" in ten_lines
+    assert points in " ".join((DOCS.parent / "README.md").read_text(encoding="utf-8").split())
+    assert below_under_every_seed(name)
 
 
 def test_no_run_is_kept_that_the_page_does_not_use():
