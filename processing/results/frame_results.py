@@ -35,7 +35,7 @@ from .exchange import (
     yolo_lines,
 )
 from .result_checks import check_code_size, check_numbers, check_probabilities, check_status, refuse_nan
-from .statuses import frame_status, is_refused
+from .statuses import frame_status, is_refused, presence_probabilities
 
 
 @dataclass(frozen=True)
@@ -296,7 +296,7 @@ def frame_result(
     for row, code in zip(chosen, drawn, strict=True):
         codes[row] = code
     kept = list(logits.cpu()) if options.keep_logits else [None] * len(labels)
-    columns = zip(labels, codes, present, ious.tolist(), scores.double().sigmoid().tolist(), kept, strict=True)
+    columns = zip(labels, codes, present, ious.tolist(), presence_probabilities(scores.tolist()), kept, strict=True)
     objects = [
         FrameObject(
             object_id=label.object_id,

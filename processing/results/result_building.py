@@ -25,7 +25,7 @@ from .answer_text import AnswerParser, ParsedAnswer
 from .explanation import BranchLogits
 from .result_checks import refuse_nan
 from .results import ObjectResult, SegmentationResult
-from .statuses import highest, is_refused, object_status, told_of_answer
+from .statuses import highest, is_refused, object_status, presence_probabilities, told_of_answer
 
 _NO_VISUAL = "the request is about no picture or video; nothing can be marked"
 
@@ -160,7 +160,7 @@ def _object_result(
         seg_probability=float(outputs.seg_probability[index]),
         codes=codes,
         iou_scores=torch.as_tensor(outputs.track_iou[index]).float().tolist(),
-        object_scores=scores.double().sigmoid().tolist(),
+        object_scores=presence_probabilities(scores.tolist()),
         logits=outputs.track_logits[index].detach().float().cpu() if options.keep_logits else None,
         forced=forced,
         two_step=options.two_step_resize,

@@ -103,6 +103,16 @@ def frame_status(drawn: bool, present: bool) -> str:
     return "ok" if drawn else "empty_mask" if present else "no_target"
 
 
+def presence_probabilities(logits: Iterable[float]) -> list[float]:
+    """Object scores in [0, 1] of their logits, each as it is alone.
+
+    A tensor's sigmoid rounds by the place a number has in it, so that a stream and the whole video would differ.
+    """
+    # The smaller of the two exponentials: the other overflows.
+    tails = [(logit, math.exp(-abs(logit))) for logit in logits]
+    return [(1 if logit >= 0 else tail) / (1 + tail) for logit, tail in tails]
+
+
 def presence_logit(score: float) -> float:
     """The logit of an object score in [0, 1], for messages."""
     return math.log(score / (1 - score)) if 0 < score < 1 else math.copysign(math.inf, score - 0.5)
@@ -115,6 +125,7 @@ __all__ = [
     "is_refused",
     "object_status",
     "presence_logit",
+    "presence_probabilities",
     "told_of_answer",
     "words_alone",
 ]
