@@ -106,7 +106,7 @@ def frame_status(drawn: bool, present: bool) -> str:
 def presence_probabilities(logits: Iterable[float]) -> list[float]:
     """Object scores in [0, 1] of their logits, each as it is alone.
 
-    A tensor's sigmoid rounds by the place a number has in it, so that a stream and the whole video would differ.
+    A tensor's sigmoid may round one number otherwise among others, so that a stream and the whole video would differ.
     """
     # The smaller of the two exponentials: the other overflows.
     tails = [(logit, math.exp(-abs(logit))) for logit in logits]

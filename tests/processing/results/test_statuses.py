@@ -9,7 +9,7 @@ from desa2va.processing.results.statuses import presence_logit, presence_probabi
 
 
 def test_a_presence_probability_is_the_sigmoid_wherever_the_number_stands():
-    """A tensor's sigmoid is another one in its last digit at the ninth place than alone, on some processors."""
+    """With AVX2, a tensor's sigmoid of many numbers differs in the last digit from that of one."""
     logits = torch.randn(9, generator=torch.Generator().manual_seed(0)).mul(4).tolist()
     together = presence_probabilities(logits)
     assert together == [presence_probabilities([logit])[0] for logit in logits]
