@@ -44,6 +44,31 @@ def page():
     return (DOCS / "decoupling.md").read_text(encoding="utf-8")
 
 
+@cache
+def summary(name):
+    """Values of the table of arms, by arm."""
+    return {row["name"]: row["values"] for row in summarise(published(name))["rows"]}
+
+
+def differences(name):
+    """Sets of scores of the table of contrasts, by arm and what it is measured against."""
+    return {(row["arm"], row["against"]): row["sets"] for row in contrasts(name)["rows"]}
+
+
+def short_answer():
+    return page()[: page().index("## Why")]
+
+
+def ten_lines():
+    return page()[page().index("## Answer") : page().index("### The hypotheses")]
+
+
+@cache
+def readme():
+    """On one line."""
+    return " ".join((DOCS.parent / "README.md").read_text(encoding="utf-8").split())
+
+
 def in_points(found):
     return "{:+.1f} [{:+.1f}, {:+.1f}]".format(*(100 * found[key] for key in ("mean", "low", "high")))
 
@@ -53,9 +78,7 @@ def in_short(number):
 
 
 def ciou(name, arm):
-    return next(
-        row["values"]["sets.in_distribution.ciou"] for row in summarise(published(name))["rows"] if row["name"] == arm
-    )
+    return summary(name)[arm]["sets.in_distribution.ciou"]
 
 
 def below_under_every_seed(name):
@@ -78,15 +101,14 @@ def test_the_tables_of_the_page_are_what_the_runs_say(name):
 @pytest.mark.parametrize("hypothesis", HYPOTHESES)
 def test_every_hypothesis_has_the_verdict_of_the_rule(hypothesis):
     arm, against, scores = HYPOTHESES[hypothesis]
-    row = next(row for row in contrasts(MAIN)["rows"] if (row["arm"], row["against"]) == (arm, against))
-    found = row["sets"][scores]
+    found = differences(MAIN)[arm, against][scores]
     assert found["n"] == 5
     assert f"| {hypothesis} | `{arm}` - `{against}` | {cell(found)} | {found['verdict']} |" in page()
 
 
 def test_what_is_quoted_is_what_was_measured():
     """The short answer, its ten lines and README, in the words they use."""
-    rows = {(row["arm"], row["against"]): row["sets"] for row in contrasts(MAIN)["rows"]}
+    rows = differences(MAIN)
 
     def points(arm, against, name="in_distribution", of=rows):
         return in_points(of[arm, against][name])
@@ -94,40 +116,36 @@ def test_what_is_quoted_is_what_was_measured():
     def mean(arm):
         return in_short(ciou(MAIN, arm)["mean"])
 
-    readme = " ".join((DOCS.parent / "README.md").read_text(encoding="utf-8").split())
     both = [mean("all"), mean("two_decoders"), points("all", "two_decoders").replace(" [", " points [")]
     for words in (*both, points("all", "two_decoders_time")):
-        assert words in readme, words
-    ten_lines = page()[page().index("## Answer") : page().index("### The hypotheses")]
+        assert words in readme(), words
     quoted = [points("all", "two_decoders", name) for name in ("in_distribution", "held_out", "mean_of_harder")]
     quoted += [points("all", "two_decoders_time"), points("orthogonality", "pretrained")]
     quoted += [points("two_decoders", "baseline_wide"), points("two_decoders", "baseline")]
     quoted += [f"{mean('all')}, two decoders and a gate without any of it {mean('two_decoders')}", mean("baseline")]
     for words in quoted:
-        assert words in ten_lines, words
-    few = {(row["arm"], row["against"]): row["sets"] for row in contrasts("decoupling_data5")["rows"]}
+        assert words in ten_lines(), words
+    few = differences("decoupling_data5")
     for pair in (("pretrained", "two_decoders"), ("all", "two_decoders"), ("all", "pretrained")):
         assert few[pair]["in_distribution"]["n"] == 5
-        assert points(*pair, of=few) in ten_lines, pair
+        assert points(*pair, of=few) in ten_lines(), pair
     assert below_under_every_seed(MAIN)
     shown = [found for sets in rows.values() for found in sets.values() if found["verdict"] == "shown"]
-    assert f"six of {contrasts(MAIN)['comparisons']} differences" in ten_lines
+    assert f"six of {contrasts(MAIN)['comparisons']} differences" in ten_lines()
     assert len(shown) == 6
 
 
 @pytest.mark.parametrize("name", ["decoupling_wide", "decoupling_lora"])
 def test_what_is_quoted_of_wider_prompts_and_of_lora(name):
     """By the page and by README, with the verdict of the rule."""
-    (row,) = contrasts(name)["rows"]
-    found = row["sets"]["in_distribution"]
-    assert (row["arm"], row["against"], found["n"]) == ("all", "two_decoders", 5)
+    ((pair, sets),) = differences(name).items()
+    found = sets["in_distribution"]
+    assert (*pair, found["n"]) == ("all", "two_decoders", 5)
     points = in_points(found)
-    short = page()[: page().index("## Why")]
-    ten_lines = page()[page().index("## Answer") : page().index("### The hypotheses")]
-    assert f"{points}, {found['verdict']})" in short
+    assert f"{points}, {found['verdict']})" in short_answer()
     method, control = (in_short(ciou(name, arm)["mean"]) for arm in ("all", "two_decoders"))
-    assert f"{method} and {control}, {points} (p {in_short(found['p'])}, {found['verdict']}" in ten_lines
-    assert points in " ".join((DOCS.parent / "README.md").read_text(encoding="utf-8").split())
+    assert f"{method} and {control}, {points} (p {in_short(found['p'])}, {found['verdict']}" in ten_lines()
+    assert points in readme()
     assert below_under_every_seed(name)
 
 
